@@ -1,0 +1,1 @@
+"""The Janua client: the `janua` command line, and the processes it starts."""
