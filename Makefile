@@ -1,0 +1,101 @@
+# A fresh machine with Python 3.11 or newer and make is enough: each target does its own set-up, once.
+PYTHON ?= python3
+VENV ?= .venv
+# Handed on to the program or the tests: `make demo ARGS=--once`, `make test ARGS="-k retry"`.
+ARGS ?=
+
+bin := $(VENV)/bin
+sources := gateway config_server clients/python tests
+main_ref = $(firstword $(foreach ref,origin/main main,$(shell git rev-parse --quiet --verify $(ref) 2>/dev/null)))
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup components demo test check format lint types imports proto proto-check bench bench-config soak \
+  clients clean
+
+help: ## Print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.dev ## Make .venv with all that work on Janua needs
+
+components: $(VENV)/.components ## Install the outside components that some tests need
+
+# The echo model needs none of the 290 MB that the real one does.
+demo: $(if $(findstring echo,$(ARGS)),$(VENV)/.janua,$(VENV)/.demo) ## Run Janua before two local models (ARGS=--once, ARGS="--model echo")
+	$(bin)/janua demo $(ARGS)
+
+test: $(VENV)/.dev ## Run the tests (ARGS="-k words")
+	$(bin)/pytest $(ARGS)
+
+check: lint types imports proto-check ## Everything that needs no test: format, lint, types, imports, protos
+
+format: $(VENV)/.dev ## Format Python and protos, and fix what can be fixed
+	$(bin)/ruff format
+	$(bin)/ruff check --fix
+	$(bin)/buf format -w
+
+lint: $(VENV)/.dev ## Format and lint, without changing anything
+	$(bin)/ruff format --check
+	$(bin)/ruff check
+
+types: $(VENV)/.dev ## Check types
+	$(bin)/mypy --strict $(sources)
+
+imports: $(VENV)/.dev ## Check who imports whom
+	$(bin)/lint-imports
+
+proto: $(VENV)/.dev ## Make proto/gen again from the .proto files
+	rm -rf proto/gen
+	proto/generate.sh $(abspath $(bin)/python) proto/gen
+
+# The protos of main are unpacked rather than read by buf from .git, which a shallow clone would not let it do.
+proto-check: $(VENV)/.dev ## Lint the protos, compare them with those of main, and proto/gen with them
+	$(bin)/buf lint
+	$(bin)/buf format -d --exit-code
+	@if [ -n "$(main_ref)" ] && git cat-file -e "$(main_ref):proto/janua" 2>/dev/null; then \
+	  set -e; old=$$(mktemp -d); trap 'rm -rf "$$old"' EXIT; \
+	  git archive "$(main_ref)" buf.yaml proto | tar -x -C "$$old"; \
+	  echo "buf breaking --against main ($(main_ref))"; $(bin)/buf breaking --against "$$old"; \
+	else echo "buf breaking skipped: no branch main with protos to compare with"; fi
+	@set -e; new=$$(mktemp -d); trap 'rm -rf "$$new"' EXIT; \
+	proto/generate.sh $(abspath $(bin)/python) "$$new"; \
+	diff -r -x __pycache__ proto/gen "$$new" || { echo "proto/gen is out of date: run make proto" >&2; exit 1; }
+
+bench: $(VENV)/.dev ## Measure a node against a bare relay (ARGS=--json FILE)
+	$(bin)/python -m tests.benchmarks.bench_gateway $(ARGS)
+
+bench-config: $(VENV)/.dev ## Measure the way of a change from Apply to the last node
+	$(bin)/python -m tests.benchmarks.bench_config $(ARGS)
+
+soak: $(VENV)/.dev ## Run the long tests
+	$(bin)/pytest -m soak --timeout 3600 $(ARGS)
+
+clients: $(VENV)/.dev ## Build the client packages into dist/
+	$(bin)/pip wheel --quiet --no-deps --wheel-dir dist .
+
+clean: ## Remove all that can be made again, .venv too
+	rm -rf $(VENV) dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find $(sources) proto -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Stamps: each names what has been installed, and is made again when pyproject.toml changes.
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit("Janua needs Python 3.11 or newer: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(bin)/python -m pip install --quiet --upgrade 'pip>=25.1'  # the first that knows dependency groups
+	@touch $@
+
+$(VENV)/.janua: pyproject.toml | $(VENV)/.made
+	$(bin)/pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.demo: pyproject.toml | $(VENV)/.made
+	$(bin)/pip install --quiet --editable '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/.made
+	$(bin)/pip install --quiet --editable . --group dev
+	@touch $@
+
+$(VENV)/.components: pyproject.toml | $(VENV)/.made
+	$(bin)/pip install --quiet --editable '.[demo]' --group components
+	@touch $@
