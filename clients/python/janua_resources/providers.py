@@ -1,0 +1,26 @@
+"""The providers that a proxy service can name. A provider here is where its API is; all of them speak OpenAI's."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+# Name → base URL without a version segment: the request path, `/v1/chat/completions`, follows it.
+# None: there is no public address, so that the service must give its own `base_url`.
+PROVIDER_BASE_URLS: Final[Mapping[str, str | None]] = MappingProxyType(
+    {
+        "openai": "https://api.openai.com",
+        "mistral": "https://api.mistral.ai",
+        "groq": "https://api.groq.com/openai",
+        "together": "https://api.together.xyz",
+        "fireworks": "https://api.fireworks.ai/inference",
+        "openrouter": "https://openrouter.ai/api",
+        "deepseek": "https://api.deepseek.com",
+        "xai": "https://api.x.ai",
+        "nvidia": "https://integrate.api.nvidia.com",
+        "huggingface": "https://router.huggingface.co",
+        "ollama": "http://127.0.0.1:11434",
+        "vllm": None,
+        "llama_cpp": None,
+        "custom": None,
+    }
+)
