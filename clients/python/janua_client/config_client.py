@@ -1,0 +1,234 @@
+"""The typed client of the config server: write, read and follow the configuration, and see which nodes have it."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from types import TracebackType
+from typing import Self
+
+from janua.config.v1.config_service_pb2 import (
+    ApplyRequest,
+    ApplyResponse,
+    Change,
+    DeleteResourceRequest,
+    GetResourceRequest,
+    GetRolloutRequest,
+    GetRolloutResponse,
+    ListNodesRequest,
+    ListNodesResponse,
+    ListResourcesRequest,
+    ListResourcesResponse,
+    WatchResourcesRequest,
+)
+from janua.config.v1.config_service_pb2_grpc import ConfigServiceStub
+from janua.config.v1.resource_pb2 import Kind, ResourceKey, StoredResource
+
+from janua_client.channel import open_channel
+from janua_client.errors import AbortedError
+from janua_client.rollout import ALL, RolloutProgress, RolloutTracker, RolloutVerdict, WaitTarget
+from janua_client.unary import ONCE, Retries, call
+from janua_client.watch import Reconnecting, WatchBatch, follow
+
+_POLL_INTERVAL = 0.2  # seconds between two looks at a rollout
+_REJECTION_SETTLES = 1.0  # seconds in which further nodes may add their reasons
+_SNAPSHOT_ATTEMPTS = 5
+_WATCH_STREAM_AGE = 900.0  # seconds; a new stream now and then, so that no call is without a deadline
+
+Progress = Callable[[RolloutProgress], None]
+
+
+class ConfigClient:
+    """Talks to one config server. An async context manager, to be made in a running event loop.
+
+    Every call has a deadline: `timeout` seconds unless the call is given another. All methods raise `JanuaError`, with
+    one subclass per gRPC status code. Calls that may safely happen twice are repeated while the server is UNAVAILABLE.
+
+        async with ConfigClient("127.0.0.1:18000") as client:
+            answer = await client.apply([upsert(Service(name="chat", …))])
+            await client.wait_for_rollout(answer.revision, connected_at_commit=answer.connected_nodes)
+    """
+
+    def __init__(
+        self,
+        address: str = "127.0.0.1:18000",
+        *,
+        timeout: float = 30.0,
+        retries: Retries | None = None,
+        reconnecting: Reconnecting | None = None,
+    ) -> None:
+        self._channel = open_channel(address)
+        self._stub = ConfigServiceStub(self._channel)
+        self._timeout = timeout
+        self._retries = retries or Retries()
+        self._reconnecting = reconnecting or Reconnecting()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Ends all calls and the connection. May be called again."""
+        await self._channel.close()
+
+    async def apply(
+        self,
+        changes: Iterable[Change],
+        *,
+        validate_only: bool = False,
+        set_name: str = "",
+        prune: bool = False,
+        prune_kinds: Iterable[Kind.ValueType] = (),
+        base_revision: int | None = None,
+        request_id: str | None = None,
+        author: str = "",
+        timeout: float | None = None,
+    ) -> ApplyResponse:
+        """Writes a batch: all of it in one new revision, or nothing. Fields are those of `ApplyRequest`.
+
+        A `request_id` is made if none is given, so a repeated attempt never writes twice. Raises
+        `InvalidArgumentError` and `FailedPreconditionError` with all violations, `AbortedError` for an old etag or base
+        revision, `AlreadyExistsError`, `NotFoundError`, `ResourceExhaustedError`.
+        """
+        request = ApplyRequest(
+            changes=changes,
+            base_revision=base_revision,
+            validate_only=validate_only,
+            request_id=request_id or str(uuid.uuid4()),
+            set=set_name,
+            prune=prune,
+            prune_kinds=prune_kinds,
+            author=author,
+        )
+        return await call(self._stub.Apply, request, timeout=timeout or self._timeout, retries=self._retries)
+
+    async def get(self, kind: Kind.ValueType, name: str, *, timeout: float | None = None) -> StoredResource:
+        """Reads one resource. Raises `NotFoundError`."""
+        request = GetResourceRequest(key=ResourceKey(kind=kind, name=name))
+        answer = await call(self._stub.GetResource, request, timeout=timeout or self._timeout, retries=self._retries)
+        return answer.resource
+
+    async def list(
+        self,
+        kind: Kind.ValueType = Kind.KIND_UNSPECIFIED,
+        *,
+        labels: Mapping[str, str] | None = None,
+        set_name: str = "",
+        page_size: int = 0,
+        timeout: float | None = None,
+    ) -> AsyncGenerator[StoredResource]:
+        """Yields the resources of a kind, or all, by kind and name, reading page after page.
+
+        The pages may be of different revisions: see `snapshot`. `timeout` is for each page.
+        """
+        async for page in self._pages(kind, labels=labels, set_name=set_name, page_size=page_size, timeout=timeout):
+            for resource in page.resources:
+                yield resource
+
+    async def snapshot(
+        self, kind: Kind.ValueType = Kind.KIND_UNSPECIFIED, *, set_name: str = "", timeout: float | None = None
+    ) -> tuple[tuple[StoredResource, ...], int]:
+        """Reads the resources of a kind, or all, as they were at one revision, and returns that revision too.
+
+        Raises `AbortedError` if the configuration changes faster than it can be read.
+        """
+        for _ in range(_SNAPSHOT_ATTEMPTS):
+            pages = [page async for page in self._pages(kind, set_name=set_name, timeout=timeout)]
+            revisions = {page.revision for page in pages}
+            if len(revisions) == 1:
+                return tuple(resource for page in pages for resource in page.resources), revisions.pop()
+        raise AbortedError("the configuration changes faster than it can be read: try again")
+
+    async def _pages(
+        self,
+        kind: Kind.ValueType,
+        *,
+        labels: Mapping[str, str] | None = None,
+        set_name: str = "",
+        page_size: int = 0,
+        timeout: float | None = None,
+    ) -> AsyncGenerator[ListResourcesResponse]:
+        request = ListResourcesRequest(kind=kind, labels=labels or {}, set=set_name, page_size=page_size)
+        while True:
+            page = await call(
+                self._stub.ListResources, request, timeout=timeout or self._timeout, retries=self._retries
+            )
+            yield page
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    async def delete(
+        self, kind: Kind.ValueType, name: str, *, etag: str = "", author: str = "", timeout: float | None = None
+    ) -> int:
+        """Deletes one resource and returns the revision without it. Not repeated by itself.
+
+        Raises `NotFoundError`, `AbortedError` for an old etag, and `FailedPreconditionError` naming what still refers
+        to the resource.
+        """
+        request = DeleteResourceRequest(key=ResourceKey(kind=kind, name=name), etag=etag, author=author)
+        answer = await call(self._stub.DeleteResource, request, timeout=timeout or self._timeout, retries=ONCE)
+        return answer.revision
+
+    async def watch(
+        self, kind: Kind.ValueType = Kind.KIND_UNSPECIFIED, *, after_revision: int | None = None
+    ) -> AsyncGenerator[WatchBatch]:
+        """Follows a kind, or everything, for ever: first all resources as ADDED and a BOOKMARK, then each revision.
+
+        With `after_revision` only the changes after it. A lost stream is opened again without gap or duplicate. Close
+        the iterator (`contextlib.aclosing`) to end it. Raises `UnavailableError` if the first stream cannot be opened,
+        `OutOfRangeError` when the changes since the last batch are gone: begin anew then.
+        """
+        request = WatchResourcesRequest(kind=kind, after_revision=after_revision)
+        async for batch in follow(
+            lambda each: self._stub.WatchResources(each, timeout=_WATCH_STREAM_AGE), request, self._reconnecting
+        ):
+            yield batch
+
+    async def rollout(self, revision: int = 0, *, timeout: float | None = None) -> GetRolloutResponse:
+        """Tells how far a revision has come, node by node; 0 is the current one. Raises `NotFoundError`."""
+        request = GetRolloutRequest(revision=revision)
+        return await call(self._stub.GetRollout, request, timeout=timeout or self._timeout, retries=self._retries)
+
+    async def nodes(self, *, timeout: float | None = None) -> ListNodesResponse:
+        """Lists the nodes that are connected or were seen before, and the current revision."""
+        return await call(
+            self._stub.ListNodes, ListNodesRequest(), timeout=timeout or self._timeout, retries=self._retries
+        )
+
+    async def wait_for_rollout(
+        self,
+        revision: int,
+        *,
+        connected_at_commit: int = 0,
+        target: WaitTarget = ALL,
+        timeout: float = 30.0,
+        on_progress: Progress | None = None,
+    ) -> RolloutProgress:
+        """Waits until `target` of the nodes has the revision, one refuses it, or `timeout` seconds have passed.
+
+        Returns the last state: its verdict is `WAITING` if the time was not enough. `connected_at_commit` is
+        `ApplyResponse.connected_nodes`; nodes that join later count too, nodes that were away do not.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        tracker = RolloutTracker(target, connected_at_commit=connected_at_commit)
+        while True:
+            progress = tracker.progress(await self.rollout(revision))
+            if on_progress is not None:
+                on_progress(progress)
+            match progress.verdict:
+                case RolloutVerdict.SYNCED | RolloutVerdict.NO_NODES:
+                    return progress
+                case RolloutVerdict.REJECTED:
+                    deadline = min(deadline, loop.time() + _REJECTION_SETTLES)
+                    if not progress.missing:
+                        return progress
+                case RolloutVerdict.WAITING:
+                    pass
+            if loop.time() + _POLL_INTERVAL > deadline:
+                return progress
+            await asyncio.sleep(_POLL_INTERVAL)
