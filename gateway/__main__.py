@@ -1,0 +1,115 @@
+"""The command `python -m gateway`, which `janua gateway` runs too."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Literal
+
+import click
+import uvloop
+
+from gateway.bootstrap import ListenAddress, NodeSettings
+from gateway.compile.config_file import ConfigFileError
+from gateway.config.node_id import load_or_make_node_id
+from gateway.listeners.hypercorn import ListenError
+from gateway.node import run_node
+from gateway.telemetry.logging import configure_logging
+
+
+class _Address(click.ParamType[ListenAddress]):
+    name = "HOST:PORT"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> ListenAddress:
+        if isinstance(value, ListenAddress):
+            return value
+        try:
+            return ListenAddress.parse(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class _Seconds(click.ParamType[float]):
+    name = "DURATION"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        text = str(value)
+        try:
+            return float(text[:-2]) / 1000 if text.endswith("ms") else float(text.removesuffix("s"))
+        except ValueError:
+            self.fail(f"'{text}' is not a duration such as 30s or 500ms", param, ctx)
+
+
+_ADDRESS, _SECONDS = _Address(), _Seconds()
+
+
+@click.command(context_settings={"auto_envvar_prefix": "JANUA", "show_default": True, "max_content_width": 110})
+@click.option("--config-server", metavar="HOST:PORT[,…]", help="Config servers, tried in turn.")
+@click.option("--config-file", type=click.Path(path_type=Path), help="Serve this file instead of asking a server.")
+@click.option("--http", type=_ADDRESS, default="127.0.0.1:8080", help="HTTP inference; port 0 takes a free one.")
+@click.option("--grpc", type=_ADDRESS, default="127.0.0.1:8081", help="gRPC inference.")
+@click.option("--admin", type=_ADDRESS, default="127.0.0.1:9901", help="Health, metrics and dumps; keep it private.")
+@click.option("--node-id", default="", help="Unique in the fleet. Default: made once, kept in the state directory.")
+@click.option("--node-cluster", default="default", help="The group this node belongs to.")
+@click.option(
+    "--state-dir", type=click.Path(path_type=Path), default=".janua/node", help="Node id and last good configuration."
+)
+@click.option("--drain-timeout", type=_SECONDS, default="30s", help="How long a stop waits for running requests.")
+@click.option("--max-body-bytes", type=click.IntRange(min=1024), default=32 * 1024 * 1024, help="Largest request.")
+@click.option("--access-log", default="-", metavar="PATH|-|off", help="One JSON line per request; - is stderr.")
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info")
+@click.option("--log-format", type=click.Choice(["text", "json"]), default="text")
+def main(
+    config_server: str | None,
+    config_file: Path | None,
+    http: ListenAddress,
+    grpc: ListenAddress,
+    admin: ListenAddress,
+    node_id: str,
+    node_cluster: str,
+    state_dir: Path,
+    drain_timeout: float,
+    max_body_bytes: int,
+    access_log: str,
+    log_level: str,
+    log_format: Literal["text", "json"],
+) -> None:
+    """Run a gateway node: inference over HTTP and gRPC under the configuration it is given.
+
+    Either --config-server or --config-file says where the configuration comes from. Every option can be set as an
+    environment variable, such as JANUA_HTTP. When the node is ready it prints one line of JSON with its addresses.
+    SIGTERM drains it; SIGHUP reads the configuration file and secrets again.
+    """
+    if (config_server is None) == (config_file is None):
+        raise click.UsageError("give either --config-server HOST:PORT or --config-file FILE")
+    configure_logging(log_level, log_format)
+    try:
+        settings = NodeSettings(
+            config_servers=tuple(server.strip() for server in (config_server or "").split(",") if server.strip()),
+            config_file=config_file,
+            http=http,
+            grpc=grpc,
+            admin=admin,
+            node_id=node_id or load_or_make_node_id(state_dir),
+            node_cluster=node_cluster,
+            state_dir=state_dir,
+            drain_timeout_s=drain_timeout,
+            max_body_bytes=max_body_bytes,
+            access_log=access_log,
+        )
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run_node(settings))
+    except (ListenError, ConfigFileError) as error:
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+
+
+def _fail(message: str) -> None:
+    sys.stderr.write(f"janua gateway: {message}\n")
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""The settings of a node: what the command line and the environment say, checked."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenAddress:
+    """Where a listener binds; port 0 takes a free one."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> "ListenAddress":
+        """Reads `HOST:PORT` or `[IPV6]:PORT`. Raises ValueError that says what is wrong."""
+        host, colon, port = text.rpartition(":")
+        if not colon or not host:
+            raise ValueError(f"'{text}' is not HOST:PORT")
+        if not port.isascii() or not port.isdigit() or int(port) > 65535:
+            raise ValueError(f"'{port}' is not a port")
+        return cls(host=host.removeprefix("[").removesuffix("]"), port=int(port))
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSettings:
+    """How a node runs. Either `config_servers` or `config_file` is given; times are in seconds.
+
+    `node_id` empty: made once and kept in the state directory. `access_log`: a path, `-` for standard error, or `off`.
+    """
+
+    config_servers: tuple[str, ...]
+    config_file: Path | None
+    http: ListenAddress
+    grpc: ListenAddress
+    admin: ListenAddress
+    node_id: str
+    node_cluster: str
+    state_dir: Path
+    drain_timeout_s: float
+    max_body_bytes: int
+    access_log: str

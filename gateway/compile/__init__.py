@@ -1,0 +1,1 @@
+"""Configuration messages to the frozen values that requests are handled with."""

@@ -1,0 +1,19 @@
+"""`Consumer` messages to values."""
+
+from datetime import UTC
+
+from janua.config.v1 import consumer_pb2
+
+from gateway.config.snapshot import ApiKeyConfig, ConsumerConfig
+
+
+def compile_consumer(message: consumer_pb2.Consumer) -> ConsumerConfig:
+    """The value of a message that `janua_resources.rules` found nothing wrong with."""
+    return ConsumerConfig(name=message.name, api_keys=tuple(_key(key) for key in message.api_keys))
+
+
+def _key(message: consumer_pb2.ApiKey) -> ApiKeyConfig:
+    return ApiKeyConfig(
+        sha256=message.key_sha256,
+        expires=message.expires.ToDatetime(tzinfo=UTC) if message.HasField("expires") else None,
+    )

@@ -1,0 +1,308 @@
+"""The resources of a node: which are in use, which wait for others, which are refused. Synchronous, without I/O but
+for reading secrets.
+
+A resource comes into use once everything it names is in use; until then, and when it is refused, the version before
+stays. A resource that is removed stays in use for as long as something in use names it. So the snapshot never has a
+reference that does not resolve, whatever the order in which changes arrive.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias, cast
+
+from google.protobuf.message import DecodeError
+from janua.config.v1.secret_pb2 import Secret
+from janua.config.v1.service_pb2 import Service
+from janua_resources import egress, rules
+from janua_resources.kinds import KINDS, ConfigMessage, KindInfo, kind_by_type_url
+from janua_resources.references import references
+from janua_resources.violations import INVALID_FIELD, SECRET_HOST_NOT_ALLOWED, UNRESOLVED_REFERENCE
+
+from gateway.compile.consumer import compile_consumer
+from gateway.compile.policy import compile_policy
+from gateway.compile.route import compile_route
+from gateway.compile.secret import SecretReader, SecretUnreadableError
+from gateway.compile.service import compile_service
+from gateway.compile.upstream import compile_upstream
+from gateway.config import resources as types
+from gateway.config.resources import ReceivedResource, Rejection
+from gateway.config.snapshot import (
+    ConsumerConfig,
+    PolicyConfig,
+    RouteConfig,
+    SecretConfig,
+    ServiceConfig,
+    Snapshot,
+    UpstreamConfig,
+)
+
+Key: TypeAlias = tuple[str, str]
+"""Type URL and name."""
+
+Value: TypeAlias = UpstreamConfig | ServiceConfig | RouteConfig | PolicyConfig | ConsumerConfig | SecretConfig
+
+SECRET_UNREADABLE = "SECRET_UNREADABLE"  # noqa: S105  # a reason, not a secret
+UNDECODABLE = "UNDECODABLE"
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    """A resource that is valid in itself. `references` maps what it names to the field that names it."""
+
+    resource: ReceivedResource
+    message: ConfigMessage
+    value: Value
+    references: Mapping[Key, str]
+
+    @property
+    def key(self) -> Key:
+        return self.resource.type_url, self.resource.name
+
+
+class _RefusedError(Exception):
+    def __init__(self, rejections: Sequence[Rejection]) -> None:
+        super().__init__()
+        self.rejections = tuple(rejections)
+
+
+class ResourceTable:
+    """Takes changes and tells what is in use."""
+
+    def __init__(self, secrets: SecretReader) -> None:
+        self._compilers: Mapping[str, Callable[[Any], Value]] = {
+            types.SECRET: secrets.compile,
+            types.UPSTREAM: compile_upstream,
+            types.POLICY: compile_policy,
+            types.SERVICE: compile_service,
+            types.CONSUMER: compile_consumer,
+            types.ROUTE: compile_route,
+        }
+        self._active: dict[str, dict[str, _Compiled]] = {info.type_url: {} for info in KINDS}
+        self._waiting: dict[str, dict[str, _Compiled]] = {info.type_url: {} for info in KINDS}
+        self._leaving: set[Key] = set()
+        self._users: Counter[Key] = Counter()
+        self._rejections: dict[Key, tuple[ReceivedResource, tuple[Rejection, ...]]] = {}
+        self._recovered: list[Key] = []
+        self.generation = 0
+        """Grows whenever what is in use changes."""
+
+    def update(self, type_url: str, upserts: Iterable[ReceivedResource], removals: Iterable[str]) -> None:
+        """Takes resources and removals of one type, and brings into use whatever can be now."""
+        for resource in upserts:
+            self._take(resource)
+        for name in removals:
+            self._remove((type_url, name))
+        self._settle()
+
+    def _take(self, resource: ReceivedResource) -> None:
+        key = (resource.type_url, resource.name)
+        self._leaving.discard(key)
+        self._rejections.pop(key, None)
+        self._waiting[resource.type_url].pop(resource.name, None)
+        active = self._active[resource.type_url].get(resource.name)
+        if active is not None and active.resource.version == resource.version:
+            return
+        try:
+            self._waiting[resource.type_url][resource.name] = self._compile(resource)
+        except _RefusedError as refused:
+            self._rejections[key] = (resource, refused.rejections)
+
+    def _remove(self, key: Key) -> None:
+        type_url, name = key
+        self._rejections.pop(key, None)
+        self._waiting[type_url].pop(name, None)
+        if name in self._active[type_url]:
+            self._leaving.add(key)
+
+    def _compile(self, resource: ReceivedResource) -> _Compiled:
+        info = kind_by_type_url(resource.type_url)
+        assert info is not None, "the subscriber asks for known types only"
+        message = _decode(resource, info)
+        faults = [
+            _rejection(resource, violation.reason, violation.message, violation.field)
+            for violation in rules.check(message)
+        ]
+        if faults:
+            raise _RefusedError(faults)
+        try:
+            value = self._compilers[resource.type_url](message)
+        except SecretUnreadableError as error:
+            raise _RefusedError([_rejection(resource, SECRET_UNREADABLE, str(error), error.field)]) from None
+        named = {(reference.kind.type_url, reference.name): reference.field for reference in references(message)}
+        return _Compiled(resource, message, value, named)
+
+    def _settle(self) -> None:
+        """Brings into use what waits and can be; lets go of what leaves and may. In the order in which each kind
+        names only kinds before it, so that one pass is enough."""
+        for info in KINDS:
+            waiting = self._waiting[info.type_url]
+            for compiled in list(waiting.values()):
+                if self._missing(compiled) is None:
+                    del waiting[compiled.resource.name]
+                    self._activate(compiled)
+        for info in reversed(KINDS):
+            for key in [key for key in self._leaving if key[0] == info.type_url and not self._users[key]]:
+                self._leaving.discard(key)
+                self.generation += 1
+                self._release(self._active[key[0]].pop(key[1]))
+
+    def _missing(self, compiled: _Compiled) -> Key | None:
+        for key in compiled.references:
+            if key[1] not in self._active[key[0]]:
+                return key
+        return None
+
+    def _activate(self, compiled: _Compiled) -> None:
+        if refused := self._host_refusal(compiled):
+            self._rejections[compiled.key] = (compiled.resource, (refused,))
+            return
+        self.generation += 1
+        before = self._active[compiled.resource.type_url].get(compiled.resource.name)
+        self._users.update(compiled.references.keys())
+        self._active[compiled.resource.type_url][compiled.resource.name] = compiled
+        if before is not None:
+            self._release(before)
+        if self._rejections.pop(compiled.key, None) is not None:
+            self._recovered.append(compiled.key)
+
+    def _host_refusal(self, compiled: _Compiled) -> Rejection | None:
+        """Why a service may not be used with its secret: it would send it where the secret does not allow."""
+        if not isinstance(compiled.message, Service):
+            return None
+        for type_url, name in compiled.references:
+            if type_url != types.SECRET:
+                continue
+            secret = cast("Secret", self._active[type_url][name].message)
+            if not egress.is_allowed(secret, compiled.message.proxy_service):
+                host = egress.base_address(compiled.message.proxy_service).host
+                text = f"secret '{name}' may not be sent to {host}; see its allowed_hosts"
+                return _rejection(compiled.resource, SECRET_HOST_NOT_ALLOWED, text, "proxy_service.base_url")
+        return None
+
+    def _release(self, compiled: _Compiled) -> None:
+        self._users.subtract(compiled.references.keys())
+        for key in compiled.references:
+            if not self._users[key]:
+                del self._users[key]
+
+    def waiting(self, type_url: str, names: Iterable[str]) -> list[str]:
+        """Those of the names whose newest version waits for something it names."""
+        waiting = self._waiting[type_url]
+        return [name for name in names if name in waiting]
+
+    def refuse_waiting(self, type_url: str, names: Iterable[str]) -> None:
+        """Records what has waited long enough as refused. It still comes into use when what it names arrives."""
+        for name in self.waiting(type_url, names):
+            compiled = self._waiting[type_url][name]
+            missing = self._missing(compiled)
+            if missing is not None:
+                kind = kind_by_type_url(missing[0])
+                text = f"{kind.field if kind else missing[0]} '{missing[1]}' is not held by this node"
+                rejection = _rejection(compiled.resource, UNRESOLVED_REFERENCE, text, compiled.references[missing])
+                self._rejections[compiled.key] = (compiled.resource, (rejection,))
+
+    def rejections(self, type_url: str, names: Iterable[str]) -> list[Rejection]:
+        """Why those of the names that are refused are."""
+        return [
+            rejection
+            for name in names
+            if (entry := self._rejections.get((type_url, name))) is not None
+            for rejection in entry[1]
+        ]
+
+    @property
+    def rejected_count(self) -> int:
+        """How many resources are refused at present."""
+        return len(self._rejections)
+
+    @property
+    def all_rejections(self) -> list[Rejection]:
+        """Everything that is refused at present."""
+        return [rejection for _, rejections in self._rejections.values() for rejection in rejections]
+
+    def take_recovered(self) -> list[Key]:
+        """What has come into use after it was refused, since the last call."""
+        recovered, self._recovered = self._recovered, []
+        return recovered
+
+    def retry_secrets(self) -> None:
+        """Reads all secrets again: their files or the environment may have changed."""
+        refused = [resource for (type_url, _), (resource, _) in self._rejections.items() if type_url == types.SECRET]
+        for compiled in list(self._active[types.SECRET].values()):
+            try:
+                fresh = self._compile(compiled.resource)
+            except _RefusedError:
+                continue
+            if fresh.value != compiled.value:
+                self._active[types.SECRET][compiled.resource.name] = fresh
+                self.generation += 1
+        for resource in refused:
+            key = (resource.type_url, resource.name)
+            before = self._rejections[key]
+            self._take(resource)
+            if key not in self._rejections:
+                self._rejections[key] = before
+        self._settle()
+
+    def held_versions(self, type_url: str) -> dict[str, str]:
+        """Name to version of what is in use and not on its way out."""
+        return {
+            name: compiled.resource.version
+            for name, compiled in self._active[type_url].items()
+            if (type_url, name) not in self._leaving
+        }
+
+    def resources(self) -> tuple[ReceivedResource, ...]:
+        """What is in use and not on its way out, in the order in which each kind names only kinds before it."""
+        return tuple(
+            compiled.resource
+            for info in KINDS
+            for name, compiled in self._active[info.type_url].items()
+            if (info.type_url, name) not in self._leaving
+        )
+
+    def secret_names(self) -> set[str]:
+        """Secrets that services in use or waiting name."""
+        services = (*self._active[types.SERVICE].values(), *self._waiting[types.SERVICE].values())
+        return {name for compiled in services for type_url, name in compiled.references if type_url == types.SECRET}
+
+    def snapshot(self) -> Snapshot:
+        """Everything in use."""
+        return Snapshot(
+            upstreams=cast("Mapping[str, UpstreamConfig]", self._values(types.UPSTREAM)),
+            services=cast("Mapping[str, ServiceConfig]", self._values(types.SERVICE)),
+            routes=cast("Mapping[str, RouteConfig]", self._values(types.ROUTE)),
+            policies=cast("Mapping[str, PolicyConfig]", self._values(types.POLICY)),
+            consumers=cast("Mapping[str, ConsumerConfig]", self._values(types.CONSUMER)),
+            secrets=cast("Mapping[str, SecretConfig]", self._values(types.SECRET)),
+        )
+
+    def _values(self, type_url: str) -> dict[str, Value]:
+        return {name: compiled.value for name, compiled in self._active[type_url].items()}
+
+    def messages(self) -> Iterable[ConfigMessage]:
+        """The messages of everything in use, for people to look at."""
+        return (compiled.message for info in KINDS for compiled in self._active[info.type_url].values())
+
+
+def _decode(resource: ReceivedResource, info: KindInfo) -> ConfigMessage:
+    try:
+        message = info.message.FromString(resource.value)
+    except DecodeError:
+        raise _RefusedError([_rejection(resource, UNDECODABLE, f"not a {info.name} message")]) from None
+    if message.name != resource.name:
+        text = f"the {info.field} is named '{message.name}' but was sent as '{resource.name}'"
+        raise _RefusedError([_rejection(resource, INVALID_FIELD, text, "name")])
+    return message
+
+
+def _rejection(resource: ReceivedResource, reason: str, message: str, field: str = "") -> Rejection:
+    return Rejection(
+        type_url=resource.type_url,
+        name=resource.name,
+        version=resource.version,
+        reason=reason,
+        field=field,
+        message=message,
+    )

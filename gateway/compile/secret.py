@@ -1,0 +1,57 @@
+"""`Secret` messages to values: the only place where a node reads a credential."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from janua.config.v1 import secret_pb2
+
+from gateway.config.snapshot import SecretConfig, SecretValue
+
+
+class SecretUnreadableError(Exception):
+    """The place that a secret names has no usable value."""
+
+    def __init__(self, place: str, message: str) -> None:
+        super().__init__(message)
+        self.field = place
+
+
+@dataclass(frozen=True, slots=True)
+class SecretReader:
+    """Reads secrets from this node's environment and files."""
+
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    read_file: Callable[[str], str] = field(default=lambda path: Path(path).read_text("utf-8"))
+
+    def compile(self, message: secret_pb2.Secret) -> SecretConfig:
+        """The value of a message that `janua_resources.rules` found nothing wrong with.
+
+        Raises `SecretUnreadableError` when there is no value, or one that cannot stand in a header.
+        """
+        place = message.WhichOneof("source") or ""
+        value = self._read(message).strip()
+        if not value:
+            raise SecretUnreadableError(place, f"{_where(message)} is empty")
+        if not (value.isascii() and value.isprintable()):
+            raise SecretUnreadableError(place, f"{_where(message)} has characters that cannot stand in a header")
+        return SecretConfig(name=message.name, value=SecretValue(value))
+
+    def _read(self, message: secret_pb2.Secret) -> str:
+        if message.WhichOneof("source") == "env":
+            value = self.environ.get(message.env)
+            if value is None:
+                raise SecretUnreadableError("env", f"{_where(message)} is not set on this node")
+            return value
+        try:
+            return self.read_file(message.file)
+        except OSError as error:
+            reason = (error.strerror or "cannot be read").lower()
+            raise SecretUnreadableError("file", f"{_where(message)}: {reason}") from None
+        except UnicodeDecodeError:
+            raise SecretUnreadableError("file", f"{_where(message)} is not text") from None
+
+
+def _where(message: secret_pb2.Secret) -> str:
+    return f"environment variable {message.env}" if message.WhichOneof("source") == "env" else f"file {message.file}"

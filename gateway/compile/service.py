@@ -1,0 +1,80 @@
+"""`Service` messages to values, with the retry policies and timeouts that routes share."""
+
+from types import MappingProxyType
+
+from janua.config.v1 import service_pb2
+from janua_resources.egress import base_address
+
+from gateway.compile.durations import optional_seconds, seconds
+from gateway.config.snapshot import (
+    ProviderTarget,
+    RetryConfig,
+    RetryOn,
+    ServiceConfig,
+    TimeoutsConfig,
+    UpstreamTarget,
+)
+from gateway.providers.table import PROVIDERS
+from gateway.types import Schema
+
+_SCHEMAS = {service_pb2.SCHEMA_UNSPECIFIED: Schema.OPENAI, service_pb2.SCHEMA_OPENAI: Schema.OPENAI}
+_RETRY_ON = {
+    service_pb2.RETRY_ON_CONNECT_FAILURE: RetryOn.CONNECT_FAILURE,
+    service_pb2.RETRY_ON_RESET: RetryOn.RESET,
+    service_pb2.RETRY_ON_GATEWAY_ERROR: RetryOn.GATEWAY_ERROR,
+    service_pb2.RETRY_ON_TIMEOUT: RetryOn.TIMEOUT,
+}
+
+
+def compile_service(message: service_pb2.Service) -> ServiceConfig:
+    """The value of a message that `janua_resources.rules` found nothing wrong with."""
+    if message.HasField("upstream_service"):
+        upstream = message.upstream_service
+        target: UpstreamTarget | ProviderTarget = UpstreamTarget(
+            upstream=upstream.upstream, path_prefix=upstream.path_prefix
+        )
+        schema = _SCHEMAS[upstream.schema]
+    else:
+        target = _provider_target(message.proxy_service)
+        schema = PROVIDERS[target.provider].schema
+    names = {model.name: model.upstream_name for model in message.models if model.upstream_name}
+    return ServiceConfig(
+        name=message.name,
+        target=target,
+        schema=schema,
+        model_names=MappingProxyType(names),
+        retry=compile_retry(message.retry_policy) if message.HasField("retry_policy") else None,
+        timeouts=compile_timeouts(message.timeouts),
+    )
+
+
+def _provider_target(message: service_pb2.ProxyService) -> ProviderTarget:
+    return ProviderTarget(
+        provider=message.provider,
+        base_url=str(base_address(message)),
+        secret=message.credentials[0].secret if message.credentials else None,
+        headers=tuple(sorted((name.lower(), value) for name, value in message.headers.items())),
+    )
+
+
+def compile_retry(message: service_pb2.RetryPolicy) -> RetryConfig:
+    """The value of a retry policy that is set."""
+    default = RetryConfig()
+    base = seconds(message.retry_back_off, "base_interval", default.base_interval_s)
+    return RetryConfig(
+        num_retries=message.num_retries if message.HasField("num_retries") else default.num_retries,
+        retry_on=frozenset(_RETRY_ON[kind] for kind in message.retry_on) or default.retry_on,
+        per_try_timeout_s=optional_seconds(message, "per_try_timeout"),
+        base_interval_s=base,
+        max_interval_s=seconds(message.retry_back_off, "max_interval", 10 * base),
+    )
+
+
+def compile_timeouts(message: service_pb2.Timeouts) -> TimeoutsConfig:
+    """The value of timeouts; of an unset message, one in which nothing is given."""
+    return TimeoutsConfig(
+        connect_s=optional_seconds(message, "connect"),
+        request_s=optional_seconds(message, "request"),
+        first_token_s=optional_seconds(message, "first_token"),
+        stream_idle_s=optional_seconds(message, "stream_idle"),
+    )

@@ -1,0 +1,50 @@
+"""What is known of one request while it is handled."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl
+
+from gateway.config.snapshot import ConsumerConfig
+from gateway.types import Operation, Usage
+
+
+@dataclass(slots=True, kw_only=True)
+class RequestContext:
+    """One request, from its arrival to its access log line.
+
+    The first group of fields is set by the listener and not changed; the second is filled in on the way. Header names
+    are in lower case, values are raw bytes; several values of one name are joined by `, `. `deadline` is a time of
+    the event loop's clock; `started` one of `time.perf_counter`.
+    """
+
+    request_id: str
+    protocol: str
+    operation: Operation
+    method: str
+    path: str
+    host: str
+    query_string: bytes
+    headers: Mapping[bytes, bytes]
+    model: str
+    is_streaming: bool
+    client_address: str
+    started: float
+    deadline: float | None = None
+
+    consumer: ConsumerConfig | None = None
+    route: str = ""
+    service: str = ""
+    endpoint: str = ""
+    attempts: int = 0
+    upstream_seconds: float = 0.0
+    first_content_at: float | None = None
+    usage: Usage | None = None
+    _query: dict[str, str] | None = field(default=None, repr=False)
+
+    @property
+    def query(self) -> Mapping[str, str]:
+        """Query parameters, decoded; of a name that occurs several times the first value."""
+        if self._query is None:
+            pairs = parse_qsl(self.query_string.decode("latin-1"), keep_blank_values=True)
+            self._query = dict(reversed(pairs))
+        return self._query

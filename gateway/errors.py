@@ -1,0 +1,128 @@
+"""The errors of the data plane, one class for each thing a caller can do about it. How an error looks on the wire is
+decided in `gateway.listeners.errors`."""
+
+from enum import Enum, auto
+
+
+class ErrorCode(Enum):
+    """What kind of error it is. The listeners' tables map every member to an HTTP and a gRPC status."""
+
+    INVALID_REQUEST = auto()
+    PAYLOAD_TOO_LARGE = auto()
+    UNAUTHENTICATED = auto()
+    NOT_FOUND = auto()
+    METHOD_NOT_ALLOWED = auto()
+    RATE_LIMITED = auto()
+    UNAVAILABLE = auto()
+    BAD_GATEWAY = auto()
+    TIMEOUT = auto()
+    INTERNAL = auto()
+
+
+class GatewayError(Exception):
+    """An error with a text that may be shown to the caller.
+
+    `reason` is machine-readable and stable: the `code` of an OpenAI error, the `reason` of `google.rpc.ErrorInfo`.
+    `param` names the offending request field, if there is one. `retry_after_s` tells when another try makes sense.
+    """
+
+    code: ErrorCode = ErrorCode.INTERNAL
+    default_reason: str = "INTERNAL"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str | None = None,
+        param: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.reason = reason or self.default_reason
+        self.param = param
+        self.retry_after_s = retry_after_s
+
+
+class InvalidRequestError(GatewayError):
+    """The request can never succeed as it is."""
+
+    code = ErrorCode.INVALID_REQUEST
+    default_reason = "INVALID_REQUEST"
+
+
+class PayloadTooLargeError(GatewayError):
+    """The body is over the limit."""
+
+    code = ErrorCode.PAYLOAD_TOO_LARGE
+    default_reason = "PAYLOAD_TOO_LARGE"
+
+
+class UnauthenticatedError(GatewayError):
+    """The caller's key is missing, wrong or expired."""
+
+    code = ErrorCode.UNAUTHENTICATED
+    default_reason = "INVALID_API_KEY"
+
+
+class NotFoundError(GatewayError):
+    """There is no such model, route or path."""
+
+    code = ErrorCode.NOT_FOUND
+    default_reason = "NOT_FOUND"
+
+
+class MethodNotAllowedError(GatewayError):
+    """The path is served, but not for this method."""
+
+    code = ErrorCode.METHOD_NOT_ALLOWED
+    default_reason = "METHOD_NOT_ALLOWED"
+
+
+class RateLimitedError(GatewayError):
+    """The backend asks to slow down."""
+
+    code = ErrorCode.RATE_LIMITED
+    default_reason = "RATE_LIMITED"
+
+
+class UnavailableError(GatewayError):
+    """Nothing can answer at present; the same request may succeed later."""
+
+    code = ErrorCode.UNAVAILABLE
+    default_reason = "UNAVAILABLE"
+
+
+class BadGatewayError(GatewayError):
+    """The backend failed, or answered what cannot be used."""
+
+    code = ErrorCode.BAD_GATEWAY
+    default_reason = "UPSTREAM_FAILED"
+
+
+class UpstreamRejectedError(GatewayError):
+    """The backend refused the request with a status from 400 to 499; another try would be refused too.
+
+    `body` is its answer where that is an error of the backend's own dialect, else None: a caller who speaks that
+    dialect gets it as it is.
+    """
+
+    default_reason = "UPSTREAM_REJECTED"
+
+    def __init__(self, message: str, *, code: ErrorCode, status: int, body: bytes | None, content_type: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.status = status
+        self.body = body
+        self.content_type = content_type
+
+
+class TimeoutExceededError(GatewayError):
+    """A time limit passed before the answer was there."""
+
+    code = ErrorCode.TIMEOUT
+    default_reason = "TIMEOUT"
+
+
+class InternalError(GatewayError):
+    """Janua itself failed; the log has the cause under the request id."""

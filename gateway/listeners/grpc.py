@@ -1,0 +1,283 @@
+"""The gRPC listener: `janua.inference.v1.InferenceService`, decoded to the pipeline and encoded back."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeAlias, TypeVar
+
+import grpc
+import structlog
+from grpc_status import rpc_status
+from janua.inference.v1 import chat_pb2, embeddings_pb2, inference_service_pb2_grpc, models_pb2
+
+from gateway.context import RequestContext
+from gateway.errors import BadGatewayError, GatewayError
+from gateway.framing.sse import SseParser
+from gateway.listeners.errors import grpc_status, internal_error
+from gateway.listeners.inbound import host_name, join_headers, request_id
+from gateway.listeners.service import GatewayService
+from gateway.pipeline import Exchange, InboundBody, Pipeline
+from gateway.schemas import janua_grpc, openai_chat, openai_embeddings
+from gateway.types import ChatEvent, ChatRequest, EmbeddingsRequest, Operation, Schema, UsageReported
+from gateway.upstream.answer import StreamAnswer, UnaryAnswer
+
+_SERVICE_PATH = "/janua.inference.v1.InferenceService/"
+
+_log = structlog.get_logger("janua.grpc")
+
+Call: TypeAlias = "grpc.aio.ServicerContext[object, object]"
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class ChatBody:
+    """A typed conversation."""
+
+    request: ChatRequest
+    is_streaming: bool
+
+    def encode(self, schema: Schema, model: str) -> bytes:
+        """The conversation in that schema, asking for that model."""
+        match schema:
+            case Schema.OPENAI:
+                return openai_chat.encode_request(self.request, model, stream=self.is_streaming)
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingsBody:
+    """Typed texts."""
+
+    request: EmbeddingsRequest
+
+    def encode(self, schema: Schema, model: str) -> bytes:
+        """The texts in that schema, asking for that model."""
+        match schema:
+            case Schema.OPENAI:
+                return openai_embeddings.encode_request(self.request, model)
+
+
+class InferenceServicer(inference_service_pb2_grpc.InferenceServiceServicer):
+    """Serves the typed API. `created` stands in the model list: seconds since 1970 when the node started."""
+
+    def __init__(self, service: GatewayService, *, created: int) -> None:
+        self._service = service
+        self._created = created
+
+    async def CreateChatCompletion(  # noqa: N802  # the name of the RPC
+        self, request: chat_pb2.CreateChatCompletionRequest, call: Call
+    ) -> chat_pb2.CreateChatCompletionResponse:
+        """A whole answer."""
+
+        async def answer(context: RequestContext) -> chat_pb2.CreateChatCompletionResponse:
+            body = ChatBody(janua_grpc.decode_chat(request.request), is_streaming=False)
+            exchange = await self._call(context, call, body.request.model, body)
+            events = list(openai_chat.decode_events(_unary_body(exchange), is_first=True))
+            _note_usage(context, events)
+            return janua_grpc.encode_chat(events, body.request.model)
+
+        return await self._unary(call, "CreateChatCompletion", Operation.CHAT, answer)
+
+    async def StreamChatCompletion(  # noqa: N802
+        self, request: chat_pb2.StreamChatCompletionRequest, call: Call
+    ) -> AsyncIterator[chat_pb2.StreamChatCompletionResponse]:
+        """An answer piece by piece."""
+        context = _context(call, "StreamChatCompletion", Operation.CHAT, is_streaming=True)
+        with self._accounted(context, call) as accounting:
+            try:
+                body = ChatBody(janua_grpc.decode_chat(request.request), is_streaming=True)
+                exchange = await self._call(context, call, body.request.model, body)
+                async for message in _stream(exchange, context, body.request.model):
+                    yield message
+            except GatewayError as error:
+                accounting.error = error
+        await accounting.abort_if_failed()
+
+    async def CreateEmbeddings(  # noqa: N802
+        self, request: embeddings_pb2.CreateEmbeddingsRequest, call: Call
+    ) -> embeddings_pb2.CreateEmbeddingsResponse:
+        """Vectors."""
+
+        async def answer(context: RequestContext) -> embeddings_pb2.CreateEmbeddingsResponse:
+            body = EmbeddingsBody(janua_grpc.decode_embeddings(request))
+            exchange = await self._call(context, call, request.model, body)
+            decoded = openai_embeddings.decode_answer(_unary_body(exchange))
+            context.usage = decoded.usage
+            return janua_grpc.encode_embeddings(decoded, request.model)
+
+        return await self._unary(call, "CreateEmbeddings", Operation.EMBEDDINGS, answer)
+
+    async def ListModels(  # noqa: N802
+        self, request: models_pb2.ListModelsRequest, call: Call
+    ) -> models_pb2.ListModelsResponse:
+        """The models that the caller may ask for."""
+
+        async def answer(context: RequestContext) -> models_pb2.ListModelsResponse:
+            models = self._service.pin().models(context)
+            return models_pb2.ListModelsResponse(
+                models=[
+                    models_pb2.Model(id=model.id, created=self._created, owned_by=model.owned_by) for model in models
+                ]
+            )
+
+        return await self._unary(call, "ListModels", Operation.CHAT, answer)
+
+    async def _unary(
+        self, call: Call, method: str, operation: Operation, answer: Callable[[RequestContext], Awaitable[T]]
+    ) -> T:
+        context = _context(call, method, operation, is_streaming=False)
+        with self._accounted(context, call) as accounting:
+            try:
+                return await answer(context)
+            except GatewayError as error:
+                accounting.error = error
+        await accounting.abort_if_failed()
+        raise AssertionError("an accounted call without an answer has an error")
+
+    async def _call(self, context: RequestContext, call: Call, model: str, body: InboundBody) -> Exchange:
+        """Runs the pipeline and tells the caller at once who answers."""
+        context.model = model
+        pipeline: Pipeline = self._service.pin()
+        exchange = await pipeline.call(context, pipeline.route(context), body)
+        context.first_content_at = time.perf_counter()
+        await call.send_initial_metadata(_metadata(context))
+        return exchange
+
+    @contextmanager
+    def _accounted(self, context: RequestContext, call: Call) -> Iterator["_Accounting"]:
+        """Counts a request and settles it once, however it ends. gRPC cancels the handler when the caller goes away
+        or its deadline passes, and with it the upstream call."""
+        service = self._service
+        service.active_requests += 1
+        accounting = _Accounting(context, call)
+        try:
+            yield accounting
+        except asyncio.CancelledError:
+            service.settle(context, grpc.StatusCode.CANCELLED.name, "CLIENT_GONE")
+            raise
+        except GeneratorExit:
+            service.settle(context, grpc.StatusCode.CANCELLED.name, "CLIENT_GONE")
+            raise
+        except Exception:
+            _log.exception("request failed", request_id=context.request_id)
+            accounting.error = internal_error(context.request_id)
+            service.settle(context, accounting.status, "INTERNAL")
+        else:
+            service.settle(context, accounting.status, accounting.error.reason if accounting.error else "")
+        finally:
+            service.active_requests -= 1
+
+
+@dataclass(slots=True)
+class _Accounting:
+    """How a call ends. Errors are kept until the call is settled, because aborting raises."""
+
+    context: RequestContext
+    call: Call
+    error: GatewayError | None = None
+
+    @property
+    def status(self) -> str:
+        """The gRPC status by name."""
+        return grpc_status_name(self.error) if self.error else grpc.StatusCode.OK.name
+
+    async def abort_if_failed(self) -> None:
+        """Ends the call with its error, if there is one."""
+        if self.error is None:
+            return
+        status = rpc_status.to_status(grpc_status(self.error))
+        trailing = (*(status.trailing_metadata or ()), *_metadata(self.context))
+        await self.call.abort(status.code, status.details or "", trailing)
+
+
+def grpc_status_name(error: GatewayError) -> str:
+    """The name of the gRPC status that an error is sent as."""
+    return str(rpc_status.to_status(grpc_status(error)).code.name)
+
+
+async def _stream(
+    exchange: Exchange, context: RequestContext, model: str
+) -> AsyncIterator[chat_pb2.StreamChatCompletionResponse]:
+    """The messages of a streamed answer. A backend that does not stream has its whole answer sent as one message."""
+    writer = janua_grpc.ChatStreamWriter(model)
+    if isinstance(exchange.answer, UnaryAnswer):
+        events = list(openai_chat.decode_events(exchange.answer.body, is_first=True))
+        _note_usage(context, events)
+        for message in writer.messages(events):
+            yield message
+        return
+    try:
+        async for events in _chunk_events(exchange.answer):
+            _note_usage(context, events)
+            for message in writer.messages(events):
+                yield message
+    finally:
+        exchange.answer.rest.close()
+
+
+async def _chunk_events(answer: StreamAnswer) -> AsyncIterator[list[ChatEvent]]:
+    """The events of each chunk of a stream. A chunk becomes one message: joining several would hold content back."""
+    parser = SseParser()
+    is_first = True
+    data = answer.first
+    while data:
+        for event in parser.feed(data):
+            if event.data:
+                yield list(openai_chat.decode_events(event.data, is_first=is_first))
+                is_first = False
+        data = await answer.rest.read()
+
+
+def _unary_body(exchange: Exchange) -> bytes:
+    if isinstance(exchange.answer, UnaryAnswer):
+        return exchange.answer.body
+    exchange.answer.rest.close()
+    raise BadGatewayError("the upstream streamed an answer that was asked for whole", reason="UPSTREAM_MALFORMED")
+
+
+def _note_usage(context: RequestContext, events: list[ChatEvent]) -> None:
+    for event in events:
+        if isinstance(event, UsageReported):
+            context.usage = event.usage
+
+
+def _metadata(context: RequestContext) -> tuple[tuple[str, str], ...]:
+    fields = (
+        ("x-request-id", context.request_id),
+        ("x-janua-route", context.route),
+        ("x-janua-service", context.service),
+        ("x-janua-endpoint", context.endpoint),
+        ("x-janua-attempts", str(context.attempts) if context.attempts else ""),
+    )
+    return tuple((name, value) for name, value in fields if value)
+
+
+def _context(call: Call, method: str, operation: Operation, *, is_streaming: bool) -> RequestContext:
+    metadata = join_headers(_metadata_bytes(call))
+    remaining = call.time_remaining()
+    return RequestContext(
+        request_id=request_id(metadata.get(b"x-request-id")),
+        protocol="grpc",
+        operation=operation,
+        method="POST",
+        path=_SERVICE_PATH + method,
+        host=host_name(metadata.get(b":authority", b"")),
+        query_string=b"",
+        headers=metadata,
+        model="",
+        is_streaming=is_streaming,
+        client_address=_peer_address(call.peer()),
+        started=time.perf_counter(),
+        deadline=None if remaining is None else asyncio.get_running_loop().time() + remaining,
+    )
+
+
+def _metadata_bytes(call: Call) -> Iterator[tuple[bytes, bytes]]:
+    for name, value in call.invocation_metadata() or ():
+        yield name.encode("ascii"), value if isinstance(value, bytes) else value.encode("latin-1")
+
+
+def _peer_address(peer: str) -> str:
+    """The address of `ipv4:127.0.0.1:5000` or `ipv6:%5B::1%5D:5000`."""
+    return peer.partition(":")[2].rpartition(":")[0].replace("%5B", "").replace("%5D", "")

@@ -1,0 +1,74 @@
+"""The gRPC listener's server: options, health, reflection, drain."""
+
+import socket
+
+from grpc import aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from janua.inference.v1 import inference_service_pb2, inference_service_pb2_grpc
+
+from gateway.listeners.grpc import InferenceServicer
+from gateway.listeners.hypercorn import ListenError, listen_error_text
+
+_SERVICE = inference_service_pb2.DESCRIPTOR.services_by_name["InferenceService"].full_name
+
+
+class GrpcServer:
+    """Serves inference, health and reflection. Start it once, drain it once."""
+
+    def __init__(self, servicer: InferenceServicer, *, max_message_bytes: int) -> None:
+        self._health = health.aio.HealthServicer()
+        self._server = aio.server(
+            options=[
+                # grpcio would silently share a port that is in use.
+                ("grpc.so_reuseport", 0),
+                ("grpc.max_receive_message_length", max_message_bytes),
+                ("grpc.max_send_message_length", -1),
+                # Under load the default sheds calls that could be served.
+                ("grpc.server.max_pending_requests", 20_000),
+                ("grpc.server.max_pending_requests_hard_limit", 40_000),
+                ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+                ("grpc.http2.max_ping_strikes", 0),
+            ]
+        )
+        inference_service_pb2_grpc.add_InferenceServiceServicer_to_server(servicer, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        names = (_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, self._server)
+
+    def bind(self, host: str, port: int) -> int:
+        """Binds and gives the port. Raises `ListenError` with what to do."""
+        _probe(host, port)
+        authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        try:
+            return self._server.add_insecure_port(authority)
+        except RuntimeError as error:
+            raise ListenError(f"cannot listen on {authority} for gRPC: {error}") from error
+
+    async def start(self) -> None:
+        """Takes calls from now on."""
+        await self.set_serving(serving=False)
+        await self._server.start()
+
+    async def set_serving(self, *, serving: bool) -> None:
+        """Tells health checks whether this node takes traffic."""
+        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        await self._health.set("", status)
+        await self._health.set(_SERVICE, status)
+
+    async def drain(self, timeout_s: float) -> None:
+        """Refuses new calls, finishes those that run for up to the timeout, cancels the rest."""
+        await self._server.stop(timeout_s)
+
+
+def _probe(host: str, port: int) -> None:
+    """Raises `ListenError` for a port that another process listens on."""
+    if port == 0:
+        return
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise ListenError(listen_error_text(host, port, error)) from error

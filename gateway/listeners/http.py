@@ -1,0 +1,98 @@
+"""The HTTP listener's application: Quart for what is not on the request path, the data plane before it."""
+
+import time
+from typing import cast
+
+import structlog
+from quart import Quart, Response, request
+from werkzeug.exceptions import HTTPException
+
+from gateway.context import RequestContext
+from gateway.errors import GatewayError, MethodNotAllowedError, NotFoundError
+from gateway.listeners.data_plane import DataPlane
+from gateway.listeners.disconnect import AsgiApp
+from gateway.listeners.errors import ErrorAnswer, internal_error, openai_error, problem
+from gateway.listeners.inbound import host_name, join_headers, request_id
+from gateway.listeners.service import GatewayService
+from gateway.pipeline import ModelListing
+from gateway.types import Operation
+
+_log = structlog.get_logger("janua.http")
+
+
+def make_http_app(service: GatewayService, *, max_body_bytes: int) -> Quart:
+    """The ASGI application of the HTTP listener."""
+    app = Quart("gateway.listeners.http", static_folder=None)
+    started = int(time.time())
+
+    @app.get("/v1/models")
+    async def list_models() -> Response:
+        models = service.pin().models(_context())
+        return _json(app, {"object": "list", "data": [_model(model, started) for model in models]})
+
+    @app.get("/v1/models/<path:model_id>")
+    async def get_model(model_id: str) -> Response:
+        for model in service.pin().models(_context()):
+            if model.id == model_id:
+                return _json(app, _model(model, started))
+        raise NotFoundError(f"there is no model '{model_id}'", reason="MODEL_NOT_FOUND", param="model")
+
+    @app.errorhandler(GatewayError)
+    async def on_gateway_error(error: GatewayError) -> Response:
+        return _error(error)
+
+    @app.errorhandler(HTTPException)
+    async def on_http_error(error: HTTPException) -> Response:
+        if error.code == 405:
+            return _error(MethodNotAllowedError(f"{request.path} does not take {request.method}"))
+        if error.code == 404:
+            return _error(NotFoundError(f"nothing is served at {request.path}", reason="PATH_NOT_FOUND"))
+        return _error(GatewayError(error.description or error.name), error.code)
+
+    @app.errorhandler(Exception)
+    async def on_fault(error: Exception) -> Response:
+        identifier = request_id(None)
+        _log.error("request failed", request_id=identifier, path=request.path, exc_info=error)
+        return _error(internal_error(identifier))
+
+    # Quart's documented way to put a layer before an application; it types ASGI messages more closely than we do.
+    inner = cast("AsgiApp", app.asgi_app)
+    setattr(app, "asgi_app", DataPlane(inner, service, max_body_bytes=max_body_bytes))  # noqa: B010
+    return app
+
+
+def _context() -> RequestContext:
+    headers = join_headers((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in request.headers)
+    return RequestContext(
+        request_id=request_id(headers.get(b"x-request-id")),
+        protocol="http",
+        operation=Operation.CHAT,
+        method=request.method,
+        path=request.path,
+        host=host_name(headers.get(b"host", b"")),
+        query_string=request.query_string,
+        headers=headers,
+        model="",
+        is_streaming=False,
+        client_address=request.remote_addr or "",
+        started=time.perf_counter(),
+    )
+
+
+def _model(model: ModelListing, created: int) -> dict[str, str | int]:
+    return {"id": model.id, "object": "model", "created": created, "owned_by": model.owned_by}
+
+
+def _json(app: Quart, content: object) -> Response:
+    response = Response(app.json.dumps(content), content_type="application/json")
+    response.headers["x-request-id"] = request_id(request.headers.get("x-request-id", "").encode("latin-1", "replace"))
+    return response
+
+
+def _error(error: GatewayError, status: int | None = None) -> Response:
+    answer: ErrorAnswer = openai_error(error) if request.path.startswith("/v1/") else problem(error)
+    response = Response(answer.body, status or answer.status, content_type=answer.content_type.decode())
+    response.headers["x-request-id"] = request_id(request.headers.get("x-request-id", "").encode("latin-1", "replace"))
+    if answer.retry_after is not None:
+        response.headers["retry-after"] = answer.retry_after.decode()
+    return response

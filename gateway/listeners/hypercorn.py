@@ -1,0 +1,56 @@
+"""Serving an ASGI application with Hypercorn on a socket of our own, until told to drain."""
+
+import asyncio
+import socket
+
+from hypercorn.asyncio import serve
+from hypercorn.config import Config
+from quart import Quart
+
+_KEEP_ALIVE_S = 75.0
+_BACKLOG = 2048
+
+
+class ListenError(Exception):
+    """An address cannot be listened on."""
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises `ListenError` with what to do."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise ListenError(listen_error_text(host, port, error)) from error
+    listener.setblocking(False)
+    return listener
+
+
+def listen_error_text(host: str, port: int, error: OSError) -> str:
+    """One line on why the address cannot be used."""
+    reason = (error.strerror or str(error)).lower()
+    return f"cannot listen on {host}:{port}: {reason}; choose another address or port 0 for a free one"
+
+
+async def serve_http(app: Quart, listener: socket.socket, drain: asyncio.Event, drain_timeout_s: float) -> None:
+    """Serves until `drain` is set: then stops accepting, finishes what runs for up to the timeout, and returns."""
+    config = Config()
+    # Hypercorn makes its own socket object of the descriptor and closes it.
+    config.bind = [f"fd://{listener.detach()}"]
+    config.include_server_header = False
+    config.graceful_timeout = drain_timeout_s
+    config.keep_alive_timeout = _KEEP_ALIVE_S
+    config.backlog = _BACKLOG
+    config.loglevel = "WARNING"
+    config.errorlog = None
+    try:
+        await serve(app, config, shutdown_trigger=drain.wait)
+    except asyncio.CancelledError:
+        # Hypercorn lets the cancellation of requests that outlived the timeout escape.
+        task = asyncio.current_task()
+        if not drain.is_set() or (task is not None and task.cancelling()):
+            raise

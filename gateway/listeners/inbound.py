@@ -1,0 +1,33 @@
+"""What both protocols read of a request before it has a context: header joining, host, request id."""
+
+import re
+import secrets
+from collections.abc import Iterable
+
+_REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
+
+
+def join_headers(pairs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Headers by name; several values of one name are joined by `, ` (RFC 9110 section 5.3)."""
+    headers: dict[bytes, bytes] = {}
+    for name, value in pairs:
+        if name in headers:
+            headers[name] += b", " + value
+        else:
+            headers[name] = value
+    return headers
+
+
+def host_name(authority: bytes) -> str:
+    """The host of a `Host` header or `:authority`, in lower case and without port."""
+    host, colon, port = authority.decode("latin-1").lower().rpartition(":")
+    if colon and not port.endswith("]"):
+        return host
+    return authority.decode("latin-1").lower()
+
+
+def request_id(sent: bytes | None) -> str:
+    """The caller's request id if it is usable (1 to 128 visible ASCII characters), else a new one."""
+    if sent is not None and _REQUEST_ID.fullmatch(sent):
+        return sent.decode("ascii")
+    return secrets.token_hex(16)

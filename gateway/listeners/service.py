@@ -1,0 +1,66 @@
+"""What all listeners of a node share: the configuration in use, the count of requests in flight, and the accounting
+that runs once for every request however it ends."""
+
+import time
+from collections.abc import Callable
+
+from gateway.context import RequestContext
+from gateway.errors import UnavailableError
+from gateway.pipeline import Pipeline
+from gateway.telemetry.access_log import AccessLog, AccessLogEntry
+from gateway.telemetry.metrics import Metrics
+
+
+class GatewayService:
+    """The node as its listeners see it. `pipeline` is replaced as a whole when the configuration changes."""
+
+    def __init__(self, *, metrics: Metrics, access_log: AccessLog, wall_clock: Callable[[], float] = time.time) -> None:
+        self.metrics = metrics
+        self.pipeline: Pipeline | None = None
+        self.active_requests = 0
+        self._access_log = access_log
+        self._wall_clock = wall_clock
+        metrics.active_requests.set_function(lambda: self.active_requests)
+
+    def pin(self) -> Pipeline:
+        """The configuration for one request. Raises `UnavailableError` before the first one has come."""
+        if self.pipeline is None:
+            raise UnavailableError("this node has no configuration yet", reason="NOT_READY", retry_after_s=1.0)
+        return self.pipeline
+
+    def settle(self, context: RequestContext, status: str, reason: str = "") -> None:
+        """Accounts for a request that has ended; `reason` is that of its error."""
+        now = time.perf_counter()
+        seconds = now - context.started
+        until_content = (context.first_content_at or now) - context.started
+        overhead = max(0.0, until_content - context.upstream_seconds)
+        metrics = self.metrics
+        metrics.request(context.route, context.service, status, seconds=seconds, overhead_seconds=overhead)
+        if context.is_streaming and context.first_content_at is not None:
+            metrics.first_token(context.route, until_content)
+        if context.usage is not None:
+            metrics.tokens(context.service, context.usage)
+        if self._access_log.is_enabled:
+            self._access_log.add(self._entry(context, status, reason, seconds))
+
+    def _entry(self, context: RequestContext, status: str, reason: str, seconds: float) -> AccessLogEntry:
+        return AccessLogEntry(
+            time=round(self._wall_clock(), 3),
+            request_id=context.request_id,
+            protocol=context.protocol,
+            method=context.method,
+            path=context.path,
+            status=status,
+            duration_ms=round(seconds * 1000, 3),
+            model=context.model,
+            route=context.route,
+            service=context.service,
+            endpoint=context.endpoint,
+            consumer=context.consumer.name if context.consumer else "",
+            attempts=context.attempts,
+            client=context.client_address,
+            stream=context.is_streaming,
+            reason=reason,
+            input_tokens=context.usage.input_tokens if context.usage else 0,
+            output_tokens=context.usage.output_tokens if context.usage else 0,
+        )

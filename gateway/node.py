@@ -1,0 +1,278 @@
+"""A gateway node: the one place where its parts are made and joined."""
+
+import asyncio
+import json
+import signal
+import sys
+import time
+from collections.abc import Collection
+from importlib.metadata import version
+from pathlib import Path
+from random import Random
+from typing import Any, BinaryIO
+
+import structlog
+
+from gateway.bootstrap import NodeSettings
+from gateway.compile.config_dump import dump_resources
+from gateway.compile.config_file import load_config_file
+from gateway.compile.node_config import ConfigListener, NodeConfig
+from gateway.compile.resource_table import ResourceTable
+from gateway.compile.secret import SecretReader
+from gateway.config.last_good import LastGood, LastGoodStore
+from gateway.config.last_good_writer import LastGoodWriter
+from gateway.config.resources import ListenerAddresses, NodeIdentity, NodeStatusReport
+from gateway.config.snapshot import Snapshot
+from gateway.config.status_reporter import StatusReporter
+from gateway.config.subscriber import Subscriber
+from gateway.listeners.admin import NodeView, make_admin_app
+from gateway.listeners.grpc import InferenceServicer
+from gateway.listeners.grpc_server import GrpcServer
+from gateway.listeners.http import make_http_app
+from gateway.listeners.hypercorn import bind, serve_http
+from gateway.listeners.service import GatewayService
+from gateway.pipeline import LiveState, Pipeline
+from gateway.telemetry.access_log import AccessLog
+from gateway.telemetry.metrics import EndpointCollector, Metrics
+from gateway.upstream.call import Caller
+from gateway.upstream.cluster_manager import ClusterManager
+
+# The admin listener outlives the others while a node drains, but not for long.
+_ADMIN_DRAIN_S = 1.0
+_REPORT_TIMEOUT_S = 2.0
+
+_log = structlog.get_logger("janua.node")
+
+
+class Node:
+    """One node, from its settings. `run` serves until the process is told to stop."""
+
+    def __init__(self, settings: NodeSettings, *, access_log_output: BinaryIO | None) -> None:
+        self._settings = settings
+        self._metrics = Metrics()
+        self._access_log = AccessLog(access_log_output)
+        self._clusters = ClusterManager(random=Random(), on_health_change=self._on_health_change)  # noqa: S311
+        caller = Caller(metrics=self._metrics, random=Random())  # noqa: S311  # for spreading load, not for secrets
+        self._live = LiveState(self._clusters, caller)
+        self._service = GatewayService(metrics=self._metrics, access_log=self._access_log)
+        listener = ConfigListener(
+            on_snapshot=self._on_snapshot,
+            on_secret_names=self._on_secret_names,
+            on_recovered=self._on_recovered,
+        )
+        self._config = NodeConfig(ResourceTable(SecretReader()), listener)
+        self._addresses = ListenerAddresses()
+        self._is_draining = False
+        self._stop = asyncio.Event()
+        self._last_good: LastGoodWriter | None = None
+        self._subscriber: Subscriber | None = None
+        self._reporter: StatusReporter | None = None
+        self._identity = NodeIdentity(id=settings.node_id, cluster=settings.node_cluster, version=version("janua"))
+        self._metrics.registry.register(EndpointCollector(self._clusters.report))
+        self._metrics.xds_connected.set_function(lambda: float(self._is_connected))
+        self._metrics.config_revision.set_function(lambda: self._config.revision)
+        self._metrics.config_rejected.set_function(lambda: self._config.table.rejected_count)
+
+    async def run(self) -> None:
+        """Serves until SIGTERM or SIGINT, then drains. Raises `ListenError`, `ConfigFileError` or OSError at start."""
+        settings = self._settings
+        http, admin = bind(settings.http.host, settings.http.port), bind(settings.admin.host, settings.admin.port)
+        servicer = InferenceServicer(self._service, created=int(time.time()))
+        grpc_server = GrpcServer(servicer, max_message_bytes=settings.max_body_bytes)
+        grpc_port = grpc_server.bind(settings.grpc.host, settings.grpc.port)
+        self._addresses = ListenerAddresses(
+            http=_authority(settings.http.host, http.getsockname()[1]),
+            grpc=_authority(settings.grpc.host, grpc_port),
+            admin=_authority(settings.admin.host, admin.getsockname()[1]),
+        )
+        self._load_config()
+        stop_admin = asyncio.Event()
+        http_app = make_http_app(self._service, max_body_bytes=settings.max_body_bytes)
+        async with asyncio.TaskGroup() as servers, asyncio.TaskGroup() as background:
+            tasks = [
+                background.create_task(self._clusters.run()),
+                background.create_task(self._access_log.run()),
+                *self._start_subscription(background),
+            ]
+            servers.create_task(serve_http(make_admin_app(self._view()), admin, stop_admin, _ADMIN_DRAIN_S))
+            await grpc_server.start()
+            serving = servers.create_task(serve_http(http_app, http, self._stop, settings.drain_timeout_s))
+            self._handle_signals()
+            ready = background.create_task(self._announce_when_ready(grpc_server))
+            await self._stop.wait()
+            ready.cancel()
+            await self._drain(grpc_server, serving)
+            stop_admin.set()
+            for task in tasks:
+                task.cancel()
+
+    def _load_config(self) -> None:
+        """Takes the configuration that is there without a server: the file, or what the disk kept."""
+        if self._settings.config_file is not None:
+            load_config_file(self._settings.config_file, self._config)
+            return
+        store = LastGoodStore(self._settings.state_dir)
+        self._last_good = LastGoodWriter(store)
+        if (last_good := store.load()) is not None:
+            self._config.load(last_good.epoch, last_good.revision, last_good.resources)
+            _log.info("serving the last good configuration from disk", revision=last_good.revision)
+
+    def _start_subscription(self, background: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
+        if not self._settings.config_servers or self._last_good is None:
+            return []
+        self._subscriber = Subscriber(self._settings.config_servers, self._identity, self._config)
+        self._reporter = StatusReporter(self._identity.id, self._subscriber, self._report)
+        return [
+            background.create_task(self._subscriber.run()),
+            background.create_task(self._reporter.run()),
+            background.create_task(self._last_good.run()),
+        ]
+
+    def _handle_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+
+    def _reload(self) -> None:
+        """Reads files again: the configuration file if there is one, and secrets."""
+        self._config.retry_secrets()
+        if self._settings.config_file is not None:
+            try:
+                load_config_file(self._settings.config_file, self._config)
+            except Exception as error:  # whatever is wrong with the file, the node goes on as it is
+                _log.error("configuration file not taken, going on as before", error=str(error))
+
+    async def _announce_when_ready(self, grpc_server: GrpcServer) -> None:
+        await self._config.wait_until_started()
+        await grpc_server.set_serving(serving=not self._is_draining)
+        line = {
+            "event": "ready",
+            "component": "gateway",
+            "node_id": self._identity.id,
+            "http": self._addresses.http,
+            "grpc": self._addresses.grpc,
+            "admin": self._addresses.admin,
+            "revision": self._config.revision,
+        }
+        sys.stdout.write(json.dumps(line) + "\n")
+        sys.stdout.flush()
+
+    async def _drain(self, grpc_server: GrpcServer, serving: asyncio.Task[None]) -> None:
+        timeout_s = self._settings.drain_timeout_s
+        self._begin_draining()
+        _log.info("draining", active_requests=self._service.active_requests, timeout_s=timeout_s)
+        await grpc_server.set_serving(serving=False)
+        if self._reporter is not None:
+            await self._reporter.report_now(_REPORT_TIMEOUT_S)
+        await asyncio.gather(grpc_server.drain(timeout_s), serving)
+        _log.info("drained", active_requests=self._service.active_requests)
+
+    def _begin_draining(self) -> dict[str, Any]:
+        if not self._is_draining:
+            self._is_draining = True
+            if self._reporter is not None:
+                self._reporter.poke()
+        return {"draining": True, "active_requests": self._service.active_requests}
+
+    def _view(self) -> NodeView:
+        return NodeView(
+            not_ready=self._not_ready,
+            config_dump=self._dump,
+            endpoints=self._describe_endpoints,
+            drain=self._begin_draining,
+            metrics=self._metrics,
+        )
+
+    def _describe_endpoints(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "upstream": endpoint.upstream,
+                "address": endpoint.address,
+                "healthy": endpoint.healthy,
+                "reason": endpoint.reason,
+                "since": endpoint.since.isoformat(timespec="milliseconds"),
+                "active_requests": endpoint.active_requests,
+            }
+            for endpoint in self._clusters.report()
+        ]
+
+    def _not_ready(self) -> str | None:
+        if self._is_draining:
+            return "draining"
+        return None if self._config.is_started else "waiting for the first configuration"
+
+    @property
+    def _is_connected(self) -> bool:
+        return self._subscriber is not None and self._subscriber.status.is_connected
+
+    def _dump(self) -> dict[str, Any]:
+        status = self._subscriber.status if self._subscriber is not None else None
+        return {
+            "node": {"id": self._identity.id, "cluster": self._identity.cluster, "version": self._identity.version},
+            "epoch": self._config.epoch,
+            "revision": self._config.revision,
+            "config_server": status.server if status else None,
+            "last_error": status.last_error if status else None,
+            **dump_resources(self._config.table),
+        }
+
+    def _report(self) -> NodeStatusReport:
+        return NodeStatusReport(
+            addresses=self._addresses,
+            draining=self._is_draining,
+            active_requests=self._service.active_requests,
+            endpoints=self._clusters.report(),
+        )
+
+    def _on_snapshot(self, snapshot: Snapshot) -> None:
+        self._service.pipeline = Pipeline(snapshot, self._live)
+        _log.info("configuration in use", revision=self._config.revision, routes=len(snapshot.routes))
+        if self._last_good is not None:
+            self._last_good.submit(LastGood(self._config.epoch, self._config.revision, self._config.table.resources()))
+        if self._reporter is not None:
+            self._reporter.poke()
+
+    def _on_secret_names(self) -> None:
+        if self._subscriber is not None:
+            self._subscriber.refresh_secret_names()
+
+    def _on_recovered(self, type_url: str, names: Collection[str]) -> None:
+        if self._subscriber is not None:
+            self._subscriber.recover(type_url, names)
+
+    def _on_health_change(self) -> None:
+        if self._reporter is not None:
+            self._reporter.poke()
+
+
+def _authority(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+async def run_node(settings: NodeSettings) -> None:
+    """Runs a node with these settings until it is told to stop."""
+    with AccessLogOutput(settings.access_log) as output:
+        await Node(settings, access_log_output=output).run()
+
+
+class AccessLogOutput:
+    """Opens what the access log is written to: a file, standard error, or nothing."""
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+        self._file: BinaryIO | None = None
+
+    def __enter__(self) -> BinaryIO | None:
+        match self._target:
+            case "off":
+                return None
+            case "-":
+                return sys.stderr.buffer
+            case path:
+                self._file = Path(path).open("ab")
+                return self._file
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()

@@ -1,0 +1,1 @@
+"""Outside providers as data: where they are, what they speak, how they know their customers."""

@@ -1,0 +1,74 @@
+"""How a service is called: where its endpoints are, and which headers a request to it carries."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from gateway.config.snapshot import EndpointConfig, ProviderTarget, SecretConfig, ServiceConfig, UpstreamConfig
+from gateway.providers.table import PROVIDERS
+
+_PROVIDER_CONNECT_TIMEOUT_S = 5.0
+
+# Connection headers (RFC 9110 section 7.6.1), what is made anew for the backend, and every inbound credential.
+_NEVER_FORWARDED = frozenset(
+    {
+        b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection", b"te",
+        b"trailer", b"transfer-encoding", b"upgrade", b"http2-settings",
+        b"host", b"content-length", b"content-type", b"accept", b"accept-encoding", b"expect",
+        b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key", b"cookie",
+        b"x-request-id", b"grpc-timeout", b"grpc-encoding", b"grpc-accept-encoding",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class OutboundHeaders:
+    """Makes the headers of requests to one service. Compiled once per service."""
+
+    own: tuple[tuple[str, str], ...]
+    stripped: frozenset[bytes]
+
+    def build(self, inbound: Mapping[bytes, bytes], request_id: str, *, is_streaming: bool) -> list[tuple[str, str]]:
+        """The client's end-to-end headers without its credentials, and the service's own, which win."""
+        stripped = self.stripped
+        if (connection := inbound.get(b"connection")) is not None:
+            stripped = stripped | {name.strip().lower() for name in connection.split(b",")}
+        headers = [
+            (name.decode("latin-1"), value.decode("latin-1"))
+            for name, value in inbound.items()
+            if name not in stripped and not name.startswith(b"x-janua-") and not name.endswith(b"-bin")
+        ]
+        headers += self.own
+        headers.append(("accept", "text/event-stream" if is_streaming else "application/json"))
+        headers.append(("x-request-id", request_id))
+        return headers
+
+
+def outbound_headers(service: ServiceConfig, secrets: Mapping[str, SecretConfig]) -> OutboundHeaders:
+    """The header maker of a service."""
+    own = [("content-type", "application/json"), ("accept-encoding", "identity")]
+    stripped = _NEVER_FORWARDED
+    if isinstance(service.target, ProviderTarget):
+        provider = PROVIDERS[service.target.provider]
+        own += service.target.headers
+        stripped |= provider.strip_headers
+        if service.target.secret is not None:
+            own.append(provider.credential_header(secrets[service.target.secret].value))
+    return OutboundHeaders(tuple(own), stripped | {name.lower().encode() for name, _ in own})
+
+
+def provider_upstream(service: ServiceConfig) -> UpstreamConfig | None:
+    """The pool of one that stands for a provider, so that proxy services are called like any other; None for a
+    service with an upstream. Its name has a colon, which no configured name can have."""
+    if not isinstance(service.target, ProviderTarget):
+        return None
+    url = service.target.base_url
+    return UpstreamConfig(
+        name=f"provider:{service.name}",
+        endpoints=(EndpointConfig(address=url, url=url),),
+        connect_timeout_s=_PROVIDER_CONNECT_TIMEOUT_S,
+    )
+
+
+def service_upstreams(services: Iterable[ServiceConfig]) -> list[UpstreamConfig]:
+    """The pools that stand for providers."""
+    return [upstream for service in services if (upstream := provider_upstream(service)) is not None]

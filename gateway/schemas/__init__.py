@@ -1,0 +1,1 @@
+"""Wire formats of conversations and their translation to and from the canonical form. Pure, without I/O."""

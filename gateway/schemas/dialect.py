@@ -1,0 +1,43 @@
+"""What the data path must know of a wire format to relay it without decoding it."""
+
+from enum import Enum, auto
+from typing import Protocol
+
+from gateway.types import Usage
+
+
+class EventKind(Enum):
+    """What an event of a streamed answer means for the commit point."""
+
+    PREAMBLE = auto()
+    CONTENT = auto()
+    ERROR = auto()
+
+
+class Dialect(Protocol):
+    """A wire format that a backend speaks for one operation."""
+
+    @property
+    def path(self) -> str:
+        """Where requests are posted, below the base URL."""
+
+    def classify_event(self, data: bytes, event: str) -> EventKind:
+        """Whether an event carries nothing yet, something the client waits for, or an error.
+
+        Raises `ValueError` for data that is not of this dialect.
+        """
+
+    def is_complete(self, tail: bytes) -> bool:
+        """Whether the last bytes of a stream show that it ended as it should."""
+
+    def read_stream_usage(self, tail: bytes) -> Usage | None:
+        """The usage in the last bytes of a stream, if it is there."""
+
+    def read_usage(self, body: bytes) -> Usage | None:
+        """The usage in a unary answer, if it is there."""
+
+    def read_error(self, body: bytes) -> str | None:
+        """The message of an error body, or None if the body is not an error of this dialect."""
+
+    def with_model(self, body: bytes, model: str) -> bytes:
+        """An answer, or one event's data, with another model name."""

@@ -1,0 +1,148 @@
+"""Reading and changing single fields of OpenAI bodies without decoding the rest: bytes pass through unchanged."""
+
+from typing import Any
+
+import msgspec
+
+from gateway.errors import InvalidRequestError
+from gateway.types import Usage
+
+
+class _StreamOptions(msgspec.Struct):
+    include_usage: bool | None = None
+
+
+class RequestHead(msgspec.Struct):
+    """The fields of a request that routing needs."""
+
+    model: str
+    stream: bool | None = None
+    stream_options: _StreamOptions | None = None
+
+    @property
+    def wants_usage(self) -> bool:
+        """Whether the caller asked for the usage of a streamed answer."""
+        return bool(self.stream_options and self.stream_options.include_usage)
+
+
+class _PromptDetails(msgspec.Struct):
+    cached_tokens: int | None = None
+
+
+class _CompletionDetails(msgspec.Struct):
+    reasoning_tokens: int | None = None
+
+
+class UsageFields(msgspec.Struct):
+    """Usage as OpenAI writes it; cached tokens are part of the prompt, reasoning part of the completion."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    prompt_tokens_details: _PromptDetails | None = None
+    completion_tokens_details: _CompletionDetails | None = None
+
+    def to_usage(self) -> Usage:
+        """The canonical usage."""
+        prompt, completion = self.prompt_tokens_details, self.completion_tokens_details
+        return Usage(
+            input_tokens=self.prompt_tokens or 0,
+            output_tokens=self.completion_tokens or 0,
+            cached_input_tokens=(prompt.cached_tokens or 0) if prompt else 0,
+            reasoning_tokens=(completion.reasoning_tokens or 0) if completion else 0,
+        )
+
+
+class _AnswerHead(msgspec.Struct):
+    usage: UsageFields | None = None
+
+
+class _ErrorFields(msgspec.Struct):
+    message: Any = None
+    code: Any = None
+    type: Any = None
+
+
+class _ErrorBody(msgspec.Struct):
+    error: _ErrorFields | str
+
+
+_head_decoder = msgspec.json.Decoder(RequestHead)
+_answer_decoder = msgspec.json.Decoder(_AnswerHead)
+_error_decoder = msgspec.json.Decoder(_ErrorBody)
+_raw_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def read_request(body: bytes) -> RequestHead:
+    """The head of a request. Raises `InvalidRequestError` for what is not a JSON object with a `model`."""
+    try:
+        return _head_decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise InvalidRequestError(str(error), reason="INVALID_REQUEST", param=_field_of(str(error))) from None
+    except msgspec.DecodeError as error:
+        raise InvalidRequestError(f"the body is not valid JSON: {error}", reason="INVALID_JSON") from None
+    except UnicodeDecodeError:
+        raise InvalidRequestError("the body is not valid UTF-8", reason="INVALID_JSON") from None
+
+
+def _field_of(message: str) -> str | None:
+    """The field that a msgspec message is about: ``… - at `$.stream` `` or ``… required field `model` ``."""
+    if "`$." in message:
+        return message.rpartition("`$.")[2].rstrip("`")
+    if "required field" in message:
+        return message.rpartition("field `")[2].rstrip("`")
+    return None
+
+
+def set_request_model(body: bytes, model: str) -> bytes:
+    """The request with another `model`; order and all other bytes of values are kept.
+
+    Of a name that occurs twice only the last stays. Raises `InvalidRequestError` for what is not a JSON object.
+    """
+    try:
+        fields = _raw_decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidRequestError(f"the body is not a JSON object: {error}", reason="INVALID_JSON") from None
+    fields["model"] = msgspec.Raw(msgspec.json.encode(model))
+    return msgspec.json.encode(fields)
+
+
+def without_duplicate_model(body: bytes, model: str) -> bytes:
+    """The request such that every JSON reader finds the `model` that Janua has routed and checked.
+
+    Readers differ on which of two equal names counts. The name may also be written with escapes (`mod\\u0065l`),
+    all of which contain `\\u006`. Without either the body is returned as it is.
+    """
+    if body.count(b'"model"') == 1 and b"\\u006" not in body:
+        return body
+    return set_request_model(body, model)
+
+
+def replace_model(body: bytes, model: str) -> bytes:
+    """The JSON object with another `model`; anything that is not an object with one is returned as it is."""
+    try:
+        fields = _raw_decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return body
+    if "model" not in fields:
+        return body
+    fields["model"] = msgspec.Raw(msgspec.json.encode(model))
+    return msgspec.json.encode(fields)
+
+
+def read_usage(body: bytes) -> Usage | None:
+    """The usage in an answer or chunk, if there is one."""
+    try:
+        usage = _answer_decoder.decode(body).usage
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return usage.to_usage() if usage else None
+
+
+def read_error(body: bytes) -> str | None:
+    """The message of an error body, or None if it is not one in OpenAI's form."""
+    try:
+        error = _error_decoder.decode(body).error
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    message = error if isinstance(error, str) else error.message
+    return message if isinstance(message, str) else "the upstream gave no message"

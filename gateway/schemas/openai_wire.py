@@ -1,0 +1,107 @@
+"""OpenAI's chat and embeddings formats as the data path relays them."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from gateway.schemas import openai_fields
+from gateway.schemas.dialect import Dialect, EventKind
+from gateway.types import Operation, Usage
+
+_DONE = b"[DONE]"
+_END_MARK = re.compile(rb'\[DONE\]|"finish_reason"\s*:\s*"')
+_DATA_LINE = re.compile(rb"^data: ?(\{.*\})\s*$", re.MULTILINE)
+
+
+class _Delta(msgspec.Struct):
+    content: Any = None
+    refusal: Any = None
+    reasoning: Any = None
+    reasoning_content: Any = None
+    tool_calls: Any = None
+    function_call: Any = None
+    audio: Any = None
+
+    def has_content(self) -> bool:
+        return bool(
+            self.content
+            or self.tool_calls
+            or self.reasoning_content
+            or self.reasoning
+            or self.refusal
+            or self.function_call
+            or self.audio
+        )
+
+
+class _ChunkChoice(msgspec.Struct):
+    delta: _Delta | None = None
+    finish_reason: str | None = None
+
+
+class _Chunk(msgspec.Struct):
+    choices: list[_ChunkChoice] | None = None
+    error: Any = None
+    usage: Any = None
+
+
+_chunk_decoder = msgspec.json.Decoder(_Chunk)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAIDialect:
+    """One operation of OpenAI's API."""
+
+    path: str
+
+    def classify_event(self, data: bytes, event: str) -> EventKind:
+        """Content is text, reasoning, a refusal, a tool call or a finish reason; a role alone is preamble."""
+        if event == "error":
+            return EventKind.ERROR
+        if not data:
+            return EventKind.PREAMBLE
+        if data == _DONE:
+            return EventKind.CONTENT
+        try:
+            chunk = _chunk_decoder.decode(data)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise ValueError(str(error)) from None
+        if chunk.error is not None:
+            return EventKind.ERROR
+        for choice in chunk.choices or ():
+            if choice.finish_reason or (choice.delta and choice.delta.has_content()):
+                return EventKind.CONTENT
+        return EventKind.PREAMBLE
+
+    def is_complete(self, tail: bytes) -> bool:
+        """A stream ends with `[DONE]`; some servers leave it out after a finish reason."""
+        return _END_MARK.search(tail) is not None
+
+    def read_stream_usage(self, tail: bytes) -> Usage | None:
+        """The usage of the last chunk that has one."""
+        if b'"usage"' not in tail:
+            return None
+        for data in reversed(_DATA_LINE.findall(tail)):
+            if (usage := openai_fields.read_usage(data)) is not None:
+                return usage
+        return None
+
+    def read_usage(self, body: bytes) -> Usage | None:
+        """The usage of a whole answer."""
+        return openai_fields.read_usage(body)
+
+    def read_error(self, body: bytes) -> str | None:
+        """The message of `{"error": …}`."""
+        return openai_fields.read_error(body)
+
+    def with_model(self, body: bytes, model: str) -> bytes:
+        """The body, or event data, with another `model`."""
+        return body if body == _DONE else openai_fields.replace_model(body, model)
+
+
+OPENAI: dict[Operation, Dialect] = {
+    Operation.CHAT: OpenAIDialect("/v1/chat/completions"),
+    Operation.EMBEDDINGS: OpenAIDialect("/v1/embeddings"),
+}

@@ -1,0 +1,122 @@
+"""The node's metrics, on a registry of their own. Names are public: dashboards and alerts are built on them."""
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from gateway.types import Usage
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+_OVERHEAD_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1)
+
+
+class EndpointHealth(Protocol):
+    """What the endpoint gauge shows of one endpoint."""
+
+    @property
+    def upstream(self) -> str: ...
+    @property
+    def address(self) -> str: ...
+    @property
+    def healthy(self) -> bool: ...
+
+
+class Metrics:
+    """Counts what happens. One per node; label combinations are looked up once and then kept bound."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        labels = ("route", "service", "status")
+        self._requests = Counter(
+            "janua_requests", "Requests answered, by HTTP or gRPC status.", labels, registry=self.registry
+        )
+        self._duration = Histogram(
+            "janua_request_duration_seconds",
+            "Time from a request's arrival to the end of its answer.",
+            ("route",),
+            registry=self.registry,
+            buckets=_SECONDS,
+        )
+        self._overhead = Histogram(
+            "janua_overhead_seconds",
+            "Janua's own part of the time to the first content: all of it but waiting for the backend.",
+            ("route",),
+            registry=self.registry,
+            buckets=_OVERHEAD_SECONDS,
+        )
+        self._first_token = Histogram(
+            "gen_ai_server_time_to_first_token_seconds",
+            "Time from a streamed request's arrival to its first content.",
+            ("route",),
+            registry=self.registry,
+            buckets=_SECONDS,
+        )
+        self._attempts = Counter(
+            "janua_upstream_attempts", "Attempts on endpoints.", ("upstream", "result"), registry=self.registry
+        )
+        self._tokens = Counter(
+            "janua_tokens", "Tokens, as backends report them.", ("service", "kind"), registry=self.registry
+        )
+        self.config_revision = Gauge(
+            "janua_config_revision", "Revision of the configuration in use.", registry=self.registry
+        )
+        self.config_rejected = Gauge(
+            "janua_config_rejected_resources", "Resources that this node refuses at present.", registry=self.registry
+        )
+        self.xds_connected = Gauge(
+            "janua_xds_connected", "Whether the node is connected to a config server.", registry=self.registry
+        )
+        self.active_requests = Gauge("janua_active_requests", "Requests in flight.", registry=self.registry)
+        self.attempt_counter = cache(self._attempts.labels)
+        self.request_counter = cache(self._requests.labels)
+        self.token_counter = cache(self._tokens.labels)
+        self.duration_of = cache(self._duration.labels)
+        self.overhead_of = cache(self._overhead.labels)
+        self.first_token_of = cache(self._first_token.labels)
+
+    def attempt(self, upstream: str, result: str) -> None:
+        """Counts an attempt on an endpoint."""
+        self.attempt_counter(upstream, result).inc()
+
+    def request(self, route: str, service: str, status: str, *, seconds: float, overhead_seconds: float) -> None:
+        """Counts a request that has ended."""
+        self.request_counter(route, service, status).inc()
+        self.duration_of(route).observe(seconds)
+        self.overhead_of(route).observe(overhead_seconds)
+
+    def first_token(self, route: str, seconds: float) -> None:
+        """Counts the wait for the first content of a stream."""
+        self.first_token_of(route).observe(seconds)
+
+    def tokens(self, service: str, usage: Usage) -> None:
+        """Counts the tokens of a request."""
+        self.token_counter(service, "input").inc(usage.input_tokens)
+        self.token_counter(service, "output").inc(usage.output_tokens)
+        if usage.cached_input_tokens:
+            self.token_counter(service, "cached_input").inc(usage.cached_input_tokens)
+        if usage.reasoning_tokens:
+            self.token_counter(service, "reasoning").inc(usage.reasoning_tokens)
+
+    def render(self) -> bytes:
+        """All metrics in the text format of Prometheus."""
+        return generate_latest(self.registry)
+
+
+class EndpointCollector(Collector):
+    """Shows the endpoints' health as it is when asked, so that vanished endpoints leave no gauge behind."""
+
+    def __init__(self, endpoints: Callable[[], Iterable[EndpointHealth]]) -> None:
+        self._endpoints = endpoints
+
+    def collect(self) -> Iterator[Metric]:
+        """One sample per endpoint."""
+        family = GaugeMetricFamily(
+            "janua_endpoint_healthy", "Whether requests are sent to the endpoint.", labels=("upstream", "endpoint")
+        )
+        for endpoint in self._endpoints():
+            family.add_metric((endpoint.upstream, endpoint.address), float(endpoint.healthy))
+        yield family

@@ -1,0 +1,1 @@
+"""Connections to backends. Bytes only: nothing here knows models or dialects."""
