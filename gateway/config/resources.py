@@ -1,0 +1,85 @@
+"""What discovery and status reports carry, as values: no protobuf, and nothing compiled."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+_PREFIX = "type.googleapis.com/janua.config.v1."
+
+SECRET: Final = _PREFIX + "Secret"
+UPSTREAM: Final = _PREFIX + "Upstream"
+POLICY: Final = _PREFIX + "Policy"
+SERVICE: Final = _PREFIX + "Service"
+CONSUMER: Final = _PREFIX + "Consumer"
+ROUTE: Final = _PREFIX + "Route"
+SYNC_STATE: Final = _PREFIX + "SyncState"
+
+# What is used stands before what uses it.
+RESOURCE_TYPES: Final = (SECRET, UPSTREAM, POLICY, SERVICE, CONSUMER, ROUTE)
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedResource:
+    """A resource as it came: `value` is the serialized message of the type, `version` is opaque."""
+
+    type_url: str
+    name: str
+    version: str
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """A resource that the node refuses: `reason` is for programs, `message` for people, `field` a path or empty."""
+
+    type_url: str
+    name: str
+    version: str
+    reason: str
+    field: str = ""
+    message: str = ""
+
+    def __str__(self) -> str:
+        words = (self.name, self.reason, f"{self.field}:" if self.field else "", self.message)
+        return " ".join(word for word in words if word)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeIdentity:
+    """Who subscribes. The id is unique in the fleet; the version is that of the program."""
+
+    id: str
+    cluster: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenerAddresses:
+    """Where a node serves, `host:port` each; empty for a listener that is off."""
+
+    http: str = ""
+    grpc: str = ""
+    admin: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointReport:
+    """How one endpoint looks from this node. `since` has a time zone."""
+
+    upstream: str
+    address: str
+    healthy: bool
+    reason: str
+    since: datetime
+    active_requests: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeStatusReport:
+    """What a node says of itself."""
+
+    addresses: ListenerAddresses
+    draining: bool
+    active_requests: int
+    endpoints: Sequence[EndpointReport] = ()
