@@ -58,7 +58,7 @@ proto-check: $(VENV)/.dev ## Lint the protos, compare them with those of main, a
 	  echo "buf breaking --against main ($(main_ref))"; $(bin)/buf breaking --against "$$old"; \
 	else echo "buf breaking skipped: no branch main with protos to compare with"; fi
 	@set -e; new=$$(mktemp -d); trap 'rm -rf "$$new"' EXIT; \
-	proto/generate.sh $(abspath $(bin)/python) "$$new"; \
+	log=$$(proto/generate.sh $(abspath $(bin)/python) "$$new" 2>&1) || { echo "$$log" >&2; exit 1; }; \
 	diff -r -x __pycache__ proto/gen "$$new" || { echo "proto/gen is out of date: run make proto" >&2; exit 1; }
 
 bench: $(VENV)/.dev ## Measure a node against a bare relay (ARGS=--json FILE)

@@ -1,0 +1,155 @@
+"""Cheap load: keep-alive connections that each send one request after another, as raw bytes on uvloop.
+
+Usage: `python -m tests.benchmarks.load_generator ADDRESS BODY_FILE --connections 64 --requests 10000 [--key KEY]`.
+Prints one line of JSON. A request that fails in any way ends the run with exit code 1.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import cast
+
+import uvloop
+
+from tests.benchmarks.mock_upstream import content_length
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadResult:
+    """What a run did: answers, events of streamed answers, bytes received, and the time it took in seconds."""
+
+    requests: int
+    events: int
+    received: int
+    seconds: float
+
+
+class RequestFailedError(Exception):
+    """An answer that was not 200 and whole: the run says nothing about speed."""
+
+
+class Load:
+    """What all connections share: how many requests are left, and what came of those made."""
+
+    def __init__(self, request: bytes, count: int, *, streamed: bool) -> None:
+        self.request = request
+        self.streamed = streamed
+        self.left = count
+        self.answered = self.events = self.received = 0
+        self.total = count
+        self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def answer(self, body: bytes | bytearray, size: int) -> None:
+        """Counts one whole answer."""
+        self.answered += 1
+        self.received += size
+        if self.streamed:
+            self.events += body.count(b"data: {")
+            if b"data: [DONE]" not in body:
+                self.fail(RequestFailedError(f"the stream has no end: {bytes(body[-200:])!r}"))
+        if self.answered == self.total and not self.finished.done():
+            self.finished.set_result(None)
+
+    def fail(self, error: Exception) -> None:
+        """Ends the run."""
+        if not self.finished.done():
+            self.finished.set_exception(error)
+
+
+class Connection(asyncio.Protocol):
+    """Sends the next request when the answer to the last is whole."""
+
+    def __init__(self, load: Load) -> None:
+        self._load = load
+        self._answer = bytearray()
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by class
+        self._send()
+
+    def data_received(self, data: bytes) -> None:
+        self._answer += data
+        head_end = self._answer.find(b"\r\n\r\n")
+        if head_end < 0:
+            return
+        if not self._answer.startswith(b"HTTP/1.1 200"):
+            self._load.fail(RequestFailedError(self._answer[:2000].decode(errors="replace")))
+            return
+        if not is_whole(self._answer, head_end):
+            return
+        self._load.answer(self._answer, len(self._answer))
+        self._answer.clear()
+        self._send()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._answer or self._load.left:
+            self._load.fail(RequestFailedError(f"the connection was lost: {exc}"))
+
+    def _send(self) -> None:
+        assert self._transport is not None
+        if self._load.left:
+            self._load.left -= 1
+            self._transport.write(self._load.request)
+
+
+def is_whole(answer: bytearray, head_end: int) -> bool:
+    """Whether all of the body has come; without `content-length` it is chunked."""
+    if length := content_length(answer[: head_end + 4], head_end):
+        return len(answer) >= head_end + 4 + length
+    return answer.endswith(b"0\r\n\r\n")
+
+
+def post(address: str, body: bytes, key: str | None) -> bytes:
+    """A chat completion request as bytes."""
+    lines = [
+        "POST /v1/chat/completions HTTP/1.1",
+        f"host: {address}",
+        "content-type: application/json",
+        f"content-length: {len(body)}",
+        *([f"authorization: Bearer {key}"] if key else []),
+    ]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+async def run(address: str, request: bytes, *, connections: int, count: int, streamed: bool) -> LoadResult:
+    """Makes `count` requests over `connections` connections. Raises `RequestFailedError`."""
+    load = Load(request, count, streamed=streamed)
+    host, port = address.rsplit(":", 1)
+    loop = asyncio.get_running_loop()
+    begin = time.perf_counter()
+    opened = await asyncio.gather(
+        *(loop.create_connection(lambda: Connection(load), host, int(port)) for _ in range(connections))
+    )
+    await load.finished
+    seconds = time.perf_counter() - begin
+    for transport, _ in opened:
+        transport.abort()
+    return LoadResult(requests=load.answered, events=load.events, received=load.received, seconds=seconds)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Cheap load on an OpenAI-compatible server.")
+    parser.add_argument("address")
+    parser.add_argument("body", type=Path)
+    parser.add_argument("--connections", type=int, default=64)
+    parser.add_argument("--requests", type=int, default=10_000)
+    parser.add_argument("--key")
+    args = parser.parse_args()
+    body = args.body.read_bytes()
+    request, streamed = post(args.address, body, args.key), b'"stream":true' in body
+    try:
+        result = uvloop.run(
+            run(args.address, request, connections=args.connections, count=args.requests, streamed=streamed)
+        )
+    except (RequestFailedError, OSError) as error:
+        sys.exit(f"a request failed, so the run is void: {error}")
+    sys.stdout.write(json.dumps(asdict(result)) + "\n")
+
+
+if __name__ == "__main__":
+    main()
