@@ -1,6 +1,7 @@
 """The command `python -m gateway`, which `janua gateway` runs too."""
 
 import asyncio
+import gc
 import sys
 from pathlib import Path
 from typing import Literal
@@ -40,6 +41,9 @@ class _Seconds(click.ParamType[float]):
         except ValueError:
             self.fail(f"'{text}' is not a duration such as 30s or 500ms", param, ctx)
 
+
+# Requests make few reference cycles: collecting after so many new objects, not after 700, saves a few per cent of CPU.
+_GC_THRESHOLD = 20_000
 
 _ADDRESS, _SECONDS = _Address(), _Seconds()
 
@@ -98,6 +102,9 @@ def main(
             max_body_bytes=max_body_bytes,
             access_log=access_log,
         )
+        # What the imports made stays; looking through it for garbage again and again is wasted time.
+        gc.freeze()
+        gc.set_threshold(_GC_THRESHOLD, 20, 50)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(run_node(settings))
     except (ListenError, ConfigFileError) as error:

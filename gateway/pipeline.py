@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import msgspec
+
 from gateway.config.snapshot import (
     BackendConfig,
     ConsumerConfig,
@@ -101,8 +103,7 @@ class ModelListing:
     owned_by: str
 
 
-@dataclass(frozen=True, slots=True)
-class Exchange:
+class Exchange(msgspec.Struct, frozen=True):
     """An answer, the dialect it is in, and the model name it must carry (None: it carries the right one)."""
 
     answer: Answer

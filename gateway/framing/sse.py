@@ -4,6 +4,7 @@ Source: the HTML standard, "Server-sent events", section "Parsing an event strea
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 _EVENT_END = re.compile(rb"(?>\r\n|\r|\n)(?>\r\n|\r|\n)")
@@ -31,42 +32,44 @@ class SseParser:
     """Collects bytes and gives the events that are complete. Incomplete ones stay until their blank line comes."""
 
     def __init__(self, *, max_event_bytes: int = 16 * 1024 * 1024) -> None:
-        self._buffer = bytearray()
+        self._buffer = b""
+        self._start = 0
         self._searched = 0
         self._max_event_bytes = max_event_bytes
         self._at_start = True
 
     @property
     def pending(self) -> bytes:
-        """Bytes of an event that is not complete."""
-        return bytes(self._buffer)
+        """Bytes that have not been given as an event."""
+        return self._buffer[self._start :]
 
-    def feed(self, data: bytes) -> list[ServerSentEvent]:
-        """Takes more bytes and gives the events that they complete.
+    def feed(self, data: bytes) -> Iterator[ServerSentEvent]:
+        """Takes more bytes and gives, as they are asked for, the events that these complete.
 
         Raises `EventTooLargeError` when an event without an end outgrows the limit.
         """
-        self._buffer += data
-        events = []
-        start = 0
-        search_from = self._searched
-        while (end := self._find_end(max(start, search_from))) is not None:
-            events.append(self._parse(bytes(self._buffer[start:end])))
-            start = end
-            search_from = end
-        del self._buffer[:start]
-        # An end mark is at most four bytes long and may be cut by the read.
-        self._searched = max(0, len(self._buffer) - 3)
-        if len(self._buffer) > self._max_event_bytes:
+        self._buffer = self._buffer[self._start :] + data if len(self._buffer) > self._start else data
+        self._searched -= min(self._start, self._searched)
+        self._start = 0
+        if len(self._buffer) > self._max_event_bytes and self._find_end() is None:
             raise EventTooLargeError(f"an event of the stream is longer than {self._max_event_bytes} bytes")
-        return events
+        return iter(self._next_event, None)
 
-    def _find_end(self, position: int) -> int | None:
-        match = _EVENT_END.search(self._buffer, position)
-        if match is None:
+    def _next_event(self) -> ServerSentEvent | None:
+        end = self._find_end()
+        if end is None:
             return None
+        raw = self._buffer[self._start : end]
+        self._start = self._searched = end
+        return self._parse(raw)
+
+    def _find_end(self) -> int | None:
+        """Where the event that begins at `_start` ends, its blank line included."""
+        match = _EVENT_END.search(self._buffer, self._searched)
         # "\r" at the very end may be the first half of "\r\n".
-        if match.end() == len(self._buffer) and self._buffer[-1:] == b"\r":
+        if match is None or (match.end() == len(self._buffer) and self._buffer.endswith(b"\r")):
+            # An end mark is at most four bytes long and may be cut by the read.
+            self._searched = max(self._start, len(self._buffer) - 3)
             return None
         return match.end()
 

@@ -4,8 +4,8 @@ configuration, not from a table of handlers, and the framework's own dispatch wo
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+import msgspec
 import structlog
 
 from gateway.context import RequestContext
@@ -41,8 +41,7 @@ _CLIENT_GONE = "499"
 _log = structlog.get_logger("janua.http")
 
 
-@dataclass(frozen=True, slots=True)
-class OpenAIBody:
+class OpenAIBody(msgspec.Struct, frozen=True):
     """A request in OpenAI's format, passed through byte for byte as long as nothing must be changed."""
 
     body: bytes

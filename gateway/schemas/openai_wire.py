@@ -11,7 +11,7 @@ from gateway.schemas.dialect import Dialect, EventKind
 from gateway.types import Operation, Usage
 
 _DONE = b"[DONE]"
-_END_MARK = re.compile(rb'\[DONE\]|"finish_reason"\s*:\s*"')
+_FINISHED = re.compile(rb'"finish_reason"\s*:\s*"')
 _DATA_LINE = re.compile(rb"^data: ?(\{.*\})\s*$", re.MULTILINE)
 
 
@@ -77,7 +77,7 @@ class OpenAIDialect:
 
     def is_complete(self, tail: bytes) -> bool:
         """A stream ends with `[DONE]`; some servers leave it out after a finish reason."""
-        return _END_MARK.search(tail) is not None
+        return _DONE in tail or _FINISHED.search(tail) is not None
 
     def read_stream_usage(self, tail: bytes) -> Usage | None:
         """The usage of the last chunk that has one."""

@@ -71,35 +71,38 @@ class Metrics:
             "janua_xds_connected", "Whether the node is connected to a config server.", registry=self.registry
         )
         self.active_requests = Gauge("janua_active_requests", "Requests in flight.", registry=self.registry)
-        self.attempt_counter = cache(self._attempts.labels)
-        self.request_counter = cache(self._requests.labels)
-        self.token_counter = cache(self._tokens.labels)
-        self.duration_of = cache(self._duration.labels)
-        self.overhead_of = cache(self._overhead.labels)
-        self.first_token_of = cache(self._first_token.labels)
+        # Looking labels up costs more than counting: combinations are few, so each is looked up once.
+        self._attempt_of = cache(self._attempts.labels)
+        self._request_of = cache(self._bind_request)
+        self._token_of = cache(self._tokens.labels)
+        self._first_token_of = cache(self._first_token.labels)
+
+    def _bind_request(self, route: str, service: str, status: str) -> tuple[Counter, Histogram, Histogram]:
+        return self._requests.labels(route, service, status), self._duration.labels(route), self._overhead.labels(route)
 
     def attempt(self, upstream: str, result: str) -> None:
         """Counts an attempt on an endpoint."""
-        self.attempt_counter(upstream, result).inc()
+        self._attempt_of(upstream, result).inc()
 
     def request(self, route: str, service: str, status: str, *, seconds: float, overhead_seconds: float) -> None:
         """Counts a request that has ended."""
-        self.request_counter(route, service, status).inc()
-        self.duration_of(route).observe(seconds)
-        self.overhead_of(route).observe(overhead_seconds)
+        count, duration, overhead = self._request_of(route, service, status)
+        count.inc()
+        duration.observe(seconds)
+        overhead.observe(overhead_seconds)
 
     def first_token(self, route: str, seconds: float) -> None:
         """Counts the wait for the first content of a stream."""
-        self.first_token_of(route).observe(seconds)
+        self._first_token_of(route).observe(seconds)
 
     def tokens(self, service: str, usage: Usage) -> None:
         """Counts the tokens of a request."""
-        self.token_counter(service, "input").inc(usage.input_tokens)
-        self.token_counter(service, "output").inc(usage.output_tokens)
+        self._token_of(service, "input").inc(usage.input_tokens)
+        self._token_of(service, "output").inc(usage.output_tokens)
         if usage.cached_input_tokens:
-            self.token_counter(service, "cached_input").inc(usage.cached_input_tokens)
+            self._token_of(service, "cached_input").inc(usage.cached_input_tokens)
         if usage.reasoning_tokens:
-            self.token_counter(service, "reasoning").inc(usage.reasoning_tokens)
+            self._token_of(service, "reasoning").inc(usage.reasoning_tokens)
 
     def render(self) -> bytes:
         """All metrics in the text format of Prometheus."""

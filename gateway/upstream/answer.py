@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TypeAlias
+
+import msgspec
 
 from gateway.errors import BadGatewayError, TimeoutExceededError
 from gateway.schemas.dialect import Dialect
@@ -17,8 +18,7 @@ _TAIL_BYTES = 4096
 RawHeaders: TypeAlias = Iterable[tuple[bytes, bytes]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UnaryAnswer:
+class UnaryAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """A whole answer."""
 
     status: int
@@ -102,8 +102,7 @@ class AnswerStream:
         self._timer = self._loop.call_at(due, self._check_time)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamAnswer:
+class StreamAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """A streamed answer: the bytes up to and with the first content, and the rest."""
 
     headers: RawHeaders

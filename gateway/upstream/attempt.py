@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from gateway.config.snapshot import RetryOn
 from gateway.errors import (
@@ -26,8 +27,7 @@ _MAX_ANSWER_BYTES = 64 * 1024 * 1024
 _MAX_ERROR_BYTES = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UpstreamRequest:
+class UpstreamRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What is sent to a backend, and how long each part may take. `deadline` is a time of the event loop's clock."""
 
     dialect: Dialect
@@ -50,8 +50,11 @@ async def attempt(cluster: Cluster, endpoint: Endpoint, request: UpstreamRequest
     endpoint.active_requests += 1
     answer: Answer | None = None
     try:
-        async with asyncio.timeout(request.first_content_timeout_s):
+        if request.first_content_timeout_s is None:
             answer = await _send(cluster, endpoint, request)
+        else:
+            async with asyncio.timeout(request.first_content_timeout_s):
+                answer = await _send(cluster, endpoint, request)
     except TimeoutError:
         limit = request.first_content_timeout_s
         error = TimeoutExceededError(f"no content from the upstream within {limit:g} s", reason="FIRST_TOKEN_TIMEOUT")
@@ -118,19 +121,26 @@ async def _read_first_content(response: HttpResponse, dialect: Dialect) -> bytes
     held = []
     while data := await response.read():
         held.append(data)
-        try:
-            kinds = [dialect.classify_event(event.data, event.event) for event in parser.feed(data)]
-        except EventTooLargeError as error:
-            raise _reset(str(error)) from None
-        except ValueError as error:
-            raise _reset(f"the upstream's stream cannot be understood: {error}") from None
-        for kind in kinds:
-            if kind is EventKind.ERROR:
-                error_ = BadGatewayError("the upstream's stream began with an error", reason="UPSTREAM_FAILED")
-                raise AttemptFailedError(RetryOn.GATEWAY_ERROR, error_)
-            if kind is EventKind.CONTENT:
-                return b"".join(held)
+        if _has_content(parser, data, dialect):
+            return b"".join(held)
     raise _reset("the upstream's stream ended before any content")
+
+
+def _has_content(parser: SseParser, data: bytes, dialect: Dialect) -> bool:
+    """Whether the data brings the first content. Events after it are not looked at."""
+    try:
+        for event in parser.feed(data):
+            match dialect.classify_event(event.data, event.event):
+                case EventKind.CONTENT:
+                    return True
+                case EventKind.ERROR:
+                    error = BadGatewayError("the upstream's stream began with an error", reason="UPSTREAM_FAILED")
+                    raise AttemptFailedError(RetryOn.GATEWAY_ERROR, error)
+    except EventTooLargeError as fault:
+        raise _reset(str(fault)) from None
+    except ValueError as fault:
+        raise _reset(f"the upstream's stream cannot be understood: {fault}") from None
+    return False
 
 
 async def _status_error(response: HttpResponse, dialect: Dialect) -> AttemptFailedError | UpstreamRejectedError:
