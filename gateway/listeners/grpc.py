@@ -262,7 +262,7 @@ def _context(call: Call, method: str, operation: Operation, *, is_streaming: boo
         operation=operation,
         method="POST",
         path=_SERVICE_PATH + method,
-        host=host_name(metadata.get(b":authority", b"")),
+        host=host_name(metadata.get(b"host", b"")),
         query_string=b"",
         headers=metadata,
         model="",

@@ -129,7 +129,8 @@ class RouteMatch(_message.Message):
     @_builtins.property
     def hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Host names without port: exact, or `*.` and a suffix that one or more labels stand before. Empty: any.
-        For gRPC this is the `:authority`.
+        Of a gRPC call it is the metadata `host`: the `:authority` is not shown to the server, so a gRPC call without that
+        metadata matches no route with hosts.
         """
 
     @_builtins.property
