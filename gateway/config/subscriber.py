@@ -8,6 +8,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import cycle
 from types import MappingProxyType
 from typing import Final, TypeAlias
@@ -17,7 +18,7 @@ from google.protobuf.message import DecodeError, Message
 from grpc import aio
 from janua.config.v1 import config_service_pb2 as config_pb2
 from janua.config.v1.sync_state_pb2 import SyncState
-from janua.discovery.v3 import ads_pb2, ads_pb2_grpc
+from janua.discovery.v3 import ads_pb2
 from janua_resources.kinds import KINDS
 
 from gateway.config.back_off import BackOff
@@ -45,7 +46,9 @@ _REFUSALS: Final = frozenset(
     }
 )
 
-_Call: TypeAlias = aio.StreamStreamCall[ads_pb2.DeltaDiscoveryRequest, ads_pb2.DeltaDiscoveryResponse]
+_METHOD: Final = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
+
+_Call: TypeAlias = aio.StreamStreamCall[Message, bytes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,21 +142,27 @@ class Subscriber:
     async def _follow(self, server: str) -> _StreamEnd:
         """Holds one stream open for as long as it lasts."""
         async with aio.insecure_channel(server, options=_channel_options(self._times)) as channel:
-            call: _Call = ads_pb2_grpc.AggregatedDiscoveryServiceStub(channel).DeltaAggregatedResources()
+            # Responses come as bytes: given one that it cannot parse, grpc would log a traceback and hand out None.
+            call = channel.stream_stream(_METHOD, ads_pb2.DeltaDiscoveryRequest.SerializeToString, bytes)()
             stream = self._stream = Stream(self._sink)
             try:
                 async with asyncio.TaskGroup() as tasks:
-                    beside = [tasks.create_task(self._write(stream, call)), tasks.create_task(self._open(stream))]
-                    end = await self._read(stream, call, lambda: self._up(server, channel))
-                    for task in beside:
-                        task.cancel()
+                    opening = tasks.create_task(self._open(stream))
+                    writing = tasks.create_task(self._write(stream, call))
+                    call.add_done_callback(partial(_stop_writing, writing))
+                    end = await self._read(stream, call, partial(self._responded, server, channel))
+                    opening.cancel()
+                    writing.cancel()
             finally:
                 stream.is_live = False
                 self._stream = self._channel = None
                 call.cancel()
         return end
 
-    async def _up(self, server: str, channel: aio.Channel) -> None:
+    async def _responded(self, server: str, channel: aio.Channel) -> None:
+        self.status.counters.responses += 1
+        if self._channel is not None:
+            return
         self._back_off.reset()
         self._channel = channel
         self.status.up(server)
@@ -194,17 +203,16 @@ class Subscriber:
         elif request.nonce:
             self.status.counters.acks += 1
 
-    async def _read(self, stream: Stream, call: _Call, on_first: Callable[[], Awaitable[None]]) -> _StreamEnd:
+    async def _read(self, stream: Stream, call: _Call, on_response: Callable[[], Awaitable[None]]) -> _StreamEnd:
         try:
             # The first request of a wildcard is answered even when there is nothing to send.
             async with asyncio.timeout(self._times.first_response_s):
-                message = await call.read()
-            if isinstance(message, ads_pb2.DeltaDiscoveryResponse):
-                await on_first()
-            while isinstance(message, ads_pb2.DeltaDiscoveryResponse):
-                self.status.counters.responses += 1
-                await self._updates.deliver(stream, _response_value(message))
-                message = await call.read()
+                data = await call.read()
+            while isinstance(data, bytes):
+                response = _response_value(ads_pb2.DeltaDiscoveryResponse.FromString(data))
+                await on_response()
+                await self._updates.deliver(stream, response)
+                data = await call.read()
         except aio.AioRpcError as error:
             return _StreamEnd(error.code().name, one_line(error.details() or ""), error.code() in _REFUSALS)
         except DecodeError as error:
@@ -214,11 +222,18 @@ class Subscriber:
         return _StreamEnd("ENDED", "the server ended the stream")
 
 
+def _stop_writing(writing: asyncio.Task[None], _: _Call) -> None:
+    """Ends the writer with its call: a write that fails then would overwrite the status that the call ended with."""
+    writing.cancel()
+
+
 def _channel_options(times: ConnectionTimes) -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", MAX_RECEIVED_BYTES),
         ("grpc.keepalive_time_ms", int(times.keepalive_s * 1000)),
         ("grpc.keepalive_timeout_ms", int(times.keepalive_timeout_s * 1000)),
+        # Alone, the option above bounds only what TCP leaves unacknowledged: an unanswered ping has its own time limit.
+        ("grpc.http2.ping_timeout_ms", int(times.keepalive_timeout_s * 1000)),
         # An idle stream is pinged for as long as it lasts.
         ("grpc.http2.max_pings_without_data", 0),
         # This is also the time that a connection attempt may take.

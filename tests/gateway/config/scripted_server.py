@@ -88,6 +88,11 @@ class ServerStream:
         assert (answer.type_url, answer.response_nonce) == (type_url, nonce)
         return answer
 
+    async def exchange_opening(self) -> None:
+        """Takes the opening and answers it with one empty response, which makes the client count as connected."""
+        await self.receive_opening()
+        await self.exchange(SYNC_STATE)
+
     def end(self, code: grpc.StatusCode = grpc.StatusCode.UNAVAILABLE, details: str = "ended by the test") -> None:
         """Ends the stream with a status."""
         self._end.set_result((code, details))
