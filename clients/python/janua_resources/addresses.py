@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Final, Literal
 
 from janua_resources.hosts import is_loopback, normalize_host
+from janua_resources.quoting import quoted
 
 Scheme = Literal["http", "https"]
 
@@ -51,42 +52,52 @@ def parse_address(text: str) -> Address:
     """
     if not text:
         raise ValueError("the address is empty")
-    if _UNPRINTABLE.search(text):
-        raise ValueError(f"{text!r} has white space, control characters or characters outside ASCII")
+    _check_characters(text)
     if "://" in text:
         return parse_url(text)
     if "/" in text:
-        raise ValueError(f"{text!r} has a path but no scheme; write http:// or https:// before it")
+        raise ValueError(f"{quoted(text)} has a path but no scheme; write http:// or https:// before it")
     host, port = _split_host_port(text)
     if port is None:
-        raise ValueError(f"{text!r} has no port; write host:port")
+        raise ValueError(f"{quoted(text)} has no port; write host:port")
     return Address(scheme="http", host=normalize_host(host), port=port)
 
 
 def parse_url(text: str) -> Address:
     """Reads an `http://` or `https://` URL. Raises ValueError that says, in words, what is wrong."""
-    if _UNPRINTABLE.search(text):
-        raise ValueError(f"{text!r} has white space, control characters or characters outside ASCII")
+    _check_characters(text)
     scheme = _parse_scheme(text)
     if "?" in text or "#" in text:
-        raise ValueError(f"{text!r} has a query or a fragment; only a base path may follow the host")
+        raise ValueError(f"{quoted(text)} has a query or a fragment; only a base path may follow the host")
     rest = text[len(scheme) + 3 :]
     authority, slash, path = rest.partition("/")
-    if "@" in authority:
-        raise ValueError("the URL holds a user name or password; keep credentials in a secret")
     host, port = _split_host_port(authority)
     if port is None:
         port = _DEFAULT_PORTS[scheme]
     return Address(scheme=scheme, host=normalize_host(host), port=port, base_path=parse_base_path(slash + path))
 
 
+def check_host_header(text: str) -> None:
+    """Raises ValueError, in words, unless `text` is a host, with or without a port, as in a `Host` header."""
+    host, _ = _split_host_port(text)
+    normalize_host(host)
+
+
 def parse_base_path(text: str) -> str:
     """The path without slashes at its end. Raises ValueError unless it is empty or a legal, resolved URL path."""
     if not _PATH.fullmatch(text):
-        raise ValueError(f"{text!r} is not a path; it starts with '/' and holds no query, fragment or white space")
+        raise ValueError(f"{quoted(text)} is not a path; one starts with '/' and has no query, fragment or space")
     if not {".", ".."}.isdisjoint(text.split("/")):
-        raise ValueError(f"path {text!r} has '.' or '..' in it")
+        raise ValueError(f"path {quoted(text)} has '.' or '..' in it")
     return text.rstrip("/")
+
+
+def _check_characters(text: str) -> None:
+    # First of all checks, so that no other error message repeats a password.
+    if "@" in text.partition("://")[2].partition("/")[0] or "@" in text.partition("/")[0]:
+        raise ValueError("the address holds a user name or password; keep credentials in a secret")
+    if _UNPRINTABLE.search(text):
+        raise ValueError(f"{quoted(text)} has white space, control characters or characters outside ASCII")
 
 
 def _parse_scheme(text: str) -> Scheme:
@@ -96,17 +107,17 @@ def _parse_scheme(text: str) -> Scheme:
         case "https":
             return "https"
         case _:
-            raise ValueError(f"{text!r} does not start with http:// or https://")
+            raise ValueError(f"{quoted(text)} does not start with http:// or https://")
 
 
 def _split_host_port(text: str) -> tuple[str, int | None]:
     bracket = text.rfind("]")
     if bracket < 0 and text.count(":") > 1:
-        raise ValueError(f"{text!r} is ambiguous; write an IPv6 address in brackets: [::1]:8080")
+        raise ValueError(f"{quoted(text)} is ambiguous; write an IPv6 address in brackets: [::1]:8080")
     colon = text.find(":", bracket + 1)
     if colon < 0:
         return text, None
     digits = text[colon + 1 :]
     if not _PORT.fullmatch(digits) or not 1 <= int(digits) <= 65535:
-        raise ValueError(f"port {digits!r} is not a number from 1 to 65535")
+        raise ValueError(f"port {quoted(digits)} is not a number from 1 to 65535")
     return text[:colon], int(digits)

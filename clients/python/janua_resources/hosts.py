@@ -4,6 +4,8 @@ import ipaddress
 import re
 from typing import Final
 
+from janua_resources.quoting import quoted
+
 _LABEL: Final = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 # Resolvers read such a last label as (part of) an IPv4 address, `0x7f.1` for 127.0.0.1.
 _NUMERIC_LABEL: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
@@ -19,7 +21,7 @@ def normalize_host(text: str) -> str:
     if not text:
         raise ValueError("the host is empty")
     if not text.isascii():
-        raise ValueError(f"host {text!r} has characters outside ASCII; write its punycode form (xn--…)")
+        raise ValueError(f"host {quoted(text)} has characters outside ASCII; write its punycode form (xn--…)")
     if ":" in text or text.startswith("["):
         return _normalize_ipv6(text)
     host = text.lower()
@@ -27,37 +29,37 @@ def normalize_host(text: str) -> str:
     if _NUMERIC_LABEL.fullmatch(labels[-1]):
         return _normalize_ipv4(text)
     if len(host) > _MAX_LENGTH or not all(_LABEL.fullmatch(label) for label in labels):
-        raise ValueError(f"{text!r} is not a host name")
+        raise ValueError(f"{quoted(text)} is not a host name")
     return host
 
 
 def _normalize_ipv6(text: str) -> str:
     bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     if "%" in bare:
-        raise ValueError(f"{text!r} has a zone, which is not supported")
+        raise ValueError(f"{quoted(text)} has a zone, which is not supported")
     try:
         return str(ipaddress.IPv6Address(bare))
     except ValueError:
-        raise ValueError(f"{text!r} is not an IPv6 address") from None
+        raise ValueError(f"{quoted(text)} is not an IPv6 address") from None
 
 
 def _normalize_ipv4(text: str) -> str:
     try:
         return str(ipaddress.IPv4Address(text))
     except ValueError:
-        raise ValueError(f"{text!r} is not an IPv4 address") from None
+        raise ValueError(f"{quoted(text)} is not an IPv4 address") from None
 
 
 def normalize_host_pattern(text: str) -> str:
     """The canonical form of a host, or of `*.` and a host name. Raises ValueError as `normalize_host` does."""
     suffix = text.removeprefix("*.")
     if "*" in suffix:
-        raise ValueError(f"{text!r} is not a host pattern; a wildcard is '*.' and a suffix, such as '*.example.com'")
+        raise ValueError(f"{quoted(text)} is no host pattern; a wildcard is '*.' and a suffix: '*.example.com'")
     host = normalize_host(suffix)
     if suffix == text:
         return host
     if _is_ip_address(host):
-        raise ValueError(f"{text!r} puts a wildcard before an IP address")
+        raise ValueError(f"{quoted(text)} puts a wildcard before an IP address")
     return f"*.{host}"
 
 

@@ -1,5 +1,6 @@
 """The six kinds of resources: their names in every place that names a kind, and messages to and from envelopes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, TypeAlias
@@ -28,6 +29,9 @@ ConfigMessage: TypeAlias = Service | Upstream | Route | Policy | Consumer | Secr
 
 # A resource's identity as a hashable value, for mappings of resources. `ResourceKey` is its form on the wire.
 Key: TypeAlias = tuple[Kind.ValueType, str]
+
+# A whole configuration.
+World: TypeAlias = Mapping[Key, ConfigMessage]
 
 _TYPE_URL_PREFIX: Final = "type.googleapis.com/"
 

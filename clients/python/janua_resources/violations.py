@@ -1,10 +1,11 @@
 """What is wrong with a resource, for people (`message`) and for programs (`reason`)."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from janua_resources.kinds import ConfigMessage, KindInfo, kind_of
+from janua_resources.quoting import quoted
 
 # Errors: a resource with one of these is refused.
 INVALID_FIELD: Final = "INVALID_FIELD"
@@ -37,8 +38,25 @@ class Violation:
     reason: str
 
     def __str__(self) -> str:
-        place = f"{self.kind.field} {self.name!r}"
+        place = f"{self.kind.field} {quoted(self.name)}"
         return f"{place}: {self.field}: {self.message}" if self.field else f"{place}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """A violation before it is known which resource it is about: what the rules of one message find."""
+
+    field: str
+    message: str
+    reason: str = INVALID_FIELD
+
+
+def problem_of_parsing(parse: Callable[[str], object], text: str, field: str) -> Iterator[Problem]:
+    """The ValueError that `parse` raises for `text`, if it raises one, as a problem of `field`."""
+    try:
+        parse(text)
+    except ValueError as error:
+        yield Problem(field=field, message=str(error))
 
 
 def violation(message: ConfigMessage, field: str, text: str, reason: str = INVALID_FIELD) -> Violation:
