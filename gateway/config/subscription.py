@@ -78,7 +78,7 @@ class Subscription:
             type_url=self.type_url,
             subscribe=tuple(sorted(subscribe)),
             unsubscribe=tuple(sorted(unsubscribe)),
-            initial_versions={} if self._has_spoken else self._versions_held(),
+            initial_versions=self._versions_held() if subscribe and not self._has_spoken else {},
             nonce=answer.nonce if answer else "",
             rejections=answer.rejections if answer else (),
         )
