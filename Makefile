@@ -5,12 +5,12 @@ VENV ?= .venv
 ARGS ?=
 
 bin := $(VENV)/bin
-sources := gateway config_server clients/python tests
+sources := gateway config_server clients/python tests docs
 main_ref = $(firstword $(foreach ref,origin/main main,$(shell git rev-parse --quiet --verify $(ref) 2>/dev/null)))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup components demo test check format lint types imports proto proto-check bench bench-config soak \
+.PHONY: help setup components demo test check format lint types imports proto proto-check docs docs-check bench bench-config soak \
   clients clean
 
 help: ## Print this list
@@ -27,7 +27,7 @@ demo: $(if $(findstring echo,$(ARGS)),$(VENV)/.janua,$(VENV)/.demo) ## Run Janua
 test: $(VENV)/.dev ## Run the tests (ARGS="-k words")
 	$(bin)/pytest $(ARGS)
 
-check: lint types imports proto-check ## Everything that needs no test: format, lint, types, imports, protos
+check: lint types imports proto-check docs-check ## Everything that needs no test: format, lint, types, imports, protos
 
 format: $(VENV)/.dev ## Format Python and protos, and fix what can be fixed
 	$(bin)/ruff format
@@ -60,6 +60,13 @@ proto-check: $(VENV)/.dev ## Lint the protos, compare them with those of main, a
 	@set -e; new=$$(mktemp -d); trap 'rm -rf "$$new"' EXIT; \
 	log=$$(proto/generate.sh $(abspath $(bin)/python) "$$new" 2>&1) || { echo "$$log" >&2; exit 1; }; \
 	diff -r -x __pycache__ proto/gen "$$new" || { echo "proto/gen is out of date: run make proto" >&2; exit 1; }
+
+docs: $(VENV)/.dev ## Make docs/config-reference.md again from the .proto files
+	$(bin)/python docs/make_reference.py
+
+docs-check: $(VENV)/.dev ## Compare docs/config-reference.md with the .proto files
+	@set -e; new=$$(mktemp); trap 'rm -f "$$new"' EXIT; $(bin)/python docs/make_reference.py "$$new"; \
+	diff docs/config-reference.md "$$new" || { echo "docs/config-reference.md is out of date: run make docs" >&2; exit 1; }
 
 bench: $(VENV)/.dev ## Measure a node against a bare relay (ARGS=--json FILE)
 	$(bin)/python -m tests.benchmarks.bench_gateway $(ARGS)
