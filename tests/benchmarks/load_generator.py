@@ -78,7 +78,7 @@ class Connection(asyncio.Protocol):
         if head_end < 0:
             return
         if not self._answer.startswith(b"HTTP/1.1 200"):
-            self._load.fail(RequestFailedError(self._answer[:2000].decode(errors="replace")))
+            self._load.fail(RequestFailedError(f"{bytes(self._answer[:500])!r}"))
             return
         if not is_whole(self._answer, head_end):
             return
