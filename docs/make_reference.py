@@ -20,10 +20,10 @@ HEAD = """# Configuration reference
 
 Made from the comments in `proto/janua/config/v1` by `make docs`; do not edit.
 
-Files hold resources under `upstreams`, `services`, `routes`, `policies`, `consumers` and `secrets`, with the field names
-below. Durations are written `5s` or `250ms`. Of an enum value its last part is enough: `LEAST_REQUEST` for
-`POLICY_LEAST_REQUEST`. `${NAME}` and `${NAME:-default}` in values are replaced from the environment of whoever reads the
-file. Unknown fields are errors.
+Files hold resources under `upstreams`, `services`, `routes`, `policies`, `consumers` and `secrets`, with the field
+names below. Durations are written `5s` or `250ms`. Of an enum value its last part is enough: `LEAST_REQUEST` for
+`POLICY_LEAST_REQUEST`. `${NAME}` and `${NAME:-default}` in values are replaced from the environment of whoever reads
+the file. Unknown fields are errors.
 """
 
 # Field numbers in descriptor.proto, of which the paths to comments consist.

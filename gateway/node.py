@@ -226,6 +226,8 @@ class Node:
         )
 
     def _on_snapshot(self, snapshot: Snapshot) -> None:
+        # No request runs in between: each takes its cluster in the same step in which it takes its pipeline.
+        self._live.reconcile(snapshot)
         self._service.pipeline = Pipeline(snapshot, self._live)
         _log.info("configuration in use", revision=self._config.revision, routes=len(snapshot.routes))
         if self._last_good is not None:

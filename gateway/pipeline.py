@@ -57,6 +57,20 @@ class LiveState:
     caller: Caller
     shares: dict[str, WeightedChoice[BackendConfig]] = field(default_factory=dict)
 
+    def reconcile(self, snapshot: Snapshot) -> None:
+        """Makes the live state be that of a configuration. What did not change is kept."""
+        self.clusters.reconcile([*snapshot.upstreams.values(), *service_upstreams(snapshot.services.values())])
+        self.shares = {
+            name: _kept_shares(self.shares.get(name), route.backends) for name, route in snapshot.routes.items()
+        }
+
+
+def _kept_shares(
+    known: WeightedChoice[BackendConfig] | None, backends: Sequence[BackendConfig]
+) -> WeightedChoice[BackendConfig]:
+    fresh = WeightedChoice(backends)
+    return known if known is not None and known.alternatives == fresh.alternatives else fresh
+
 
 @dataclass(frozen=True, slots=True)
 class BackendPlan:
@@ -113,17 +127,14 @@ class Exchange(msgspec.Struct, frozen=True):
 
 
 class Pipeline:
-    """One configuration, ready for requests."""
+    """One configuration, ready for requests. The live state must have been reconciled with it."""
 
     def __init__(self, snapshot: Snapshot, live: LiveState) -> None:
         self.snapshot = snapshot
         self._live = live
-        upstreams = [*snapshot.upstreams.values(), *service_upstreams(snapshot.services.values())]
-        live.clusters.reconcile(upstreams)
         keys = KeyIndex.of(snapshot.consumers.values())
         headers = {name: outbound_headers(service, snapshot.secrets) for name, service in snapshot.services.items()}
         self._router = Router([_plan_route(route, snapshot, live, headers, keys) for route in snapshot.routes.values()])
-        live.shares = {name: plan for name, plan in live.shares.items() if name in snapshot.routes}
 
     def route(self, context: RequestContext) -> RoutePlan:
         """The route of a request, with the caller authenticated.
@@ -207,14 +218,11 @@ def _plan_route(
     headers: Mapping[str, OutboundHeaders],
     keys: KeyIndex,
 ) -> RoutePlan:
-    shares = live.shares.get(route.name)
-    if shares is None or shares.alternatives != tuple(backend for backend in route.backends if backend.weight):
-        shares = live.shares[route.name] = WeightedChoice(route.backends)
     policies: Iterator[PolicyConfig] = (snapshot.policies[name] for name in route.policies)
     return RoutePlan(
         route=route,
         authenticators=tuple(build_filter(policy, keys) for policy in policies),
-        shares=shares,
+        shares=live.shares[route.name],
         backends={
             backend: _plan_backend(route, backend, snapshot.services[backend.service], headers[backend.service])
             for backend in route.backends

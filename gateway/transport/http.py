@@ -82,6 +82,8 @@ class HttpTransport:
         self, method: str, url: URL, *, headers: Headers, body: bytes | None, connect_timeout_s: float
     ) -> HttpResponse:
         """Sends a request and returns once the answer's headers are there. Redirects are not followed."""
+        if self._session.closed:
+            raise ConnectError("the upstream is no longer configured")
         self._active_requests += 1
         try:
             response = await self._session.request(
