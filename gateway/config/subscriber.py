@@ -238,6 +238,8 @@ def _channel_options(times: ConnectionTimes) -> list[tuple[str, int]]:
         ("grpc.http2.max_pings_without_data", 0),
         # This is also the time that a connection attempt may take.
         ("grpc.min_reconnect_backoff_ms", int(times.connect_s * 1000)),
+        # The proxies of the environment are for the world outside; a config server stands near its nodes.
+        ("grpc.enable_http_proxy", 0),
         # Each try connects anew: the back-off is ours, not shared with an earlier channel.
         ("grpc.use_local_subchannel_pool", 1),
     ]

@@ -288,6 +288,18 @@ async def test_a_proxy_that_never_answers_does_not_hold_up_the_next_server(
             await (await other.next_stream()).exchange_opening()
 
 
+async def test_proxies_of_the_environment_are_not_asked(
+    server: ScriptedServer, sink: RecordingSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with unused_address() as nobody:
+        for name in ("grpc_proxy", "https_proxy", "http_proxy"):
+            monkeypatch.setenv(name, f"http://{nobody}")
+        for name in ("no_grpc_proxy", "no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        async with running(Subscriber([server.address], NODE, sink, sleep=Pauses())):
+            await (await server.next_stream()).exchange_opening()
+
+
 async def test_a_response_larger_than_grpc_allows_by_default_is_taken(
     server: ScriptedServer, sink: RecordingSink
 ) -> None:
