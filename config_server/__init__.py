@@ -1,0 +1,1 @@
+"""The control plane: keeps the configuration and streams it to gateway nodes."""

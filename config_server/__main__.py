@@ -1,0 +1,129 @@
+"""The command `python -m config_server`, which `janua config-server` runs too."""
+
+import asyncio
+import json
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from typing import Literal
+
+import click
+from janua_resources.durations import parse_duration, to_nanos
+
+from config_server.bootstrap import Ready, Settings, run
+from config_server.listen_address import ListenAddress, ListenError
+from config_server.logging import configure_logging
+from config_server.store.base import StoreError
+
+
+class _Address(click.ParamType[ListenAddress]):
+    name = "HOST:PORT"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> ListenAddress:
+        if isinstance(value, ListenAddress):
+            return value
+        try:
+            return ListenAddress.parse(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class _Seconds(click.ParamType[float]):
+    name = "DURATION"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        try:
+            seconds = to_nanos(parse_duration(str(value))) / 1e9
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        if seconds < 0:
+            self.fail(f"{value!r} is negative", param, ctx)
+        return seconds
+
+
+_ADDRESS, _SECONDS = _Address(), _Seconds()
+
+
+@click.command(context_settings={"auto_envvar_prefix": "JANUA", "show_default": True, "max_content_width": 110})
+@click.option("--listen", type=_ADDRESS, default="127.0.0.1:18000", show_envvar=True, help="Port 0 takes a free one.")
+@click.option("--store", metavar="URL", required=True, show_envvar=True, help="Keeps everything: sqlite:///PATH.")
+@click.option("--replica-id", show_default="host name", show_envvar=True, help="Names this server to nodes.")
+@click.option("--drain-timeout", type=_SECONDS, default="10s", show_envvar=True, help="How long a stop may take.")
+@click.option(
+    "--insecure-allow-remote",
+    is_flag=True,
+    show_envvar=True,
+    help="Listen off loopback, although everybody who can connect may then read and change everything.",
+)
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_envvar=True)
+@click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_envvar=True)
+def command(
+    listen: ListenAddress,
+    store: str,
+    replica_id: str | None,
+    drain_timeout: float,
+    insecure_allow_remote: bool,
+    log_level: str,
+    log_format: Literal["text", "json"],
+) -> None:
+    """Run a config server: keep the configuration, check it, stream it to gateway nodes.
+
+    When the server is ready it prints one line of JSON with its address. SIGTERM drains it.
+    """
+    if not listen.is_loopback and not insecure_allow_remote:
+        raise click.UsageError(
+            f"{listen} can be reached from other machines, and this server has no TLS and no authentication: "
+            "listen on 127.0.0.1, or accept that with --insecure-allow-remote"
+        )
+    configure_logging(log_level, log_format)
+    asyncio.run(
+        _serve(
+            Settings(
+                listen=listen,
+                store=store,
+                replica_id=replica_id or socket.gethostname(),
+                drain_timeout_s=drain_timeout,
+            )
+        )
+    )
+
+
+async def _serve(settings: Settings) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await run(settings, on_ready=_print_ready, stopped=stop.wait)
+
+
+def _print_ready(ready: Ready) -> None:
+    line = {
+        "event": "ready",
+        "component": "config-server",
+        "grpc": str(ready.grpc),
+        "store": ready.store,
+        "revision": ready.revision,
+    }
+    click.echo(json.dumps(line))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command. Returns the exit code: 0 done, 1 failed, 2 wrong usage."""
+    try:
+        command.main(arguments, prog_name="config-server", standalone_mode=False)
+    except click.UsageError as error:
+        return _failed(f"{error.format_message()} (see --help)", 2)
+    except (StoreError, ListenError) as error:
+        return _failed(str(error), 1)
+    return 0
+
+
+def _failed(message: str, code: int) -> int:
+    click.echo(f"janua config-server: {message}", err=True)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,123 @@
+"""What an Apply would do to a configuration: pure, from the batch and the current state to a revision ready to commit.
+
+Synchronous and slow for large batches: to be run in a thread.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from janua.config.v1.config_service_pb2 import ApplyResponse, ChangeResult, FieldDiff
+from janua.config.v1.config_service_pb2 import Warning as ApplyWarning
+from janua_resources.kinds import World
+
+from config_server import validation
+from config_server.batch import Batch
+from config_server.diff import diff
+from config_server.edits import Edit, Stamp, edits_of
+from config_server.preconditions import check_preconditions
+from config_server.resources import Key, StoredChange, key_to_proto
+from config_server.snapshot_cache import CachedResource, CacheUpdate
+
+# Clients take answers of 4 MiB by default. The diffs and warnings of a batch may fill half of that.
+MAX_DIFF_BYTES: Final = 1024 * 1024
+MAX_WARNINGS: Final = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The outcome of a batch. `changes` is empty if it changes nothing."""
+
+    base_revision: int
+    changes: Sequence[StoredChange]
+    update: CacheUpdate
+    results: Sequence[ChangeResult]
+    warnings: Sequence[ApplyWarning]
+
+    def answer_if_written(self, *, connected_nodes: int) -> ApplyResponse:
+        revision = self.update.revision if self.changes else self.base_revision
+        return ApplyResponse(
+            revision=revision, results=self.results, warnings=self.warnings, connected_nodes=connected_nodes
+        )
+
+    def answer_if_not_written(self, *, connected_nodes: int) -> ApplyResponse:
+        response = ApplyResponse(
+            revision=self.base_revision, results=self.results, warnings=self.warnings, connected_nodes=connected_nodes
+        )
+        for result in response.results:
+            if result.outcome != ChangeResult.OUTCOME_UNCHANGED:
+                result.ClearField("etag")  # of a state that never came to be
+        return response
+
+
+def plan_apply(
+    batch: Batch, *, revision: int, resources: Mapping[Key, CachedResource], messages: World, now: datetime
+) -> Plan:
+    """What `batch` does to the configuration at `revision`. Raises ApiError if it may not be done."""
+    check_preconditions(batch, revision, resources)
+    stamp = Stamp(revision=revision + 1, time=now, author=batch.author, set=batch.set)
+    edits = list(edits_of(batch, resources, stamp))
+    effective = [edit for edit in edits if edit.is_effective]
+    whole = _edited(messages, effective)
+    _check(batch, edits, whole)
+    return Plan(
+        base_revision=revision,
+        changes=[edit.stored_change for edit in effective],
+        update=CacheUpdate(
+            revision=stamp.revision,
+            upserts=[edit.after for edit in effective if edit.after is not None],
+            deletes=[edit.key for edit in effective if edit.after is None],
+        ),
+        results=_results(edits),
+        warnings=_warnings(batch, whole, now),
+    )
+
+
+def _edited(messages: World, edits: Sequence[Edit]) -> World:
+    whole = dict(messages)
+    for edit in edits:
+        if edit.after is None:
+            del whole[edit.key]
+        else:
+            whole[edit.key] = edit.after.message
+    return whole
+
+
+def _check(batch: Batch, edits: Sequence[Edit], whole: World) -> None:
+    validation.check_world(
+        whole,
+        changed=[edit.key for edit in edits if edit.is_content_changed],
+        changes={change.key: change for change in batch.changes},
+        found=[violation for edit in edits for violation in edit.violations],
+    )
+
+
+def _results(edits: Sequence[Edit]) -> Sequence[ChangeResult]:
+    room = MAX_DIFF_BYTES
+    results = []
+    for edit in edits:
+        result = ChangeResult(key=key_to_proto(edit.key), outcome=edit.outcome)
+        if edit.after is not None:
+            result.etag = edit.after.entry.etag
+        found = list(_diff(edit)) if room > 0 else []
+        room -= sum(part.ByteSize() for part in found)
+        if room > 0:
+            result.diff.extend(found)
+        results.append(result)
+    return results
+
+
+def _diff(edit: Edit) -> Iterator[FieldDiff]:
+    if edit.before is None or edit.after is None or not edit.is_effective:
+        return
+    yield from diff(edit.before.message, edit.after.message)
+    old_set, new_set = edit.before.entry.set, edit.after.entry.set
+    if old_set != new_set:
+        yield FieldDiff(field="set", old_json=json.dumps(old_set), new_json=json.dumps(new_set))
+
+
+def _warnings(batch: Batch, whole: World, now: datetime) -> Sequence[ApplyWarning]:
+    named = {change.key for change in batch.changes}
+    return list(validation.warnings(whole, named, now=now))[:MAX_WARNINGS]

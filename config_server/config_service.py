@@ -1,0 +1,90 @@
+"""`janua.config.v1.ConfigService`: decodes, asks the parts that know, encodes."""
+
+# ruff: noqa: N802 (methods of servicers are named as in the .proto)
+
+from collections.abc import AsyncIterator
+
+from google.rpc import code_pb2
+from janua.config.v1 import config_service_pb2 as pb
+from janua.config.v1 import config_service_pb2_grpc
+
+from config_server import rpc
+from config_server.apply import Applier
+from config_server.errors import ApiError
+from config_server.listing import list_page
+from config_server.nodes import NodeRegistry
+from config_server.request_rules import check_request
+from config_server.resources import Key, key_from_proto, stored_resource
+from config_server.rollout import changed_versions, node_rollout
+from config_server.snapshot_cache import SnapshotCache
+from config_server.store.base import Store
+from config_server.watch import Watcher
+
+
+class ConfigService(config_service_pb2_grpc.ConfigServiceServicer):
+    """Reads come from the cache, which has every revision before its Apply is answered."""
+
+    def __init__(
+        self, *, cache: SnapshotCache, store: Store, applier: Applier, watcher: Watcher, nodes: NodeRegistry
+    ) -> None:
+        self._cache = cache
+        self._store = store
+        self._applier = applier
+        self._watcher = watcher
+        self._nodes = nodes
+
+    @rpc.answers_once
+    async def Apply(self, request: pb.ApplyRequest, context: rpc.Context) -> pb.ApplyResponse:
+        return await self._applier.apply(request)
+
+    @rpc.answers_once
+    async def GetResource(self, request: pb.GetResourceRequest, context: rpc.Context) -> pb.GetResourceResponse:
+        check_request(request)
+        resource = self._cache.resources.get(key_from_proto(request.key))
+        if resource is None:
+            raise _not_found(key_from_proto(request.key))
+        return pb.GetResourceResponse(
+            resource=stored_resource(resource.entry, resource.message), revision=self._cache.revision
+        )
+
+    @rpc.answers_once
+    async def ListResources(self, request: pb.ListResourcesRequest, context: rpc.Context) -> pb.ListResourcesResponse:
+        check_request(request)
+        return list_page(self._cache, request)
+
+    @rpc.answers_once
+    async def DeleteResource(
+        self, request: pb.DeleteResourceRequest, context: rpc.Context
+    ) -> pb.DeleteResourceResponse:
+        check_request(request)
+        change = pb.Change(delete=request.key, etag=request.etag)
+        response = await self._applier.apply(pb.ApplyRequest(changes=[change], author=request.author))
+        return pb.DeleteResourceResponse(revision=response.revision)
+
+    @rpc.answers_many
+    async def WatchResources(
+        self, request: pb.WatchResourcesRequest, context: rpc.Context
+    ) -> AsyncIterator[pb.WatchResourcesResponse]:
+        check_request(request)
+        async for response in self._watcher.watch(request):
+            yield response
+
+    @rpc.answers_once
+    async def GetRollout(self, request: pb.GetRolloutRequest, context: rpc.Context) -> pb.GetRolloutResponse:
+        check_request(request)
+        revision = request.revision or self._cache.revision
+        if revision > self._cache.revision:
+            text = f"revision {revision} was never made; the current one is {self._cache.revision}"
+            raise ApiError(code_pb2.NOT_FOUND, "REVISION_NOT_FOUND", text)
+        changed = changed_versions(await self._store.changes_of(revision))
+        nodes = [node_rollout(record, revision, changed) for record in self._nodes.records()]
+        return pb.GetRolloutResponse(revision=revision, nodes=nodes)
+
+    @rpc.answers_once
+    async def ListNodes(self, request: pb.ListNodesRequest, context: rpc.Context) -> pb.ListNodesResponse:
+        nodes = [record.to_proto() for record in self._nodes.records()]
+        return pb.ListNodesResponse(nodes=nodes, revision=self._cache.revision)
+
+
+def _not_found(key: Key) -> ApiError:
+    return ApiError(code_pb2.NOT_FOUND, "RESOURCE_NOT_FOUND", f"{key} does not exist")

@@ -1,0 +1,124 @@
+"""The aggregated discovery service: accepts streams, pushes changes to all, ends them when the server drains."""
+
+import asyncio
+import itertools
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import grpc
+from google.rpc import code_pb2
+from janua.discovery.v3 import ads_pb2
+
+from config_server import rpc
+from config_server.ads_stream import AdsStream
+from config_server.discovery_connection import DiscoveryConnection
+from config_server.errors import ApiError
+from config_server.nodes import NodeIdentity, NodeRegistry
+from config_server.snapshot_cache import SnapshotCache
+from config_server.wire import ResponseEncoder
+
+SERVICE_NAME: Final = ads_pb2.DESCRIPTOR.services_by_name["AggregatedDiscoveryService"].full_name
+
+_MAX_NODE_ID: Final = 253
+_VERSION_KEY: Final = "janua.version"
+
+# Logs of changes are cut when they have grown by so much.
+_LOG_LENGTH: Final = 1024
+
+
+class DiscoveryService:
+    """Serves all discovery streams from one cache.
+
+    Not built on the generated servicer: responses are bytes already, and go out without being decoded and encoded.
+    """
+
+    def __init__(
+        self,
+        *,
+        cache: SnapshotCache,
+        nodes: NodeRegistry,
+        replica_id: str,
+        push_delay_s: float,
+        drain_jitter_s: float,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        uniform: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        self._cache = cache
+        self._nodes = nodes
+        self._encoder = ResponseEncoder(replica_id)
+        self._push_delay_s = push_delay_s
+        self._drain_jitter_s = drain_jitter_s
+        self._sleep = sleep
+        self._uniform = uniform
+        self._stream_ids = itertools.count(1)
+        self._connections: set[DiscoveryConnection] = set()
+        self._is_draining = False
+
+    def handler(self) -> grpc.GenericRpcHandler:
+        method: grpc.RpcMethodHandler[ads_pb2.DeltaDiscoveryRequest, bytes] = grpc.stream_stream_rpc_method_handler(
+            self.serve, request_deserializer=ads_pb2.DeltaDiscoveryRequest.FromString, response_serializer=None
+        )
+        return grpc.method_handlers_generic_handler(SERVICE_NAME, {"DeltaAggregatedResources": method})
+
+    def push(self) -> None:
+        """Lets all streams send what has changed. Each writes for itself: a slow node delays no other."""
+        for connection in self._connections:
+            connection.push()
+        self._trim_logs()
+
+    def drain(self) -> None:
+        """Ends all streams, spread over some time so that their nodes do not reach the other servers at once."""
+        self._is_draining = True
+        for connection in self._connections:
+            connection.drain()
+
+    @rpc.answers_once
+    async def serve(self, _requests: AsyncIterator[ads_pb2.DeltaDiscoveryRequest], context: rpc.Context) -> None:
+        if self._is_draining:
+            raise ApiError(code_pb2.UNAVAILABLE, "DRAINING", "the config server is going down: connect to another")
+        first = await context.read()
+        if not isinstance(first, ads_pb2.DeltaDiscoveryRequest):
+            return
+        with self._nodes.connected(_identity(first.node)) as session:
+            connection = DiscoveryConnection(
+                stream=AdsStream(self._cache, self._encoder, stream_id=f"{next(self._stream_ids):x}"),
+                session=session,
+                cache=self._cache,
+                nodes=self._nodes,
+                push_delay_s=self._push_delay_s,
+            )
+            with self._registered(connection):
+                await connection.run(context, first, drained=self._drained)
+
+    async def _drained(self) -> None:
+        await self._sleep(self._uniform(0, self._drain_jitter_s))
+
+    @contextmanager
+    def _registered(self, connection: DiscoveryConnection) -> Iterator[None]:
+        self._connections.add(connection)
+        try:
+            yield
+        finally:
+            self._connections.remove(connection)
+
+    def _trim_logs(self) -> None:
+        """Forgets changes that every stream has taken in."""
+        views = [view for view in self._cache.views if view.log_length > _LOG_LENGTH]
+        if not views:
+            return
+        revisions = [connection.stream.oldest_revision for connection in self._connections]
+        oldest = min((revision for revision in revisions if revision is not None), default=self._cache.revision)
+        for view in views:
+            view.trim(oldest)
+
+
+def _identity(node: ads_pb2.Node) -> NodeIdentity:
+    if not node.id:
+        raise ApiError(code_pb2.INVALID_ARGUMENT, "NODE_ID_MISSING", "the first discovery request needs a node.id")
+    if len(node.id) > _MAX_NODE_ID:
+        text = f"node.id may have {_MAX_NODE_ID} characters, not {len(node.id)}"
+        raise ApiError(code_pb2.INVALID_ARGUMENT, "NODE_ID_TOO_LONG", text)
+    version = node.metadata.fields[_VERSION_KEY].string_value if _VERSION_KEY in node.metadata.fields else ""
+    return NodeIdentity(node_id=node.id, cluster=node.cluster[:_MAX_NODE_ID], version=version[:_MAX_NODE_ID])

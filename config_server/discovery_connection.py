@@ -1,0 +1,149 @@
+"""One discovery stream with its wire: what is read goes into the subscriptions, what they owe is written."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import structlog
+from google.rpc import code_pb2
+from janua.discovery.v3 import ads_pb2
+
+from config_server.ads_stream import AdsStream, TooManySubscriptionsError
+from config_server.errors import ApiError
+from config_server.nodes import NodeRegistry, NodeSession
+from config_server.snapshot_cache import SnapshotCache
+from config_server.subscription import Delivery, SubscriptionRequest
+
+_log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
+
+
+class Wire(Protocol):
+    """The two directions of a call. `read` gives a request, or an end mark once the client has closed its own."""
+
+    async def read(self) -> object: ...
+
+    async def write(self, message: bytes) -> None: ...
+
+
+class DiscoveryConnection:
+    """Serves one stream until the client closes it or the server drains.
+
+    Reading never waits for writing: acknowledgements and new interest are taken in while a slow client is written to.
+    """
+
+    def __init__(
+        self,
+        *,
+        stream: AdsStream,
+        session: NodeSession,
+        cache: SnapshotCache,
+        nodes: NodeRegistry,
+        push_delay_s: float,
+    ) -> None:
+        self.stream = stream
+        self._session = session
+        self._cache = cache
+        self._nodes = nodes
+        self._push_delay_s = push_delay_s
+        self._push_timer: asyncio.TimerHandle | None = None
+        self._is_push_due = False
+        self._is_draining = False
+        self._wake = asyncio.Event()
+
+    def push(self) -> None:
+        """Changes may be sent now."""
+        self._push_timer = None
+        self._is_push_due = True
+        self._wake.set()
+
+    def drain(self) -> None:
+        """The stream is to end soon."""
+        self._is_draining = True
+        self._wake.set()
+
+    async def run(
+        self, wire: Wire, first: ads_pb2.DeltaDiscoveryRequest, drained: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Raises ApiError to end the stream with a status. `drained` waits for this stream's turn to end."""
+        reader = asyncio.create_task(self._read(wire, first))
+        reader.add_done_callback(lambda _: self._wake.set())
+        try:
+            while not reader.done() and not self._is_draining:
+                await self._write(wire)
+                await self._wake.wait()
+                self._wake.clear()
+            if reader.done():
+                return reader.result()
+            await drained()
+            raise ApiError(code_pb2.UNAVAILABLE, "DRAINING", "the config server is going down: connect again")
+        finally:
+            if self._push_timer is not None:
+                self._push_timer.cancel()
+            reader.cancel()
+            await asyncio.gather(reader, return_exceptions=True)
+
+    async def _read(self, wire: Wire, first: ads_pb2.DeltaDiscoveryRequest) -> None:
+        message: object = first
+        while isinstance(message, ads_pb2.DeltaDiscoveryRequest):
+            self._take_in(message)
+            self._wake.set()
+            message = await wire.read()
+
+    async def _write(self, wire: Wire) -> None:
+        while (response := self.stream.next_response(push=self._is_push_due)) is not None:
+            self._session.sent(response.type_url, response.revision)
+            await wire.write(response.data)
+        self._schedule_push()
+        self._note_progress()
+
+    def _schedule_push(self) -> None:
+        if not self.stream.has_unsent_changes:
+            self._is_push_due = False
+        elif not self._is_push_due and self._push_timer is None:
+            # An answer came upon changes, or leaves removals to be pushed: nothing else may ever call for that.
+            self._push_timer = asyncio.get_running_loop().call_later(self._push_delay_s, self.push)
+
+    def _note_progress(self) -> None:
+        self._session.looked_at(self._cache.revision, self.stream.settled_types)
+        self._nodes.changed(self._session.identity.node_id)
+
+    def _take_in(self, message: ads_pb2.DeltaDiscoveryRequest) -> None:
+        if not message.type_url:
+            raise ApiError(code_pb2.INVALID_ARGUMENT, "TYPE_URL_MISSING", "a discovery request needs a type_url")
+        self._refuse_to_empty(message)
+        request = SubscriptionRequest(
+            subscribe=message.resource_names_subscribe,
+            unsubscribe=message.resource_names_unsubscribe,
+            initial_versions=dict(message.initial_resource_versions),
+            nonce=message.response_nonce,
+        )
+        try:
+            delivery = self.stream.request(message.type_url, request)
+        except TooManySubscriptionsError as error:
+            raise ApiError(code_pb2.RESOURCE_EXHAUSTED, "TOO_MANY_SUBSCRIPTIONS", str(error)) from error
+        if delivery is not None:
+            self._answered(message, delivery)
+        self._nodes.heard(self._session.identity.node_id)
+
+    def _answered(self, message: ads_pb2.DeltaDiscoveryRequest, delivery: Delivery) -> None:
+        error = message.error_detail if message.HasField("error_detail") else None
+        self._session.answered(message.type_url, delivery, error)
+        if error is not None:
+            _log.warning(
+                "a node refuses configuration",
+                node_id=self._session.identity.node_id,
+                type_url=message.type_url,
+                revision=delivery.revision,
+                error=self._session.progress(message.type_url).error_message,
+            )
+
+    def _refuse_to_empty(self, message: ads_pb2.DeltaDiscoveryRequest) -> None:
+        """A store that was never written to is a new one, or one that was lost.
+
+        Answering from it would tell a node to remove all that it serves. A node that holds nothing loses nothing: it
+        is served, so that a first one can start before the first Apply.
+        """
+        holds_config = message.initial_resource_versions and self._cache.view(message.type_url) is not None
+        if holds_config and self._cache.revision == 0:
+            text = "this config server has no configuration yet, and you hold one: apply one, or restore its store"
+            raise ApiError(code_pb2.UNAVAILABLE, "STORE_EMPTY", text)

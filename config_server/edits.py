@@ -1,0 +1,119 @@
+"""What a batch does to each resource it names or prunes, one by one."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+from janua.config.v1.config_service_pb2 import ChangeResult
+from janua.config.v1.resource_pb2 import KIND_CONSUMER, KIND_SECRET
+
+from config_server.batch import Batch, BatchChange
+from config_server.errors import RequestViolation
+from config_server.resources import Key, Operation, StoredChange, StoredEntry, digest_of, encode
+from config_server.snapshot_cache import CachedResource, cached_resource
+from config_server.validation import check_resource
+
+_SPARED_BY_PRUNE: Final = frozenset({KIND_SECRET, KIND_CONSUMER})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edit:
+    """A resource before and after. None: it does not exist then."""
+
+    key: Key
+    before: CachedResource | None
+    after: CachedResource | None
+    violations: Sequence[RequestViolation] = ()
+
+    @property
+    def is_effective(self) -> bool:
+        return self.before is not self.after
+
+    @property
+    def is_content_changed(self) -> bool:
+        """Whether nodes have anything to learn. Moving to another set is written, but is no news to them."""
+        return self.before is None or self.after is None or self.before.entry.digest != self.after.entry.digest
+
+    @property
+    def outcome(self) -> ChangeResult.Outcome.ValueType:
+        if self.after is None:
+            return ChangeResult.OUTCOME_DELETED
+        if self.before is None:
+            return ChangeResult.OUTCOME_CREATED
+        return ChangeResult.OUTCOME_UPDATED if self.is_effective else ChangeResult.OUTCOME_UNCHANGED
+
+    @property
+    def stored_change(self) -> StoredChange:
+        if self.after is None:
+            assert self.before is not None
+            return StoredChange(operation=Operation.DELETED, entry=self.before.entry)
+        operation = Operation.ADDED if self.before is None else Operation.MODIFIED
+        return StoredChange(operation=operation, entry=self.after.entry)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stamp:
+    """What a batch writes beside the content."""
+
+    revision: int
+    time: datetime
+    author: str
+    set: str
+
+
+def edits_of(batch: Batch, resources: Mapping[Key, CachedResource], stamp: Stamp) -> Iterator[Edit]:
+    """One edit per change, in order, then one per pruned resource. The preconditions have been checked."""
+    for change in batch.changes:
+        before = resources.get(change.key)
+        if change.message is None:
+            yield Edit(key=change.key, before=before, after=None)
+        else:
+            yield _upsert(change, before, stamp)
+    if batch.prune:
+        yield from _pruned(batch, resources)
+
+
+def _upsert(change: BatchChange, before: CachedResource | None, stamp: Stamp) -> Edit:
+    assert change.message is not None
+    body = encode(change.message)
+    if before is not None and before.entry.body == body:
+        return Edit(key=change.key, before=before, after=_moved_to_set(before, stamp))
+    entry = _entry(change.key, body, None if before is None else before.entry, stamp)
+    # Decoded from its own bytes: a part of the request would keep the memory of the whole batch.
+    after = cached_resource(entry, entry.decode())
+    return Edit(
+        key=change.key, before=before, after=after, violations=check_resource(change.path, change.message, len(body))
+    )
+
+
+def _entry(key: Key, body: bytes, before: StoredEntry | None, stamp: Stamp) -> StoredEntry:
+    return StoredEntry(
+        key=key,
+        body=body,
+        digest=digest_of(body),
+        create_revision=stamp.revision if before is None else before.create_revision,
+        revision=stamp.revision,
+        create_time=stamp.time if before is None else before.create_time,
+        update_time=stamp.time,
+        author=stamp.author,
+        # Written without a set it stays in the one it is in: an edit by hand must not hide it from the next prune.
+        set=stamp.set or (before.set if before is not None else ""),
+    )
+
+
+def _moved_to_set(before: CachedResource, stamp: Stamp) -> CachedResource:
+    """The same content marked with the batch's set; the very same object if it is marked so already."""
+    if not stamp.set or stamp.set == before.entry.set:
+        return before
+    entry = replace(before.entry, revision=stamp.revision, update_time=stamp.time, author=stamp.author, set=stamp.set)
+    return replace(before, entry=entry)
+
+
+def _pruned(batch: Batch, resources: Mapping[Key, CachedResource]) -> Iterator[Edit]:
+    named = {change.key for change in batch.changes}
+    spared = _SPARED_BY_PRUNE - batch.prune_kinds
+    for key in sorted(resources):
+        before = resources[key]
+        if before.entry.set == batch.set and key not in named and key.kind not in spared:
+            yield Edit(key=key, before=before, after=None)

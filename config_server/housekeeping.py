@@ -1,0 +1,60 @@
+"""What is written down or thrown away from time to time."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+
+from config_server.apply import REQUEST_IDS_KEPT
+from config_server.nodes import NodeRegistry
+from config_server.store.base import Store, StoreUnavailableError
+
+_log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
+
+_NODES_EVERY_S: Final = 1.0
+_REQUESTS_EVERY: Final = timedelta(hours=1)
+
+
+class Housekeeping:
+    """Writes node records once a second, all that changed in one transaction, and drops old request ids."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        nodes: NodeRegistry,
+        clock: Callable[[], datetime],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._store = store
+        self._nodes = nodes
+        self._clock = clock
+        self._sleep = sleep
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        next_cleaning = self._clock()
+        while True:
+            await self.write_nodes()
+            if self._clock() >= next_cleaning:
+                next_cleaning = self._clock() + _REQUESTS_EVERY
+                await self._forget_requests()
+            await self._sleep(_NODES_EVERY_S)
+
+    async def write_nodes(self) -> None:
+        changed, removed = self._nodes.take_unsaved()
+        if not changed and not removed:
+            return
+        try:
+            await self._store.save_nodes(changed, removed)
+        except StoreUnavailableError as error:
+            # Records of nodes are of use only to people; those that change again will be written then.
+            _log.warning("node records could not be written", exc_info=error)
+
+    async def _forget_requests(self) -> None:
+        try:
+            await self._store.forget_requests(before=self._clock() - REQUEST_IDS_KEPT)
+        except StoreUnavailableError as error:
+            _log.warning("old request ids could not be dropped", exc_info=error)

@@ -1,0 +1,25 @@
+"""`janua.config.v1.NodeService`: what nodes report beside their discovery stream."""
+
+# ruff: noqa: N802 (methods of servicers are named as in the .proto)
+
+from google.rpc import code_pb2
+from janua.config.v1 import node_service_pb2 as pb
+from janua.config.v1 import node_service_pb2_grpc
+
+from config_server import rpc
+from config_server.errors import ApiError
+from config_server.nodes import NodeRegistry
+from config_server.request_rules import check_request
+
+
+class NodeService(node_service_pb2_grpc.NodeServiceServicer):
+    def __init__(self, nodes: NodeRegistry) -> None:
+        self._nodes = nodes
+
+    @rpc.answers_once
+    async def ReportStatus(self, request: pb.ReportStatusRequest, context: rpc.Context) -> pb.ReportStatusResponse:
+        check_request(request)
+        if not self._nodes.report(request.node_id, request.status):
+            text = f"node {request.node_id!r} is not known: open a discovery stream first"
+            raise ApiError(code_pb2.NOT_FOUND, "NODE_NOT_FOUND", text)
+        return pb.ReportStatusResponse()

@@ -1,0 +1,120 @@
+"""Stored resources as values: their keys, bytes, content versions and etags. No I/O, no gRPC."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum
+from typing import NamedTuple, TypeAlias
+
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+from janua.config.v1 import config_service_pb2, resource_pb2
+from janua_resources.kinds import ConfigMessage, kind_info, kind_of, wrap
+
+Kind: TypeAlias = resource_pb2.Kind.ValueType
+
+
+class Key(NamedTuple):
+    """Names one resource. Sorts by kind and name, the order in which resources are listed."""
+
+    kind: Kind
+    name: str
+
+    def __str__(self) -> str:
+        return f"{kind_info(self.kind).field} {self.name}"
+
+
+def key_of(message: ConfigMessage) -> Key:
+    return Key(kind_of(message).kind, message.name)
+
+
+def key_from_proto(key: resource_pb2.ResourceKey) -> Key:
+    return Key(key.kind, key.name)
+
+
+def key_to_proto(key: Key) -> resource_pb2.ResourceKey:
+    return resource_pb2.ResourceKey(kind=key.kind, name=key.name)
+
+
+def encode(message: Message) -> bytes:
+    """Serializes a resource. Done once, when it is applied: other protobuf releases may give other bytes."""
+    return message.SerializeToString(deterministic=True)
+
+
+def digest_of(body: bytes) -> bytes:
+    """SHA-256 of a resource's stored bytes."""
+    return hashlib.sha256(body).digest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredEntry:
+    """A resource as the store keeps it. `body` is the kind's own message, without the `Resource` envelope."""
+
+    key: Key
+    body: bytes
+    digest: bytes
+    create_revision: int
+    revision: int
+    create_time: datetime
+    update_time: datetime
+    author: str
+    set: str
+
+    @property
+    def version(self) -> str:
+        """The content version sent to nodes: equal on every replica and after every restart."""
+        return self.digest[:16].hex()
+
+    @property
+    def etag(self) -> str:
+        """Opaque mark of this state. Equal content written again has another etag."""
+        return hashlib.sha256(b"%d:%s" % (self.revision, self.digest)).hexdigest()[:24]
+
+    def decode(self) -> ConfigMessage:
+        return kind_info(self.key.kind).message.FromString(self.body)
+
+
+class Operation(IntEnum):
+    """What a change did to a resource. The values are stored, and those of `ResourceEvent.Type`."""
+
+    ADDED = config_service_pb2.ResourceEvent.TYPE_ADDED
+    MODIFIED = config_service_pb2.ResourceEvent.TYPE_MODIFIED
+    DELETED = config_service_pb2.ResourceEvent.TYPE_DELETED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredChange:
+    """One change of one revision. `entry` is the state after it; for DELETED the last state before it."""
+
+    operation: Operation
+    entry: StoredEntry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredWorld:
+    """All of a store at one revision. Revision 0: nothing was ever written."""
+
+    epoch: str
+    revision: int
+    entries: Mapping[Key, StoredEntry]
+
+
+def stored_resource(entry: StoredEntry, message: ConfigMessage) -> resource_pb2.StoredResource:
+    """The API's form of an entry; `message` is its decoded body."""
+    return resource_pb2.StoredResource(
+        resource=wrap(message),
+        etag=entry.etag,
+        create_revision=entry.create_revision,
+        revision=entry.revision,
+        create_time=timestamp(entry.create_time),
+        update_time=timestamp(entry.update_time),
+        author=entry.author,
+        set=entry.set,
+    )
+
+
+def timestamp(moment: datetime) -> Timestamp:
+    result = Timestamp()
+    result.FromDatetime(moment)
+    return result

@@ -1,0 +1,262 @@
+"""The current configuration in memory: decoded for validation and reads, encoded for discovery. Knows no gRPC.
+
+Everything here runs on the event loop and is shared by all streams.
+"""
+
+import bisect
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from janua.config.v1.resource_pb2 import KIND_SECRET
+from janua_resources.kinds import KINDS, ConfigMessage, World, kind_info
+from janua_resources.references import references
+
+from config_server.resources import Key, Kind, StoredEntry, StoredWorld
+from config_server.wire import EncodedResource, encode_resource
+
+
+@dataclass(frozen=True, slots=True)
+class CachedResource:
+    """A resource in the three forms it is needed in."""
+
+    entry: StoredEntry
+    message: ConfigMessage
+    encoded: EncodedResource
+
+
+def cached_resource(entry: StoredEntry, message: ConfigMessage) -> CachedResource:
+    """Encodes the resource. `message` is `entry` decoded, and is never changed afterwards."""
+    encoded = encode_resource(
+        type_url=kind_info(entry.key.kind).type_url, name=entry.key.name, version=entry.version, body=entry.body
+    )
+    return CachedResource(entry, message, encoded)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheUpdate:
+    """What one committed revision changes."""
+
+    revision: int
+    upserts: Sequence[CachedResource]
+    deletes: Sequence[Key]
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A name whose content is not what it was at some earlier revision. `held`: the version then, None if none."""
+
+    name: str
+    held: str | None
+
+
+class TypeView:
+    """What nodes may see of one resource type, and a log of how it changed.
+
+    A stream that knows the revision it was last brought to needs to keep nothing else: `changes_since` tells the
+    names that differ, each with the version that the stream was left with.
+    """
+
+    def __init__(self, type_url: str, revision: int = 0, resources: Iterable[EncodedResource] = ()) -> None:
+        self.type_url = type_url
+        self._revision = revision
+        self._resources = {resource.name: resource for resource in resources}
+        self._sorted_names: list[str] | None = None
+        # Parallel lists, ascending by revision: what changed, and the version it had before.
+        self._log_revisions: list[int] = []
+        self._log: list[Changed] = []
+        self._log_start = revision
+        self._memo: dict[int, Sequence[Changed]] = {}
+
+    @property
+    def revision(self) -> int:
+        return self._revision
+
+    def get(self, name: str) -> EncodedResource | None:
+        return self._resources.get(name)
+
+    def version_of(self, name: str) -> str | None:
+        resource = self._resources.get(name)
+        return None if resource is None else resource.version
+
+    def resources(self) -> Iterable[EncodedResource]:
+        return self._resources.values()
+
+    def names_after(self, cursor: str) -> Iterator[str]:
+        """The names greater than `cursor`, ascending; "" is before all of them."""
+        if self._sorted_names is None:
+            self._sorted_names = sorted(self._resources)
+        names = self._sorted_names
+        return (names[index] for index in range(bisect.bisect_right(names, cursor), len(names)))
+
+    def changes_since(self, revision: int) -> Sequence[Changed]:
+        """The names that differ from what they were at `revision`. One that changed and changed back is not listed.
+
+        Streams mostly ask from the same revision, so the answer is kept until the next change.
+        """
+        if revision < self._log_start:
+            raise ValueError(f"the log of {self.type_url} begins at revision {self._log_start}, not {revision}")
+        found = self._memo.get(revision)
+        if found is None:
+            found = self._memo[revision] = self._net_changes(revision)
+        return found
+
+    def _net_changes(self, revision: int) -> Sequence[Changed]:
+        first: dict[str, Changed] = {}
+        for index in range(bisect.bisect_right(self._log_revisions, revision), len(self._log)):
+            first.setdefault(self._log[index].name, self._log[index])
+        return tuple(changed for changed in first.values() if changed.held != self.version_of(changed.name))
+
+    def advance(self, revision: int) -> None:
+        """Moves on to a revision in which this type may have changed: `put` and `remove` follow."""
+        self._revision = revision
+        self._memo.clear()
+
+    def put(self, resource: EncodedResource) -> None:
+        held = self.version_of(resource.name)
+        if held == resource.version:
+            return
+        if held is None:
+            self._sorted_names = None
+        self._resources[resource.name] = resource
+        self._record(resource.name, held)
+
+    def remove(self, name: str) -> None:
+        resource = self._resources.pop(name, None)
+        if resource is not None:
+            self._sorted_names = None
+            self._record(name, resource.version)
+
+    def _record(self, name: str, held: str | None) -> None:
+        self._log_revisions.append(self._revision)
+        self._log.append(Changed(name, held))
+
+    @property
+    def log_length(self) -> int:
+        return len(self._log)
+
+    def trim(self, revision: int) -> None:
+        """Forgets how the type changed up to `revision`: no stream will ask from before it."""
+        end = bisect.bisect_right(self._log_revisions, revision)
+        del self._log_revisions[:end]
+        del self._log[:end]
+        self._log_start = max(self._log_start, min(revision, self._revision))
+
+
+class SnapshotCache:
+    """All resources at the current revision.
+
+    Nodes are shown every resource, but of the secrets only those that a service names: a credential goes nowhere
+    without a use for it.
+    """
+
+    def __init__(self, world: StoredWorld) -> None:
+        self.epoch: Final = world.epoch
+        self._revision = world.revision
+        self._resources = {key: cached_resource(entry, entry.decode()) for key, entry in world.entries.items()}
+        self._messages: dict[tuple[Kind, str], ConfigMessage] = {
+            key: resource.message for key, resource in self._resources.items()
+        }
+        self._sorted_keys: list[Key] | None = None
+        self._secret_uses: Counter[str] = Counter()
+        for message in self._messages.values():
+            self._secret_uses.update(_secrets_named_by(message))
+        self._views: Final = {
+            info.type_url: TypeView(
+                info.type_url,
+                world.revision,
+                (resource.encoded for resource in self._shown(info.kind)),
+            )
+            for info in KINDS
+        }
+
+    @property
+    def revision(self) -> int:
+        return self._revision
+
+    @property
+    def messages(self) -> World:
+        return self._messages
+
+    @property
+    def resources(self) -> Mapping[Key, CachedResource]:
+        return self._resources
+
+    def sorted_keys(self) -> Sequence[Key]:
+        """All keys by kind and name. A list that is never changed: it may be walked while the cache moves on."""
+        if self._sorted_keys is None:
+            self._sorted_keys = sorted(self._resources)
+        return self._sorted_keys
+
+    def view(self, type_url: str) -> TypeView | None:
+        """What nodes see of a type; None for a type that is no configuration kind."""
+        return self._views.get(type_url)
+
+    @property
+    def views(self) -> Iterable[TypeView]:
+        return self._views.values()
+
+    def apply(self, update: CacheUpdate) -> None:
+        """Moves on to a committed revision."""
+        self._revision = update.revision
+        for view in self._views.values():
+            view.advance(update.revision)
+        touched_secrets: set[str] = set()
+        for key in update.deletes:
+            touched_secrets.update(self._forget(key))
+        for resource in update.upserts:
+            touched_secrets.update(self._replace(resource))
+        for name in touched_secrets:
+            self._show_or_hide_secret(name)
+
+    def _forget(self, key: Key) -> Sequence[str]:
+        """Drops a resource. Returns the secrets that may have to be shown or hidden."""
+        message = self._messages.pop(key)
+        del self._resources[key]
+        self._sorted_keys = None
+        if key.kind == KIND_SECRET:
+            return (key.name,)
+        self._view_of(key).remove(key.name)
+        named = _secrets_named_by(message)
+        self._secret_uses.subtract(named)
+        return named
+
+    def _replace(self, resource: CachedResource) -> Sequence[str]:
+        """Creates or replaces a resource. Returns the secrets that may have to be shown or hidden."""
+        key = resource.entry.key
+        before = self._messages.get(key)
+        if before is None:
+            self._sorted_keys = None
+        self._messages[key] = resource.message
+        self._resources[key] = resource
+        if key.kind == KIND_SECRET:
+            return (key.name,)
+        self._view_of(key).put(resource.encoded)
+        named, named_before = _secrets_named_by(resource.message), () if before is None else _secrets_named_by(before)
+        self._secret_uses.update(named)
+        self._secret_uses.subtract(named_before)
+        return (*named, *named_before)
+
+    def _show_or_hide_secret(self, name: str) -> None:
+        key = Key(KIND_SECRET, name)
+        resource = self._resources.get(key)
+        if resource is not None and self._is_shown(key):
+            self._view_of(key).put(resource.encoded)
+        else:
+            self._view_of(key).remove(name)
+        if not self._secret_uses[name]:
+            del self._secret_uses[name]
+
+    def _shown(self, kind: Kind) -> Iterator[CachedResource]:
+        return (resource for key, resource in self._resources.items() if key.kind == kind and self._is_shown(key))
+
+    def _is_shown(self, key: Key) -> bool:
+        return key.kind != KIND_SECRET or self._secret_uses[key.name] > 0
+
+    def _view_of(self, key: Key) -> TypeView:
+        return self._views[kind_info(key.kind).type_url]
+
+
+def _secrets_named_by(message: ConfigMessage) -> Sequence[str]:
+    return tuple(reference.name for reference in references(message) if reference.kind.kind == KIND_SECRET)

@@ -1,0 +1,1 @@
+"""Where the configuration is kept: the `Store` contract and its backends."""

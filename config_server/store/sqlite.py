@@ -1,0 +1,250 @@
+"""The SQLite backend: every statement, one writer thread, readers apart. Opening stands in `sqlite_file`."""
+
+import asyncio
+import queue
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final, TypeAlias, TypeVar
+
+from janua.config.v1 import resource_pb2
+
+from config_server.resources import Key, Operation, StoredChange, StoredEntry, StoredWorld, digest_of
+from config_server.store.base import (
+    AnsweredRequest,
+    Commit,
+    NodeRow,
+    RevisionConflictError,
+    StoreUnavailableError,
+)
+from config_server.store.sqlite_file import (
+    damaged_resource,
+    locked,
+    open_reader,
+    open_writer,
+    sqlite_path,
+    transaction,
+)
+
+T = TypeVar("T")
+
+_READERS: Final = 2
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+# kind, name, body, digest, create_revision, revision, create_time, update_time, author, set_name
+_EntryRow: TypeAlias = tuple[resource_pb2.Kind.ValueType, str, bytes, bytes, int, int, int, int, str, str]
+
+_SELECT_RESOURCES: Final = """
+  SELECT kind, name, body, digest, create_revision, revision, create_time, update_time, author, set_name
+  FROM resources ORDER BY kind, name"""
+_SELECT_CHANGES: Final = """
+  SELECT operation, kind, name, body, digest, create_revision, revision, create_time, update_time, author, set_name
+  FROM changes WHERE at_revision = ? ORDER BY ordinal"""
+
+
+@asynccontextmanager
+async def open_sqlite(url: str) -> AsyncIterator["SqliteStore"]:
+    """Opens, or makes, the store at `sqlite:///PATH` and closes it at the end. Raises StoreError."""
+    path = sqlite_path(url)
+    with locked(path):
+        store = SqliteStore(path, await asyncio.to_thread(open_writer, path))
+        try:
+            yield store
+        finally:
+            await store.close()
+
+
+class SqliteStore:
+    """A store in one file.
+
+    A write is durable when its method returns: WAL with `synchronous=FULL` syncs at every commit. SQLite has one
+    writer at a time anyway, so one thread with one connection writes; reads never wait for it.
+    """
+
+    def __init__(self, path: Path, writer: sqlite3.Connection) -> None:
+        self._path = path
+        self._writer = writer
+        self._writer_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store-writer")
+        self._reader_threads = ThreadPoolExecutor(max_workers=_READERS, thread_name_prefix="store-reader")
+        self._readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
+        for _ in range(_READERS):
+            self._readers.put(open_reader(path))
+
+    async def load(self) -> StoredWorld:
+        return await self._read(lambda connection: _load(connection, self._path))
+
+    async def commit(self, commit: Commit) -> None:
+        await self._write(lambda connection: _commit(connection, commit))
+
+    async def changes_of(self, revision: int) -> Sequence[StoredChange]:
+        return await self._read(lambda connection: _changes_of(connection, revision))
+
+    async def find_request(self, request_id: str, *, not_before: datetime) -> AnsweredRequest | None:
+        return await self._read(lambda connection: _find_request(connection, request_id, not_before))
+
+    async def save_request(self, request: AnsweredRequest) -> None:
+        await self._write(lambda connection: _save_request(connection, request))
+
+    async def forget_requests(self, *, before: datetime) -> None:
+        await self._write(
+            lambda connection: connection.execute("DELETE FROM requests WHERE time < ?", (_micros(before),))
+        )
+
+    async def load_nodes(self) -> Sequence[NodeRow]:
+        return await self._read(_load_nodes)
+
+    async def save_nodes(self, changed: Sequence[NodeRow], removed: Sequence[str]) -> None:
+        await self._write(lambda connection: _save_nodes(connection, changed, removed))
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        self._reader_threads.shutdown()
+        self._writer_thread.shutdown()
+        for _ in range(_READERS):
+            self._readers.get().close()
+        self._writer.close()
+
+    async def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        def run() -> T:
+            connection = self._readers.get()
+            try:
+                return query(connection)
+            except sqlite3.Error as error:
+                raise StoreUnavailableError("the store cannot be read") from error
+            finally:
+                self._readers.put(connection)
+
+        return await asyncio.get_running_loop().run_in_executor(self._reader_threads, run)
+
+    async def _write(self, change: Callable[[sqlite3.Connection], T]) -> T:
+        def run() -> T:
+            try:
+                return change(self._writer)
+            except sqlite3.Error as error:
+                raise StoreUnavailableError("the store cannot be written") from error
+
+        return await asyncio.get_running_loop().run_in_executor(self._writer_thread, run)
+
+
+def _load(connection: sqlite3.Connection, path: Path) -> StoredWorld:
+    connection.execute("BEGIN")  # both statements see the same moment
+    try:
+        epoch, revision = connection.execute("SELECT epoch, revision FROM meta").fetchone()
+        rows = connection.execute(_SELECT_RESOURCES).fetchall()
+    finally:
+        connection.execute("COMMIT")
+    entries = {}
+    for row in rows:
+        entry = _entry(row)
+        if digest_of(entry.body) != entry.digest:
+            raise damaged_resource(path, *entry.key)
+        entries[entry.key] = entry
+    return StoredWorld(epoch=epoch, revision=revision, entries=entries)
+
+
+def _commit(connection: sqlite3.Connection, commit: Commit) -> None:
+    with transaction(connection):
+        # First of all: whoever holds the counter's row decides the order of commits.
+        ((revision,),) = connection.execute("UPDATE meta SET revision = revision + 1 RETURNING revision").fetchall()
+        if revision != commit.revision:
+            raise RevisionConflictError(f"planned for revision {commit.revision}, the store would make {revision}")
+        connection.execute("INSERT INTO revisions VALUES (?, ?, ?)", (revision, _micros(commit.time), commit.author))
+        _write_changes(connection, commit)
+        if commit.request is not None:
+            _save_request(connection, commit.request)
+
+
+def _write_changes(connection: sqlite3.Connection, commit: Commit) -> None:
+    connection.executemany(
+        "INSERT INTO changes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            (commit.revision, ordinal, int(change.operation), *_row(change.entry))
+            for ordinal, change in enumerate(commit.changes)
+        ),
+    )
+    connection.executemany(
+        "INSERT OR REPLACE INTO resources VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (_row(change.entry) for change in commit.changes if change.operation is not Operation.DELETED),
+    )
+    connection.executemany(
+        "DELETE FROM resources WHERE kind = ? AND name = ?",
+        (change.entry.key for change in commit.changes if change.operation is Operation.DELETED),
+    )
+
+
+def _changes_of(connection: sqlite3.Connection, revision: int) -> Sequence[StoredChange]:
+    rows = connection.execute(_SELECT_CHANGES, (revision,))
+    return tuple(StoredChange(operation=Operation(row[0]), entry=_entry(row[1:])) for row in rows)
+
+
+def _find_request(connection: sqlite3.Connection, request_id: str, not_before: datetime) -> AnsweredRequest | None:
+    row = connection.execute(
+        "SELECT digest, response, time FROM requests WHERE request_id = ? AND time >= ?",
+        (request_id, _micros(not_before)),
+    ).fetchone()
+    if row is None:
+        return None
+    return AnsweredRequest(request_id=request_id, digest=row[0], response=row[1], time=_moment(row[2]))
+
+
+def _save_request(connection: sqlite3.Connection, request: AnsweredRequest) -> None:
+    connection.execute(
+        "INSERT OR REPLACE INTO requests VALUES (?, ?, ?, ?)",
+        (request.request_id, request.digest, request.response, _micros(request.time)),
+    )
+
+
+def _load_nodes(connection: sqlite3.Connection) -> Sequence[NodeRow]:
+    rows = connection.execute("SELECT node_id, record FROM nodes ORDER BY node_id")
+    return tuple(NodeRow(node_id=node_id, record=record) for node_id, record in rows)
+
+
+def _save_nodes(connection: sqlite3.Connection, changed: Sequence[NodeRow], removed: Sequence[str]) -> None:
+    with transaction(connection):
+        connection.executemany(
+            "INSERT OR REPLACE INTO nodes VALUES (?, ?)", ((row.node_id, row.record) for row in changed)
+        )
+        connection.executemany("DELETE FROM nodes WHERE node_id = ?", ((node_id,) for node_id in removed))
+
+
+def _row(entry: StoredEntry) -> _EntryRow:
+    return (
+        entry.key.kind,
+        entry.key.name,
+        entry.body,
+        entry.digest,
+        entry.create_revision,
+        entry.revision,
+        _micros(entry.create_time),
+        _micros(entry.update_time),
+        entry.author,
+        entry.set,
+    )
+
+
+def _entry(row: _EntryRow) -> StoredEntry:
+    kind, name, body, digest, create_revision, revision, create_time, update_time, author, set_name = row
+    return StoredEntry(
+        key=Key(kind, name),
+        body=body,
+        digest=digest,
+        create_revision=create_revision,
+        revision=revision,
+        create_time=_moment(create_time),
+        update_time=_moment(update_time),
+        author=author,
+        set=set_name,
+    )
+
+
+def _micros(moment: datetime) -> int:
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def _moment(micros: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=micros)

@@ -1,0 +1,153 @@
+"""Opens the SQLite file of a store: lock, checks, schema. Every way it can be unusable is told in one line."""
+
+import fcntl
+import os
+import secrets
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from config_server.store.base import StoreError
+
+# Marks the file as ours, so that another program's database is never written to: "Janu" in ASCII.
+APPLICATION_ID: Final = 0x4A616E75
+SCHEMA_VERSION: Final = 1
+
+_BUSY_TIMEOUT_S: Final = 5.0
+
+# Times are microseconds since 1970, UTC. `body` is the serialized resource and `digest` its SHA-256: neither is ever
+# made again. A change carries the whole resource, so that a watch can be resumed from any revision.
+_RESOURCE_COLUMNS: Final = """
+  kind INTEGER NOT NULL, name TEXT NOT NULL, body BLOB NOT NULL, digest BLOB NOT NULL,
+  create_revision INTEGER NOT NULL, revision INTEGER NOT NULL,
+  create_time INTEGER NOT NULL, update_time INTEGER NOT NULL,
+  author TEXT NOT NULL, set_name TEXT NOT NULL"""
+
+_SCHEMA: Final = (
+    """CREATE TABLE meta (
+         only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+         epoch TEXT NOT NULL, revision INTEGER NOT NULL, schema_version INTEGER NOT NULL) STRICT""",
+    f"CREATE TABLE resources ({_RESOURCE_COLUMNS}, PRIMARY KEY (kind, name)) STRICT",
+    f"""CREATE TABLE changes (
+         at_revision INTEGER NOT NULL, ordinal INTEGER NOT NULL, operation INTEGER NOT NULL, {_RESOURCE_COLUMNS},
+         PRIMARY KEY (at_revision, ordinal)) STRICT""",
+    "CREATE TABLE revisions (revision INTEGER PRIMARY KEY, time INTEGER NOT NULL, author TEXT NOT NULL) STRICT",
+    "CREATE TABLE nodes (node_id TEXT PRIMARY KEY, record BLOB NOT NULL) STRICT",
+    """CREATE TABLE requests (
+         request_id TEXT PRIMARY KEY, digest BLOB NOT NULL, response BLOB NOT NULL, time INTEGER NOT NULL) STRICT""",
+    "CREATE INDEX requests_time ON requests (time)",
+)
+
+
+def sqlite_path(url: str) -> Path:
+    """The path in `sqlite:///PATH`. Raises StoreError for any other URL."""
+    scheme, _, path = url.partition(":///")
+    if scheme != "sqlite" or not path or path == ":memory:":
+        raise StoreError(f"unsupported store {url!r}: give --store sqlite:///PATH with the path of a file")
+    return Path(path)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Holds the lock file beside the database: two servers on one file would not see each other's revisions."""
+    lock_path = path.with_name(path.name + ".lock")
+    try:
+        descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreError(f"cannot write {lock_path}: {_reason(error)}; give --store a writable path") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StoreError(
+                f"{path} is in use by another config server: stop it, or give --store another path"
+            ) from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def open_writer(path: Path) -> sqlite3.Connection:
+    """The one connection that writes. Makes the database if there is none. Raises StoreError."""
+    try:
+        # Made by hand first: SQLite would let the group and others read it.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {_reason(error)}; give --store a writable path") from error
+    connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+    try:
+        _prepare(connection, path)
+    except sqlite3.Error as error:
+        connection.close()
+        raise _damaged(path, str(error)) from error
+    except StoreError:
+        connection.close()
+        raise
+    return connection
+
+
+def open_reader(path: Path) -> sqlite3.Connection:
+    """A connection that cannot write."""
+    uri = f"file:{quote(str(path))}?mode=ro"
+    return sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Takes the write lock at once: a transaction that begins by reading can fail when it comes to write."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    finally:
+        # Still open only when something went wrong, the COMMIT itself included.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def damaged_resource(path: Path, kind: int, name: str) -> StoreError:
+    return _damaged(path, f"the content of resource {name!r} of kind {kind} has changed")
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if tables and application_id != APPLICATION_ID:
+        raise StoreError(f"{path} belongs to another program: give --store another path")
+    problems = connection.execute("PRAGMA quick_check(1)").fetchall()
+    if problems != [("ok",)]:
+        raise _damaged(path, str(problems[0][0]).splitlines()[-1])
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    if not tables:
+        _create(connection)
+    _check_version(connection, path)
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    with transaction(connection):
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        for statement in _SCHEMA:
+            connection.execute(statement)
+        connection.execute("INSERT INTO meta VALUES (1, ?, 0, ?)", (secrets.token_hex(16), SCHEMA_VERSION))
+
+
+def _check_version(connection: sqlite3.Connection, path: Path) -> None:
+    row = connection.execute("SELECT schema_version FROM meta").fetchone()
+    if row is None:
+        raise _damaged(path, "its meta table is empty")
+    if row[0] > SCHEMA_VERSION:
+        raise StoreError(f"{path} was written by a newer version of Janua: run that version, or a newer one")
+
+
+def _damaged(path: Path, what: str) -> StoreError:
+    return StoreError(
+        f"{path} is damaged or no database ({what}): restore it from a backup, or move it away to begin anew"
+    )
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or "unknown error").lower()
