@@ -7,6 +7,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from gateway.errors import BadGatewayError
+
+# No event that a backend sends may be larger: somebody has to hold it until its end comes.
+MAX_EVENT_BYTES = 16 * 1024 * 1024
+
 _EVENT_END = re.compile(rb"(?>\r\n|\r|\n)(?>\r\n|\r|\n)")
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -24,15 +29,21 @@ class ServerSentEvent:
     raw: bytes
 
 
-class EventTooLargeError(ValueError):
-    """An event is longer than the parser may hold."""
+class EventTooLargeError(BadGatewayError):
+    """An event is longer than what may be held of it."""
+
+    default_reason = "UPSTREAM_EVENT_TOO_LARGE"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"an event of the upstream's stream is longer than {limit} bytes")
 
 
 class SseParser:
     """Collects bytes and gives the events that are complete. Incomplete ones stay until their blank line comes."""
 
-    def __init__(self, *, max_event_bytes: int = 16 * 1024 * 1024) -> None:
-        self._buffer = b""
+    def __init__(self, *, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
+        # Bytes as they came for as long as reads end with an event, which most do; else collected in place.
+        self._buffer: bytes | bytearray = b""
         self._start = 0
         self._searched = 0
         self._max_event_bytes = max_event_bytes
@@ -41,25 +52,34 @@ class SseParser:
     @property
     def pending(self) -> bytes:
         """Bytes that have not been given as an event."""
-        return self._buffer[self._start :]
+        return bytes(self._buffer[self._start :])
 
     def feed(self, data: bytes) -> Iterator[ServerSentEvent]:
         """Takes more bytes and gives, as they are asked for, the events that these complete.
 
         Raises `EventTooLargeError` when an event without an end outgrows the limit.
         """
-        self._buffer = self._buffer[self._start :] + data if len(self._buffer) > self._start else data
-        self._searched -= min(self._start, self._searched)
-        self._start = 0
+        self._append(data)
         if len(self._buffer) > self._max_event_bytes and self._find_end() is None:
-            raise EventTooLargeError(f"an event of the stream is longer than {self._max_event_bytes} bytes")
+            raise EventTooLargeError(self._max_event_bytes)
         return iter(self._next_event, None)
+
+    def _append(self, data: bytes) -> None:
+        if self._start == len(self._buffer):
+            self._buffer = data
+        else:
+            if isinstance(self._buffer, bytes):
+                self._buffer = bytearray(self._buffer)
+            del self._buffer[: self._start]
+            self._buffer += data
+        self._searched -= self._start
+        self._start = 0
 
     def _next_event(self) -> ServerSentEvent | None:
         end = self._find_end()
         if end is None:
             return None
-        raw = self._buffer[self._start : end]
+        raw = bytes(self._buffer[self._start : end])
         self._start = self._searched = end
         return self._parse(raw)
 

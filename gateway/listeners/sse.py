@@ -3,12 +3,12 @@ understood, and under another model name where a rename asks for it."""
 
 from typing import Protocol
 
-from gateway.framing.sse import ServerSentEvent, SseParser, encode_event
+from gateway.framing.sse import MAX_EVENT_BYTES, EventTooLargeError, ServerSentEvent, SseParser, encode_event
 from gateway.schemas.dialect import Dialect
 
 
 class EventRelay(Protocol):
-    """Turns what a backend sends into what the client gets."""
+    """Turns what a backend sends into what the client gets. Raises `EventTooLargeError` for an event without end."""
 
     def feed(self, data: bytes) -> bytes:
         """The bytes to send now; empty if no event is complete."""
@@ -21,22 +21,26 @@ class WholeEvents:
     """Passes bytes through unchanged, up to the last blank line; the beginning of an event waits for its end."""
 
     def __init__(self) -> None:
-        self._held = b""
+        self._held = bytearray()
 
     def feed(self, data: bytes) -> bytes:
         """All complete events, joined as they came."""
-        if self._held:
-            data = self._held + data
-        if data.endswith(b"\n\n"):
-            self._held = b""
+        held = self._held
+        if not held and data.endswith(b"\n\n"):
             return data
-        end = _end_of_last_event(data)
-        self._held = data[end:]
-        return data[:end]
+        # The read may have cut a blank line.
+        searched = max(0, len(held) - 2)
+        held += data
+        end = _end_of_last_event(held, searched)
+        whole = bytes(held[:end])
+        del held[:end]
+        if len(held) > MAX_EVENT_BYTES:
+            raise EventTooLargeError(MAX_EVENT_BYTES)
+        return whole
 
     def finish(self) -> bytes:
         """The last event, if the backend left out its blank line."""
-        held, self._held = self._held, b""
+        held, self._held = bytes(self._held), bytearray()
         return held
 
 
@@ -61,11 +65,11 @@ class RenamedEvents:
         return event.raw if renamed is event.data else encode_event(renamed, event.event)
 
 
-def _end_of_last_event(data: bytes) -> int:
-    """Where the last blank line ends; 0 if there is none."""
+def _end_of_last_event(data: bytearray, start: int) -> int:
+    """Where the last blank line at or after `start` ends; 0 if there is none."""
     end = 0
-    for blank_line in (b"\n\n", b"\r\n\r\n", b"\r\r"):
-        at = data.rfind(blank_line)
+    for blank_line in (b"\n\n", b"\n\r\n", b"\r\r"):
+        at = data.rfind(blank_line, start)
         if at >= 0:
             end = max(end, at + len(blank_line))
     return end
