@@ -9,8 +9,7 @@ from typing import Literal
 import click
 import uvloop
 
-from gateway.bootstrap import ListenAddress, NodeSettings
-from gateway.compile.config_file import ConfigFileError
+from gateway.bootstrap import ConfigFileError, ListenAddress, NodeSettings
 from gateway.config.node_id import load_or_make_node_id
 from gateway.listeners.hypercorn import ListenError
 from gateway.node import run_node

@@ -4,6 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
+class ConfigFileError(Exception):
+    """A configuration file cannot be used; the text has one line per fault, with its place."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListenAddress:
     """Where a listener binds; port 0 takes a free one."""

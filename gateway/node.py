@@ -13,9 +13,8 @@ from typing import Any, BinaryIO
 
 import structlog
 
-from gateway.bootstrap import NodeSettings
+from gateway.bootstrap import ConfigFileError, NodeSettings
 from gateway.compile.config_dump import dump_resources
-from gateway.compile.config_file import load_config_file
 from gateway.compile.node_config import ConfigListener, NodeConfig
 from gateway.compile.resource_table import ResourceTable
 from gateway.compile.secret import SecretReader
@@ -109,13 +108,19 @@ class Node:
     def _load_config(self) -> None:
         """Takes the configuration that is there without a server: the file, or what the disk kept."""
         if self._settings.config_file is not None:
-            load_config_file(self._settings.config_file, self._config)
+            self._load_config_file(self._settings.config_file)
             return
         store = LastGoodStore(self._settings.state_dir)
         self._last_good = LastGoodWriter(store)
         if (last_good := store.load()) is not None:
             self._config.load(last_good.epoch, last_good.revision, last_good.resources)
             _log.info("serving the last good configuration from disk", revision=last_good.revision)
+
+    def _load_config_file(self, path: Path) -> None:
+        # A node that is fed over discovery needs neither a YAML reader nor protovalidate.
+        from gateway.compile.config_file import load_config_file
+
+        load_config_file(path, self._config)
 
     def _start_subscription(self, background: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
         if not self._settings.config_servers or self._last_good is None:
@@ -139,8 +144,8 @@ class Node:
         self._config.retry_secrets()
         if self._settings.config_file is not None:
             try:
-                load_config_file(self._settings.config_file, self._config)
-            except Exception as error:  # whatever is wrong with the file, the node goes on as it is
+                self._load_config_file(self._settings.config_file)
+            except ConfigFileError as error:
                 _log.error("configuration file not taken, going on as before", error=str(error))
 
     async def _announce_when_ready(self, grpc_server: GrpcServer) -> None:

@@ -10,12 +10,9 @@ from janua_resources.documents import DocumentError, Located
 from janua_resources.kinds import ConfigMessage, kind_of
 from janua_resources.violations import Violation, first_per_field
 
+from gateway.bootstrap import ConfigFileError
 from gateway.compile.node_config import NodeConfig
 from gateway.config.resources import ReceivedResource
-
-
-class ConfigFileError(Exception):
-    """The file cannot be used; the text has one line per fault, with its place."""
 
 
 def load_config_file(path: Path, config: NodeConfig) -> None:

@@ -4,6 +4,7 @@ aiohttp's exceptions end here: callers see `ConnectError` (nothing was sent) and
 """
 
 import asyncio
+import os
 from collections.abc import Iterable
 from io import BytesIO
 from typing import Protocol
@@ -185,6 +186,7 @@ def _reason(error: Exception) -> str:
         return "connection timed out"
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return "connection closed before the answer"
-    if isinstance(cause, OSError) and cause.strerror:
-        return cause.strerror.lower()
+    if isinstance(cause, OSError) and cause.errno:
+        # The text of the exception itself may be asyncio's, with the address in it.
+        return os.strerror(cause.errno).lower()
     return type(cause).__name__
