@@ -221,7 +221,11 @@ def _event_relay(exchange: Exchange) -> EventRelay:
 def _relayed(headers: RawHeaders) -> list[tuple[bytes, bytes]]:
     """The backend's end-to-end headers."""
     lowered = [(name.lower(), value) for name, value in headers]
-    return [(name, value) for name, value in lowered if name not in _NOT_RELAYED and not name.startswith(b"x-janua-")]
+    of_connection = {
+        nominated.strip().lower() for name, value in lowered if name == b"connection" for nominated in value.split(b",")
+    }
+    dropped = _NOT_RELAYED | of_connection if of_connection else _NOT_RELAYED
+    return [(name, value) for name, value in lowered if name not in dropped and not name.startswith(b"x-janua-")]
 
 
 def _context(scope: Scope, operation: Operation) -> RequestContext:

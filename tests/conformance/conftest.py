@@ -1,0 +1,104 @@
+"""One node for all conformance tests, and a client for each protocol."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+
+import aiohttp
+import grpc
+import pytest
+
+from tests.conformance.calls import Caller, Wire
+from tests.conformance.configuration import EMPTY
+from tests.conformance.gateway import Gateway, render
+from tests.conformance.gateway_process import GatewayProcess
+from tests.conformance.grpc_caller import GrpcCaller
+from tests.conformance.http_caller import HttpCaller
+from tests.support.faulty_upstream import FaultyUpstream
+
+Upstreams = Callable[[int], Awaitable[list[FaultyUpstream]]]
+
+
+@pytest.fixture(scope="session")
+def gateway_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    """A node that is configured anew for each test, and so reloads its file hundreds of times."""
+    process = GatewayProcess(tmp_path_factory.mktemp("gateway"))
+    process.start(render(EMPTY, "at-start"))
+    yield process
+    process.stop()
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    """An HTTP client that takes what it gets."""
+    timeout = aiohttp.ClientTimeout(total=None)
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False) as session:
+        yield session
+
+
+@pytest.fixture
+async def gateway(gateway_process: GatewayProcess, session: aiohttp.ClientSession) -> AsyncIterator[Gateway]:
+    """The node, without configuration: nothing is left of the test before. After every test it must become idle."""
+    gateway = Gateway(gateway_process, session)
+    await gateway.apply(EMPTY)
+    yield gateway
+    await gateway.wait_until_idle()
+
+
+@pytest.fixture
+async def upstreams() -> AsyncIterator[Upstreams]:
+    """Starts scripted upstreams: `first, second = await upstreams(2)`."""
+    async with AsyncExitStack() as stack:
+        started: list[FaultyUpstream] = []
+
+        async def start(count: int) -> list[FaultyUpstream]:
+            new = [FaultyUpstream() for _ in range(count)]
+            for upstream in new:
+                await upstream.start()
+                stack.push_async_callback(upstream.stop)
+            started.extend(new)
+            return new
+
+        yield start
+    assert [upstream.errors for upstream in started if upstream.errors] == []
+
+
+@pytest.fixture
+async def upstream(upstreams: Upstreams) -> FaultyUpstream:
+    """One scripted upstream."""
+    (upstream,) = await upstreams(1)
+    return upstream
+
+
+@pytest.fixture
+def http(gateway: Gateway, session: aiohttp.ClientSession) -> HttpCaller:
+    """Calls over HTTP."""
+    return HttpCaller(gateway.addresses.http, session)
+
+
+@pytest.fixture
+async def channel(gateway: Gateway) -> AsyncIterator[grpc.aio.Channel]:
+    """A gRPC connection."""
+    options = [("grpc.max_receive_message_length", -1)]
+    async with grpc.aio.insecure_channel(gateway.addresses.grpc, options=options) as channel:
+        yield channel
+
+
+@pytest.fixture
+async def grpc_caller(channel: grpc.aio.Channel) -> GrpcCaller:
+    """Calls over gRPC."""
+    return GrpcCaller(channel)
+
+
+@pytest.fixture(params=list(Wire), ids=lambda wire: wire.value)
+def caller(request: pytest.FixtureRequest) -> Caller:
+    """Calls over HTTP, and in another run of the same test over gRPC."""
+    caller: Caller = request.getfixturevalue("http" if request.param is Wire.HTTP else "grpc_caller")
+    return caller
+
+
+@pytest.fixture(params=[False, True], ids=["unary", "stream"])
+def streamed(request: pytest.FixtureRequest) -> bool:
+    """Whether to ask for a streamed answer."""
+    is_streamed: bool = request.param
+    return is_streamed

@@ -1,0 +1,90 @@
+"""What a scripted upstream does in the cases of these tests, beyond the scripts that all tests share."""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from tests.support.http_wire import LAST_CHUNK, chunked_response, json_response, sse
+from tests.support.scripts import Exchange, Script, chat_completion, chat_events
+
+Json = Mapping[str, Any]
+
+MODEL = "upstream-model"
+ROLE, HELLO, THERE, STOP = chat_events("hello there", model=MODEL)
+"""The events of one streamed answer."""
+USAGE = chat_events("hello there", model=MODEL, usage=True)[-1]
+ERROR = {"error": {"message": "the model crashed", "type": "server_error", "code": None, "param": None}}
+
+FIRST_EVENTS = b"".join(sse(ROLE, HELLO, done=False))
+
+
+def as_asked(completion: Json, events: Iterable[Json]) -> Script:
+    """Answers whole or streamed."""
+
+    async def script(exchange: Exchange) -> None:
+        if exchange.request.json().get("stream"):
+            await exchange.send(chunked_response(sse(*events)))
+        else:
+            await exchange.send(json_response(200, completion))
+
+    return script
+
+
+def open_stream(*pieces: bytes) -> bytes:
+    """A streamed answer of these pieces, without its end."""
+    return chunked_response(pieces).removesuffix(LAST_CHUNK)
+
+
+def stream_of(pieces: Sequence[bytes]) -> Script:
+    """A streamed answer, each piece in a chunk and a write of its own."""
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.send(open_stream())
+        for piece in pieces:
+            await exchange.send(open_stream(piece).removeprefix(open_stream()))
+        await exchange.send(LAST_CHUNK)
+
+    return script
+
+
+def embeddings(vectors: Sequence[Sequence[float]]) -> Script:
+    """Answers with these vectors as lists of numbers, whatever is asked."""
+    data = [{"object": "embedding", "index": index, "embedding": vector} for index, vector in enumerate(vectors)]
+
+    async def script(exchange: Exchange) -> None:
+        usage = {"prompt_tokens": 5, "total_tokens": 5}
+        model = exchange.request.json()["model"]
+        await exchange.send(json_response(200, {"object": "list", "data": data, "model": model, "usage": usage}))
+
+    return script
+
+
+def truncated_json() -> bytes:
+    """The first half of a whole answer."""
+    data = json_response(200, chat_completion("hello there", model=MODEL))
+    return data[: len(data) // 2]
+
+
+class Endless:
+    """A stream without an end, as fast as it is taken. Counts what it could write."""
+
+    def __init__(self, size: int = 16 * 1024) -> None:
+        self.sent = 0
+        self._event = open_stream(*sse({**HELLO, "choices": [_delta("x" * size)]}, done=False))
+        self._event = self._event.removeprefix(open_stream())
+
+    async def __call__(self, exchange: Exchange) -> None:
+        await exchange.send(open_stream())
+        while True:
+            await exchange.send(self._event)
+            self.sent += len(self._event)
+            await asyncio.sleep(0)  # let others run when nothing blocks
+
+
+def text_event(text: str, model: str = MODEL) -> Json:
+    """One chunk with this text."""
+    return {**HELLO, "model": model, "choices": [_delta(text)]}
+
+
+def _delta(text: str) -> Json:
+    return {"index": 0, "delta": {"content": text}, "finish_reason": None}
