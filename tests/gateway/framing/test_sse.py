@@ -1,7 +1,6 @@
 """Server-sent events: whatever the reads cut a stream into, the same events come out, and no byte is lost."""
 
 import re
-import tracemalloc
 from collections.abc import Iterable, Sequence
 
 import pytest
@@ -9,6 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.framing.sse import EventTooLargeError, ServerSentEvent, SseParser, encode_event
+from tests.support.pieces import bytes_allocated, cut, single_bytes
 
 LINE_ENDS = (b"\n", b"\r\n", b"\r")
 LINES = (
@@ -36,12 +36,6 @@ lines = st.tuples(st.sampled_from(LINES), st.sampled_from(LINE_ENDS)).map(b"".jo
 streams = st.builds(
     lambda mark, body: mark + b"".join(body), st.sampled_from([b"", b"\xef\xbb\xbf"]), st.lists(lines, max_size=12)
 )
-
-
-def cut(data: bytes, cuts: Iterable[int]) -> list[bytes]:
-    """The data in pieces; a cut beyond its end cuts nothing."""
-    places = [0, *sorted({min(place, len(data)) for place in cuts}), len(data)]
-    return [data[start:end] for start, end in zip(places, places[1:], strict=False)]
 
 
 def parse(pieces: Iterable[bytes]) -> tuple[list[ServerSentEvent], bytes]:
@@ -85,7 +79,7 @@ def test_any_split_gives_the_same_events(data: bytes, cuts: Sequence[int]) -> No
 
 @given(streams)
 def test_single_bytes_give_the_same_events(data: bytes) -> None:
-    assert parse(data[place : place + 1] for place in range(len(data))) == parse([data])
+    assert parse(single_bytes(data)) == parse([data])
 
 
 @given(streams)
@@ -158,27 +152,16 @@ def test_many_small_events_are_not_too_large() -> None:
 def test_megabyte_of_single_bytes_is_one_event() -> None:
     # Searching from the start again for every byte would take minutes, and fail by the time limit of the test.
     text = b"data: " + b"x" * 1_000_000 + b"\n\n"
-    events, pending = parse(text[place : place + 1] for place in range(len(text)))
+    events, pending = parse(single_bytes(text))
     assert [len(event.data) for event in events] == [1_000_000]
     assert pending == b""
 
 
 def test_collecting_an_event_copies_each_byte_a_few_times_at_most() -> None:
-    pieces = [b"x"] * 100_000
     parser = SseParser()
     list(parser.feed(b"data: "))
-    allocated = 0
-    tracemalloc.start()
-    try:
-        for piece in pieces:
-            before, _ = tracemalloc.get_traced_memory()
-            tracemalloc.reset_peak()
-            list(parser.feed(piece))
-            allocated += tracemalloc.get_traced_memory()[1] - before
-    finally:
-        tracemalloc.stop()
-    # Objects that every call makes, and the buffer's growth; copying the buffer each time would take 5 GB.
-    assert allocated < 5000 * len(pieces)
+    # What every call makes, and the buffer's growth, is far below this; copying the buffer each time takes 5 GB.
+    assert bytes_allocated(lambda piece: list(parser.feed(piece)), [b"x"] * 100_000) < 500_000_000
 
 
 @given(
