@@ -5,7 +5,7 @@ from typing import cast
 
 import structlog
 from quart import Quart, Response, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from gateway.context import RequestContext
 from gateway.errors import GatewayError, MethodNotAllowedError, NotFoundError
@@ -43,8 +43,10 @@ def make_http_app(service: GatewayService, *, max_body_bytes: int) -> Quart:
 
     @app.errorhandler(HTTPException)
     async def on_http_error(error: HTTPException) -> Response:
-        if error.code == 405:
-            return _error(MethodNotAllowedError(f"{request.path} does not take {request.method}"))
+        if isinstance(error, MethodNotAllowed):
+            response = _error(MethodNotAllowedError(f"{request.path} does not take {request.method}"))
+            response.headers["allow"] = ", ".join(sorted(error.valid_methods or ()))
+            return response
         if error.code == 404:
             return _error(NotFoundError(f"nothing is served at {request.path}", reason="PATH_NOT_FOUND"))
         return _error(GatewayError(error.description or error.name), error.code)

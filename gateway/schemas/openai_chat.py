@@ -7,7 +7,7 @@ from typing import Any, assert_never
 import msgspec
 
 from gateway.errors import BadGatewayError, InvalidRequestError
-from gateway.schemas.openai_fields import UsageFields
+from gateway.schemas.openai_fields import UNREADABLE, UsageFields
 from gateway.types import (
     AnswerStarted,
     ChatEvent,
@@ -219,7 +219,7 @@ def decode_events(data: bytes, *, is_first: bool) -> Iterator[ChatEvent]:
         return
     try:
         answer = _decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise BadGatewayError(
             f"the upstream's answer cannot be understood: {error}", reason="UPSTREAM_MALFORMED"
         ) from None

@@ -6,7 +6,7 @@ import struct
 import msgspec
 
 from gateway.errors import BadGatewayError
-from gateway.schemas.openai_fields import UsageFields
+from gateway.schemas.openai_fields import UNREADABLE, UsageFields
 from gateway.types import EmbeddingsAnswer, EmbeddingsRequest, Usage
 
 
@@ -45,7 +45,7 @@ def decode_answer(body: bytes) -> EmbeddingsAnswer:
         answer = _decoder.decode(body)
         ordered = sorted(answer.data, key=lambda item: item.index)
         vectors = tuple(_vector(item.embedding) for item in ordered)
-    except (msgspec.DecodeError, UnicodeDecodeError, ValueError, struct.error) as error:
+    except (*UNREADABLE, ValueError, struct.error) as error:
         raise BadGatewayError(
             f"the upstream's answer cannot be understood: {error}", reason="UPSTREAM_MALFORMED"
         ) from None

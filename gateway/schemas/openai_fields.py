@@ -1,11 +1,14 @@
 """Reading and changing single fields of OpenAI bodies without decoding the rest: bytes pass through unchanged."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from gateway.errors import InvalidRequestError
 from gateway.types import Usage
+
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are not the JSON that is wanted; the last for too deep nesting."""
 
 
 class _StreamOptions(msgspec.Struct):
@@ -15,7 +18,7 @@ class _StreamOptions(msgspec.Struct):
 class RequestHead(msgspec.Struct):
     """The fields of a request that routing needs."""
 
-    model: str
+    model: Annotated[str, msgspec.Meta(min_length=1)]
     stream: bool | None = None
     stream_options: _StreamOptions | None = None
 
@@ -82,6 +85,8 @@ def read_request(body: bytes) -> RequestHead:
         raise InvalidRequestError(f"the body is not valid JSON: {error}", reason="INVALID_JSON") from None
     except UnicodeDecodeError:
         raise InvalidRequestError("the body is not valid UTF-8", reason="INVALID_JSON") from None
+    except RecursionError:
+        raise InvalidRequestError("the body is nested too deeply", reason="INVALID_JSON") from None
 
 
 def _field_of(message: str) -> str | None:
@@ -100,7 +105,7 @@ def set_request_model(body: bytes, model: str) -> bytes:
     """
     try:
         fields = _raw_decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise InvalidRequestError(f"the body is not a JSON object: {error}", reason="INVALID_JSON") from None
     fields["model"] = msgspec.Raw(msgspec.json.encode(model))
     return msgspec.json.encode(fields)
@@ -121,7 +126,7 @@ def replace_model(body: bytes, model: str) -> bytes:
     """The JSON object with another `model`; anything that is not an object with one is returned as it is."""
     try:
         fields = _raw_decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return body
     if "model" not in fields:
         return body
@@ -133,7 +138,7 @@ def read_usage(body: bytes) -> Usage | None:
     """The usage in an answer or chunk, if there is one."""
     try:
         usage = _answer_decoder.decode(body).usage
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return None
     return usage.to_usage() if usage else None
 
@@ -142,7 +147,7 @@ def read_error(body: bytes) -> str | None:
     """The message of an error body, or None if it is not one in OpenAI's form."""
     try:
         error = _error_decoder.decode(body).error
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return None
     message = error if isinstance(error, str) else error.message
     return message if isinstance(message, str) else "the upstream gave no message"

@@ -66,7 +66,7 @@ class OpenAIDialect:
             return EventKind.CONTENT
         try:
             chunk = _chunk_decoder.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except openai_fields.UNREADABLE as error:
             raise ValueError(str(error)) from None
         if chunk.error is not None:
             return EventKind.ERROR

@@ -15,6 +15,9 @@ from tests.conformance.grpc_caller import GrpcCaller
 from tests.conformance.http_caller import HttpCaller
 from tests.support.faulty_upstream import FaultyUpstream
 
+MAX_BODY_BYTES = 1024 * 1024
+"""The largest request that the node takes."""
+
 Upstreams = Callable[[int], Awaitable[list[FaultyUpstream]]]
 
 
@@ -22,7 +25,7 @@ Upstreams = Callable[[int], Awaitable[list[FaultyUpstream]]]
 def gateway_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
     """A node that is configured anew for each test, and so reloads its file hundreds of times."""
     process = GatewayProcess(tmp_path_factory.mktemp("gateway"))
-    process.start(render(EMPTY, "at-start"))
+    process.start(render(EMPTY, "at-start"), f"--max-body-bytes={MAX_BODY_BYTES}")
     yield process
     process.stop()
 

@@ -141,7 +141,13 @@ def _headers(metadata: grpc.aio.Metadata) -> Mapping[str, str]:
 
 
 def _failed(error: grpc.aio.AioRpcError) -> CallFailedError:
-    """The status with its details, and the metadata from both ends of the call."""
+    """The failure, with the metadata from both ends of the call."""
+    headers = {**_headers(error.initial_metadata()), **_headers(error.trailing_metadata())}
+    return CallFailedError(failure_of(error), headers)
+
+
+def failure_of(error: grpc.aio.AioRpcError) -> Failure:
+    """The status with its details."""
     status = status_pb2.Status()
     info = error_details_pb2.ErrorInfo()
     retry, bad = error_details_pb2.RetryInfo(), error_details_pb2.BadRequest()
@@ -151,11 +157,10 @@ def _failed(error: grpc.aio.AioRpcError) -> CallFailedError:
     for detail in status.details:
         for message in (info, retry, bad):
             detail.Unpack(message)
-    failure = Failure(
+    return Failure(
         status=error.code().name,
         reason=info.reason,
         message=error.details() or "",
         param=bad.field_violations[0].field if bad.field_violations else None,
         retry_after_s=retry.retry_delay.ToTimedelta().total_seconds() if retry.HasField("retry_delay") else None,
     )
-    return CallFailedError(failure, {**_headers(error.initial_metadata()), **_headers(error.trailing_metadata())})

@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from io import BytesIO
 from typing import Any
 
 import aiohttp
@@ -58,7 +59,8 @@ class HttpCaller:
             return [model["id"] for model in (await _json(response))["data"]]
 
     def _post(self, path: str, body: object, headers: Headers) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
-        return self._session.post(self._url + path, json=body, headers=headers)
+        data = BytesIO(json.dumps(body).encode())  # aiohttp takes no bytes of more than 1 MiB
+        return self._session.post(self._url + path, data=data, headers={"content-type": "application/json", **headers})
 
 
 class HttpStream:
@@ -72,11 +74,12 @@ class HttpStream:
         """The pieces, until the end mark."""
         try:
             async for event, data in self._events():
-                if event == "error":
-                    raise CallFailedError(_failure(EVENT, data), self.headers)
                 if data == "[DONE]":
                     return
-                yield _piece(json.loads(data))
+                body = json.loads(data)
+                if event == "error" or "error" in body:
+                    raise CallFailedError(_failure(EVENT, data), self.headers)
+                yield _piece(body)
         except aiohttp.ClientError as error:
             raise CallFailedError(Failure(status=CUT, message=str(error)), self.headers) from error
         raise CallFailedError(Failure(status=CUT), self.headers)
