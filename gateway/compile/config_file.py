@@ -2,6 +2,7 @@
 that come from a config server."""
 
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def load_config_file(path: Path, config: NodeConfig) -> None:
     except UnicodeDecodeError as error:
         raise ConfigFileError(f"{path}: not UTF-8 text") from error
     try:
-        located = documents.parse(text, source=str(path)).resources
+        located = documents.parse(text, source=str(path), environ=os.environ).resources
     except DocumentError as error:
         raise ConfigFileError(str(error)) from error
     _check(located)
