@@ -6,11 +6,11 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from janua_client.processes import Child
 
-from tests.benchmarks.mock_upstream import MODEL
 from tests.benchmarks.procfs import cpu_seconds
 
 API_KEY = "benchmark"
@@ -19,18 +19,16 @@ _START_S = 30.0
 CONFIG = """
 upstreams:
   - name: mock
-    endpoints: [{address: "${MOCK}"}]
+    endpoints: [{address: "ADDRESS"}]
     health_checks: [{http: {path: /health}}]
 services:
   - {name: mock, upstream_service: {upstream: mock, schema: OPENAI}}
 routes:
-  - {name: mock, match: {models: ["${MODEL}"]}, backends: [{service: mock}], policies: [keys]}
+  - {name: mock, match: {models: [mock]}, backends: [{service: mock}], policies: [keys]}
 policies:
   - {name: keys, api_key_auth: {}}
 consumers:
-  # `printf %s benchmark | sha256sum`
-  - name: load
-    api_keys: [{key_sha256: 0e89820860c342f2c7ec694d144023b10301c2accdd078cb5167a06d0c3d5bcc}]
+  - {name: load, api_keys: [{key_sha256: HASH}]}
 """
 
 
@@ -104,14 +102,13 @@ async def running_rig(directory: Path) -> AsyncIterator[Rig]:
         address = str((await mock.ready(_START_S))["address"])
         relay = await _start(stack, "relay", _measured_core(), "tests.benchmarks.relay_floor", address)
         config = directory / "janua.yaml"
-        config.write_text(CONFIG)
+        config.write_text(CONFIG.replace("ADDRESS", address).replace("HASH", sha256(API_KEY.encode()).hexdigest()))
         node = await _start(
             stack,
             "node",
             _measured_core(),
             *("gateway", "--config-file", str(config), "--state-dir", str(directory / "state")),
             *("--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--admin", "127.0.0.1:0"),
-            env={"MOCK": address, "MODEL": MODEL},
         )
         yield Rig(
             floor=await _target(relay),
@@ -124,10 +121,8 @@ async def _target(child: Child) -> Target:
     return Target(name=child.name, address=str((await child.ready(_START_S))["http"]), pid=child.pid)
 
 
-async def _start(
-    stack: AsyncExitStack, name: str, core: int, *module: str, env: Mapping[str, str] | None = None
-) -> Child:
-    child = await Child.start(name, [sys.executable, "-m", *module], env=env)
+async def _start(stack: AsyncExitStack, name: str, core: int, *module: str) -> Child:
+    child = await Child.start(name, [sys.executable, "-m", *module])
     os.sched_setaffinity(child.pid, {core})
     stack.push_async_callback(child.stop)
     return child
