@@ -103,5 +103,5 @@ async def test_port_in_use_ends_with_the_port(url: str) -> None:
     port = url.rpartition(":")[2]
     second = await start("--port", port)
     assert await second.wait() == 1
-    assert f"cannot serve the model on port {port}" in second.log_tail()[-1]
+    assert f"cannot serve the model on port {port}" in "\n".join(second.log_tail())
     await second.stop()
