@@ -26,6 +26,9 @@ class FieldViolation:
     reason: str
     """Machine-readable, such as `UNRESOLVED_REFERENCE`; may be empty."""
 
+    def __str__(self) -> str:
+        return f"{self.field}: {self.description}" if self.field else self.description
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorDetails:

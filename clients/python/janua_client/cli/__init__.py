@@ -1,0 +1,39 @@
+"""The `janua` command line: a thin layer over the client library."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from janua_client.cli.app import build_app
+from janua_client.cli.failures import CommandError, ExitCode, one_line
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code. Errors are on stderr, one line each."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        returned = build_app(words)(args=words or ["--help"], prog_name="janua", standalone_mode=False)
+    except CommandError as error:
+        return _fail(words, str(error), error.code, error.details)
+    except typer.TyperException as error:  # wrong usage, found by the parser
+        command = getattr(getattr(error, "ctx", None), "command_path", "janua")
+        return _fail(words, f"{one_line(error.format_message())} See `{command} --help`.", ExitCode.USAGE)
+    except (KeyboardInterrupt, typer.Abort):
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        _forget_stdout()
+        return ExitCode.FAILED
+    return returned if isinstance(returned, int) else ExitCode.DONE
+
+
+def _fail(words: Sequence[str], message: str, code: ExitCode, details: Sequence[str] = ()) -> ExitCode:
+    command = next((word for word in words[:1] if not word.startswith("-")), "")
+    print(*details, f"janua {command}".rstrip() + f": {message}", sep="\n", file=sys.stderr)
+    return code
+
+
+def _forget_stdout() -> None:
+    """Keeps the interpreter from failing once more when it flushes a pipe that nobody reads."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

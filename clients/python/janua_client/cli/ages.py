@@ -1,0 +1,23 @@
+"""Moments as people and programs read them: `2m ago`, `2026-01-01T00:00:00Z`."""
+
+from datetime import UTC, datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+_UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
+
+
+def ago(moment: Timestamp, now: datetime) -> str:
+    """How long ago, in the largest unit that fits; `-` if the moment is not set, `now` if it has not come yet."""
+    if not moment.seconds:
+        return "-"
+    seconds = int((now - moment.ToDatetime(UTC)).total_seconds())
+    for unit, length in _UNITS:
+        if seconds >= length:
+            return f"{seconds // length}{unit} ago"
+    return "now"
+
+
+def rfc3339(moment: Timestamp) -> str | None:
+    """The moment in UTC, None if it is not set."""
+    return moment.ToJsonString() if moment.seconds else None

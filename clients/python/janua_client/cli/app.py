@@ -1,0 +1,103 @@
+"""The table of commands. A command's module is loaded only when the command is called, so that help is quick."""
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import version
+from typing import Annotated, Any
+
+import typer
+
+_COMPLETION = "_JANUA_COMPLETE"  # set by the shell when it asks for completions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """One command: its name, the module and function that do it, and what `janua --help` says about it."""
+
+    name: str
+    module: str
+    summary: str
+    group: str
+    passes_through: bool = False
+    """All arguments, `--help` too, are for another program."""
+
+    def load(self) -> Callable[..., object]:
+        """Imports the module. The function has the command's name."""
+        function: Callable[..., object] = getattr(
+            import_module(f"janua_client.cli.{self.module}"), self.name.replace("-", "_")
+        )
+        return function
+
+
+_RUN, _CONFIG, _FLEET = "Run", "Configuration", "Fleet and models"
+
+COMMANDS = (
+    Command(name="up", module="up", group=_RUN, summary="Run everything on this machine: config server and a gateway."),
+    Command(
+        name="demo", module="demo_command", group=_RUN, summary="Run everything with two real local models behind it."
+    ),
+    Command(
+        name="config-server", module="planes", group=_RUN, passes_through=True, summary="Run the config server alone."
+    ),
+    Command(name="gateway", module="planes", group=_RUN, passes_through=True, summary="Run one gateway node."),
+    Command(name="apply", module="apply", group=_CONFIG, summary="Push configuration files to the config server."),
+    Command(name="validate", module="validate", group=_CONFIG, summary="Check configuration files without a server."),
+    Command(name="diff", module="diff", group=_CONFIG, summary="Show what an apply would change."),
+    Command(name="explain", module="explain", group=_CONFIG, summary="Say which route a request takes, and why."),
+    Command(name="get", module="resources", group=_CONFIG, summary="Show resources."),
+    Command(name="delete", module="resources", group=_CONFIG, summary="Delete a resource."),
+    Command(name="export", module="resources", group=_CONFIG, summary="Print the whole configuration as a file."),
+    Command(name="nodes", module="fleet", group=_FLEET, summary="List the gateway nodes."),
+    Command(name="status", module="fleet", group=_FLEET, summary="Show revision, nodes, and the health of endpoints."),
+    Command(name="chat", module="chat", group=_FLEET, summary="Talk to a model through a gateway."),
+)
+
+_PASS_THROUGH: dict[str, Any] = {
+    "add_help_option": False,
+    "context_settings": {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+}
+
+
+def build_app(words: Iterable[str]) -> typer.Typer:
+    """The command line, with the commands loaded that are among `words`; the others are there for help alone."""
+    app = typer.Typer(rich_markup_mode="rich", pretty_exceptions_enable=False)
+    app.callback()(_janua)
+    wanted = {command.name for command in COMMANDS} if _COMPLETION in os.environ else set(words)
+    for command in COMMANDS:
+        settings = _PASS_THROUGH if command.passes_through else {}
+        function = command.load() if command.name in wanted else _not_loaded
+        help_ = None if command.name in wanted else command.summary
+        app.command(command.name, help=help_, short_help=command.summary, rich_help_panel=command.group, **settings)(
+            function
+        )
+    return app
+
+
+def _not_loaded() -> None:
+    raise AssertionError("a command is loaded when its name is among the words")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"janua {version('janua')}")
+        raise typer.Exit
+
+
+def _janua(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """An AI gateway with two faces, gRPC and HTTP, and one configuration, streamed to every node.
+
+    A first answer:
+
+      janua demo                              two local models, and what to try with them
+      janua up -f janua.yaml --watch          your own configuration, applied again when the file changes
+      janua chat MODEL                        talk to a model
+
+    Every option can be set as an environment variable, such as JANUA_SERVER for --server.
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not synced in time or refused by a node.
+    """

@@ -1,0 +1,175 @@
+"""The commands `nodes` and `status`: the gateway nodes, and the endpoints as the nodes see them."""
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+
+from janua.config.v1.config_service_pb2 import (
+    EndpointStatus,
+    GetRolloutResponse,
+    ListNodesResponse,
+    Node,
+    NodeRollout,
+    Rejection,
+)
+from rich.text import Text
+
+from janua_client.cli.ages import ago, rfc3339
+from janua_client.cli.options import DEFAULT_SERVER, Output, Server
+from janua_client.cli.output import Cell, Json, OutputFormat, print_data, print_table, stdout, warn
+from janua_client.cli.rollout_report import rejection_data, rejection_line, state
+from janua_client.cli.server import connect
+from janua_client.config_client import ConfigClient
+from janua_client.errors import NotFoundError
+
+
+def nodes(server: Server = DEFAULT_SERVER, output: Output = OutputFormat.TABLE) -> None:
+    """List the gateway nodes: whether they are connected, what they run, and whether they have the configuration.
+
+    Examples:
+
+      janua nodes
+      janua nodes -o json
+    """
+    asyncio.run(_nodes(server, output))
+
+
+async def _nodes(server: str, output: OutputFormat) -> None:
+    async with connect(server) as client:
+        fleet = await _read(client)
+    if output is OutputFormat.TABLE:
+        fleet.print_nodes(datetime.now(UTC))
+    else:
+        print_data({"revision": fleet.revision, "nodes": fleet.node_data()}, output)
+
+
+def status(server: Server = DEFAULT_SERVER, output: Output = OutputFormat.TABLE) -> None:
+    """Show the revision, the nodes, and each endpoint's health as the nodes report it: why it is so, and since when.
+
+    Examples:
+
+      janua status
+      janua status -o json
+    """
+    asyncio.run(_status(server, output))
+
+
+async def _status(server: str, output: OutputFormat) -> None:
+    async with connect(server) as client:
+        fleet = await _read(client)
+    if output is OutputFormat.TABLE:
+        now = datetime.now(UTC)
+        stdout().print(f"revision {fleet.revision}\n")
+        fleet.print_nodes(now)
+        stdout().print()
+        fleet.print_endpoints(now)
+    else:
+        print_data({"revision": fleet.revision, "nodes": fleet.node_data(), "endpoints": fleet.endpoint_data()}, output)
+
+
+class Fleet:
+    """The nodes, and how far each has come with the current revision."""
+
+    def __init__(self, listed: ListNodesResponse, rollout: GetRolloutResponse | None) -> None:
+        self.revision = listed.revision
+        self._nodes: Sequence[Node] = listed.nodes
+        self._rollouts: Mapping[str, NodeRollout] = {each.node_id: each for each in rollout.nodes} if rollout else {}
+
+    def print_nodes(self, now: datetime) -> None:
+        """A table of the nodes, and on stderr what they refuse."""
+        columns = ("NODE", "CLUSTER", "VERSION", "STATE", "CONFIG", "ACKED", "REFUSED", "LAST SEEN")
+        print_table(columns, [self._row(node, now) for node in self._nodes], empty="no node has been seen yet")
+        for node in self._nodes:
+            for rejection in _rejections(node):
+                warn(f"{node.id} refuses {rejection_line(rejection)}")
+
+    def _row(self, node: Node, now: datetime) -> Sequence[Cell]:
+        rollout = self._rollouts.get(node.id)
+        return (
+            node.id,
+            node.cluster or "-",
+            node.version or "-",
+            Text(connection(node), "green" if connection(node) == "ready" else "yellow"),
+            state(rollout) if rollout else "-",
+            str(rollout.acked_revision) if rollout else "-",
+            str(len(list(_rejections(node)))),
+            ago(node.last_seen_time, now),
+        )
+
+    def node_data(self) -> Sequence[Json]:
+        """The same as data."""
+        return [self._data(node) for node in self._nodes]
+
+    def _data(self, node: Node) -> Json:
+        rollout = self._rollouts.get(node.id)
+        addresses = node.status.addresses
+        return {
+            "id": node.id,
+            "cluster": node.cluster,
+            "version": node.version,
+            "state": connection(node),
+            "config": state(rollout) if rollout else None,
+            "acked_revision": rollout.acked_revision if rollout else None,
+            "rejections": [rejection_data(each) for each in _rejections(node)],
+            "connected_since": rfc3339(node.connect_time) if node.connected else None,
+            "last_seen": rfc3339(node.last_seen_time),
+            "addresses": {"http": addresses.http, "grpc": addresses.grpc, "admin": addresses.admin},
+            "active_requests": node.status.active_requests,
+        }
+
+    def print_endpoints(self, now: datetime) -> None:
+        """A table of the endpoints, one line for each node that sends requests to it."""
+        columns = ("UPSTREAM", "ENDPOINT", "NODE", "HEALTH", "WHY", "SINCE", "REQUESTS")
+        rows = [
+            (
+                endpoint.upstream,
+                endpoint.address,
+                node.id,
+                Text("healthy", "green") if endpoint.healthy else Text("unhealthy", "red"),
+                endpoint.reason or "-",
+                ago(endpoint.since, now),
+                str(endpoint.active_requests),
+            )
+            for endpoint, node in self._endpoints()
+        ]
+        print_table(columns, rows, empty="no node has reported an endpoint")
+
+    def endpoint_data(self) -> Sequence[Json]:
+        """The same as data."""
+        return [
+            {
+                "upstream": endpoint.upstream,
+                "address": endpoint.address,
+                "node": node.id,
+                "healthy": endpoint.healthy,
+                "reason": endpoint.reason,
+                "since": rfc3339(endpoint.since),
+                "active_requests": endpoint.active_requests,
+            }
+            for endpoint, node in self._endpoints()
+        ]
+
+    def _endpoints(self) -> Sequence[tuple[EndpointStatus, Node]]:
+        """The endpoints as connected nodes see them; what others last said may no longer be so."""
+        seen = [(endpoint, node) for node in self._nodes if node.connected for endpoint in node.status.endpoints]
+        return sorted(seen, key=lambda pair: (pair[0].upstream, pair[0].address, pair[1].id))
+
+
+async def _read(client: ConfigClient) -> Fleet:
+    listed = await client.nodes()
+    try:
+        return Fleet(listed, await client.rollout())
+    except NotFoundError:  # nothing has been applied yet
+        return Fleet(listed, None)
+
+
+def connection(node: Node) -> str:
+    """`ready`, `draining` or `disconnected`."""
+    if not node.connected:
+        return "disconnected"
+    return "draining" if node.status.draining else "ready"
+
+
+def _rejections(node: Node) -> Iterator[Rejection]:
+    for each in node.types:
+        yield from each.rejections

@@ -1,0 +1,113 @@
+"""Both planes on this machine as child processes: started in order, stopped in the opposite order."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from rich.text import Text
+
+from janua_client.cli.failures import CommandError
+from janua_client.cli.output import stderr
+from janua_client.cli.planes import plane_command
+from janua_client.processes import Child, parse_ready
+
+_START = 30.0  # seconds for a plane to be ready
+_STOP = 10.0  # seconds beyond its own draining for a plane to end
+
+CONFIG_SERVER, GATEWAY = "config-server", "gateway"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listen:
+    """Addresses to listen on, `host:port`; port 0 takes a free one."""
+
+    config_server: str
+    http: str
+    grpc: str
+    admin: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Addresses:
+    """Where the planes have come to listen."""
+
+    config_server: str
+    http: str
+    grpc: str
+    admin: str
+
+
+class LocalPlanes:
+    """The two processes. An async context manager; leaving it drains the gateway first, then the config server.
+
+    What they write goes to stderr, each line after the name of its process.
+    """
+
+    def __init__(self, listen: Listen, data_dir: Path, *, gateway_options: Sequence[str], drain_timeout: float) -> None:
+        self._listen = listen
+        self._data_dir = data_dir
+        self._gateway_options = gateway_options
+        self._drain_timeout = drain_timeout
+        self._stack = AsyncExitStack()
+        self.children: tuple[Child, ...] = ()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    async def start_config_server(self) -> str:
+        """Starts it and returns its address. Raises `ChildError`."""
+        try:
+            self._data_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CommandError(f"{self._data_dir}: {error.strerror}: name another directory with --data-dir") from error
+        store = f"sqlite:///{self._data_dir / 'config.db'}"
+        listen = ("--listen", self._listen.config_server)
+        child = await self._start(CONFIG_SERVER, _STOP, "config_server", *listen, "--store", store)
+        return str((await child.ready(_START))["grpc"])
+
+    async def start_gateway(self, config_server: str) -> Addresses:
+        """Starts a node, waits until it has the configuration, and returns all addresses. Raises `ChildError`."""
+        listen = self._listen
+        child = await self._start(
+            GATEWAY,
+            self._drain_timeout + _STOP,
+            "gateway",
+            *("--config-server", config_server, "--state-dir", str(self._data_dir / "node")),
+            *("--http", listen.http, "--grpc", listen.grpc, "--admin", listen.admin),
+            *self._gateway_options,
+        )
+        ready = await child.ready(_START)
+        return Addresses(
+            config_server=config_server, http=str(ready["http"]), grpc=str(ready["grpc"]), admin=str(ready["admin"])
+        )
+
+    def kill(self) -> None:
+        """Ends both at once, for one who does not want to wait."""
+        for child in self.children:
+            child.kill()
+
+    async def _start(self, name: str, grace: float, module: str, *arguments: str) -> Child:
+        child = await Child.start(
+            name,
+            plane_command(module, *arguments),
+            env={"JANUA_CONFIG_FILE": ""},  # it would contradict --config-server
+            on_line=_printer(name),
+        )
+        self._stack.push_async_callback(child.stop, grace)
+        self.children = (*self.children, child)
+        return child
+
+
+def _printer(name: str) -> Callable[[str], None]:
+    console = stderr()
+
+    def print_line(line: str) -> None:
+        if parse_ready(line) is None:
+            console.print(Text.assemble((f"{name:<13} | ", "dim"), line), soft_wrap=True)
+
+    return print_line

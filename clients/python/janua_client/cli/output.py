@@ -1,0 +1,68 @@
+"""Printing results: tables for people, JSON and YAML for programs, colours only where a person looks."""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+from typing import TypeAlias
+
+import yaml
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
+Cell: TypeAlias = str | Text
+
+_NO_WRAP_WIDTH = 10_000  # characters; what is read by a program must not be folded
+
+
+class OutputFormat(StrEnum):
+    """The forms of a result."""
+
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+
+
+def stdout() -> Console:
+    """A console for results. Colours, unless NO_COLOR is set, and folding only on a terminal."""
+    return _console(stderr=False)
+
+
+def stderr() -> Console:
+    """A console for remarks and progress, which are no part of the result."""
+    return _console(stderr=True)
+
+
+def _console(*, stderr: bool) -> Console:
+    is_terminal = (sys.stderr if stderr else sys.stdout).isatty()
+    return Console(
+        stderr=stderr, highlight=False, markup=False, emoji=False, width=None if is_terminal else _NO_WRAP_WIDTH
+    )
+
+
+def print_data(data: Json, form: OutputFormat) -> None:
+    """Prints data on stdout as JSON or YAML."""
+    if form is OutputFormat.JSON:
+        print(json.dumps(data, indent=2, ensure_ascii=False))
+    else:
+        print(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), end="")
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[Cell]], *, empty: str) -> None:
+    """Prints rows on stdout, or on stderr that there are none."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    if table.row_count:
+        stdout().print(table)
+    else:
+        stderr().print(empty)
+
+
+def warn(message: str) -> None:
+    """Says on stderr what a person should know although the command goes on."""
+    stderr().print(Text.assemble(("warning: ", "yellow"), message), soft_wrap=True)

@@ -1,0 +1,39 @@
+"""The connection of a command to the config server, and the server's errors in a person's words."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from janua_client.cli.failures import CommandError, one_line
+from janua_client.config_client import ConfigClient
+from janua_client.errors import DeadlineExceededError, JanuaError, UnavailableError, UnimplementedError
+
+
+@asynccontextmanager
+async def connect(server: str) -> AsyncIterator[ConfigClient]:
+    """A client of the server; within it, errors of calls are errors of the command."""
+    async with ConfigClient(server) as client:
+        try:
+            yield client
+        except JanuaError as error:
+            raise command_error(error, server) from error
+
+
+def command_error(error: JanuaError, server: str) -> CommandError:
+    """What went wrong, all violations, and what to do next."""
+    message = one_line(error.message)
+    match error:
+        case UnavailableError():
+            advice = "start one with `janua up` or `janua config-server`, or name another with --server"
+            return CommandError(f"cannot reach the config server at {server} ({_cause(message)}): {advice}")
+        case UnimplementedError():
+            advice = "--server wants the gRPC address of `janua config-server`, by default on port 18000"
+            return CommandError(f"the server at {server} is no config server, or an older one: {advice}")
+        case DeadlineExceededError():
+            return CommandError(f"the config server at {server} did not answer in time: try again")
+    details = map(str, error.violations) if len(error.violations) > 1 else ()  # a single one is the message
+    return CommandError(message, details=details)
+
+
+def _cause(message: str) -> str:
+    """The last part of gRPC's report of a failed connection, which is the system's own error."""
+    return message.rpartition(": ")[2] if message.startswith("failed to connect") else message

@@ -1,0 +1,240 @@
+"""The command `up`: a config server and a gateway on this machine, with files applied, and applied again on change."""
+
+import asyncio
+import json
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from janua.config.v1.resource_pb2 import KIND_CONSUMER, KIND_SECRET
+from rich.text import Text
+
+from janua_client.cli.apply_report import changes, print_changes, print_warnings, summary
+from janua_client.cli.batch import read_batch
+from janua_client.cli.failures import CommandError, ExitCode, usage_error
+from janua_client.cli.file_changes import FileChanges
+from janua_client.cli.local_planes import Addresses, Listen, LocalPlanes
+from janua_client.cli.options import duration_seconds
+from janua_client.cli.output import stderr, stdout, warn
+from janua_client.cli.push import push
+from janua_client.cli.rollout_report import rejection_line
+from janua_client.cli.server import connect
+from janua_client.cli.sources import STDIN
+from janua_client.processes import ChildError, first_death
+
+_SET = "up"
+_POLL = 1.0  # seconds between two looks at the files
+_ROLLOUT = 10.0  # seconds for the node to take a change
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpOptions:
+    """What was asked for."""
+
+    files: tuple[str, ...]
+    watch: bool
+
+    def check(self) -> None:
+        """Refuses combinations that make no sense. Raises `CommandError`."""
+        if self.watch and not self.files:
+            raise usage_error("--watch needs files to watch: give -f")
+        if self.watch and STDIN in self.files:
+            raise usage_error("--watch cannot watch standard input")
+
+
+def up(
+    file: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--file", "-f", envvar="JANUA_FILE", metavar="FILE|DIR|-", help="What to apply. May be given several times."
+        ),
+    ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", envvar="JANUA_WATCH", help="Apply again when a file changes.")
+    ] = False,
+    data_dir: Annotated[
+        Path, typer.Option(envvar="JANUA_DATA_DIR", metavar="DIR", help="Where the configuration is kept.")
+    ] = Path(".janua"),
+    listen: Annotated[
+        str, typer.Option(envvar="JANUA_LISTEN", metavar="HOST:PORT", help="Config server; port 0 takes a free one.")
+    ] = "127.0.0.1:18000",
+    http: Annotated[
+        str, typer.Option(envvar="JANUA_HTTP", metavar="HOST:PORT", help="Gateway: inference over HTTP.")
+    ] = "127.0.0.1:8080",
+    grpc: Annotated[
+        str, typer.Option(envvar="JANUA_GRPC", metavar="HOST:PORT", help="Gateway: inference over gRPC.")
+    ] = "127.0.0.1:8081",
+    admin: Annotated[
+        str, typer.Option(envvar="JANUA_ADMIN", metavar="HOST:PORT", help="Gateway: health, metrics, dumps.")
+    ] = "127.0.0.1:9901",
+    node_id: Annotated[
+        str, typer.Option(envvar="JANUA_NODE_ID", metavar="ID", help="The node's id. Default: made once and kept.")
+    ] = "",
+    node_cluster: Annotated[
+        str, typer.Option(envvar="JANUA_NODE_CLUSTER", metavar="NAME", help="The group the node belongs to.")
+    ] = "default",
+    drain_timeout: Annotated[
+        str, typer.Option(envvar="JANUA_DRAIN_TIMEOUT", metavar="DURATION", help="How long a stop waits for requests.")
+    ] = "30s",
+    access_log: Annotated[
+        str, typer.Option(envvar="JANUA_ACCESS_LOG", metavar="PATH|-|off", help="A line per request; - is stderr.")
+    ] = "-",
+) -> None:
+    """Run everything on this machine: a config server with SQLite and a gateway node, and apply files.
+
+    What left the files since the last time is deleted, whatever was applied by other means stays. With --watch an edit
+    that is not right is reported, and the configuration stays as it is. Ctrl-C lets running requests finish; a second
+    one does not.
+
+    Examples:
+
+      janua up -f janua.yaml --watch
+      janua up -f config/ --http 0.0.0.0:8080 --data-dir /var/lib/janua
+    """
+    options = UpOptions(files=tuple(file or ()), watch=watch)
+    options.check()
+    planes = LocalPlanes(
+        Listen(config_server=listen, http=http, grpc=grpc, admin=admin),
+        data_dir,
+        gateway_options=(
+            *("--node-id", node_id, "--node-cluster", node_cluster),
+            *("--drain-timeout", drain_timeout, "--access-log", access_log),
+        ),
+        drain_timeout=duration_seconds("--drain-timeout", drain_timeout),
+    )
+    asyncio.run(Up(options, planes).run())
+
+
+class Up:
+    """Everything on this machine, from start to drain."""
+
+    def __init__(self, options: UpOptions, planes: LocalPlanes) -> None:
+        self._options = options
+        self._planes = planes
+        self._is_ready = False
+
+    async def run(self) -> None:
+        """Serves until SIGINT or SIGTERM, then drains. Raises `CommandError` for whatever keeps it from serving."""
+        serving = asyncio.create_task(self._serve())
+        with _on_signals(_Interrupt(serving, self._planes.kill)):
+            await asyncio.wait({serving})
+        if not serving.cancelled():
+            serving.result()
+        elif not self._is_ready:
+            raise typer.Exit(ExitCode.INTERRUPTED)
+
+    async def _serve(self) -> None:
+        files = FileChanges(self._options.files)
+        try:
+            async with self._planes as planes:
+                server = await planes.start_config_server()
+                if self._options.files:
+                    await self._apply(server)
+                addresses = await planes.start_gateway(server)
+                await self._report_rejections(server)
+                self._announce(addresses)
+                await self._supervise(server, files)
+        except ChildError as error:
+            raise CommandError(str(error)) from error  # its last lines are on stderr already
+
+    async def _supervise(self, server: str, files: FileChanges) -> None:
+        """Applies edits until a plane dies."""
+        async with asyncio.TaskGroup() as tasks:
+            watching = [tasks.create_task(self._watch(server, files))] if self._options.watch else []
+            death = await first_death(self._planes.children)
+            for task in watching:
+                task.cancel()
+        raise death
+
+    async def _watch(self, server: str, files: FileChanges) -> None:
+        while True:
+            await asyncio.sleep(_POLL)
+            if not files.seen():
+                continue
+            try:
+                await self._apply(server)
+                await self._report_rejections(server)
+            except CommandError as error:
+                stderr().print(*error.details, f"not applied, the configuration stays as it is: {error}", sep="\n")
+
+    async def _apply(self, server: str) -> None:
+        batch = read_batch(self._options.files)
+        if not batch.located:
+            warn("the files name no resource: the configuration stays as it is")
+            return
+        async with connect(server) as client:
+            response = await push(
+                client,
+                batch,
+                validate_only=False,
+                set_name=_SET,
+                prune=True,
+                prune_kinds=(KIND_SECRET, KIND_CONSUMER),  # the files are all there is to this set
+            )
+        if changes(response):
+            print_changes(changes(response), stderr())
+            stderr().print(summary(response, dry_run=False))
+        print_warnings(response)
+
+    async def _report_rejections(self, server: str) -> None:
+        """Waits until the node has the configuration; what it refuses is a warning, for the rest of it serves."""
+        async with connect(server) as client:
+            revision = (await client.nodes()).revision
+            if not revision:
+                return
+            progress = await client.wait_for_rollout(revision, timeout=_ROLLOUT)
+        for node in progress.rejecting:
+            for rejection in node.rejections:
+                warn(f"the node refuses {rejection_line(rejection)}")
+
+    def _announce(self, addresses: Addresses) -> None:
+        self._is_ready = True
+        if stdout().is_terminal:
+            stdout().print(_friendly(addresses))
+        else:
+            print(json.dumps({"event": "ready", "component": "up", **asdict(addresses)}), flush=True)
+
+
+def _friendly(addresses: Addresses) -> Text:
+    return Text.assemble(
+        ("\nJanua is ready.\n", "bold green"),
+        f"  inference over HTTP   http://{addresses.http}/v1\n",
+        f"  inference over gRPC   {addresses.grpc}\n",
+        f"  config server         {addresses.config_server}\n",
+        f"  health and metrics    http://{addresses.admin}\n",
+        ("Ctrl-C stops it.\n", "dim"),
+    )
+
+
+class _Interrupt:
+    """What a signal does: the first one ends the serving, so that everything drains; the next one ends at once."""
+
+    def __init__(self, serving: asyncio.Task[None], kill: Callable[[], None]) -> None:
+        self._serving = serving
+        self._kill = kill
+        self._is_first = True
+
+    def __call__(self) -> None:
+        if self._is_first:
+            self._is_first = False
+            self._serving.cancel()
+        else:
+            self._kill()
+
+
+@contextmanager
+def _on_signals(handle: Callable[[], None]) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    for number in numbers:
+        loop.add_signal_handler(number, handle)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            with suppress(ValueError):
+                loop.remove_signal_handler(number)
