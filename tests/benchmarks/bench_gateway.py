@@ -69,7 +69,7 @@ async def bench(args: argparse.Namespace, console: Console) -> bool:
 
 def loads(requests: int) -> Sequence[Load]:
     """What is measured. A stream comes in one piece, as from a model that is faster than the gateway, or paced."""
-    streams = max(1, requests // 10)
+    streams = max(1, requests // 5)
     return (
         Load(name="unary 1 KB", body=_UNARY, requests=requests),
         Load(name=f"stream of {STREAMED_CHUNKS}", body=_STREAM, requests=streams),
@@ -79,7 +79,7 @@ def loads(requests: int) -> Sequence[Load]:
 
 def print_report(console: Console, comparisons: Sequence[Comparison], checks: Sequence[Check]) -> None:
     """Two tables: what was measured, and the targets."""
-    measured = Table("load", "unit", "floor", "node", "ratio", "floor CPU", "node CPU", "ratio")
+    measured = Table("load", "unit", "floor", "node", "ratio", "floor CPU", "node CPU", "CPU ratio")
     for each in comparisons:
         rates = (f"{each.floor_rate:,.0f}", f"{each.node_rate:,.0f}", f"{each.ratio:.2f}")
         cpu = (f"{each.floor_cpu_us:.0f} µs", f"{each.node_cpu_us:.0f} µs", f"{each.cpu_ratio:.2f}")
@@ -101,14 +101,14 @@ def as_json(comparisons: Sequence[Comparison], memory: Memory, checks: Sequence[
 def main() -> None:
     parser = argparse.ArgumentParser(description="A node against a bare relay, and its memory.")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--requests", type=int, default=6_000, help="in a round; a tenth of it for streams")
+    parser.add_argument("--requests", type=int, default=6_000, help="in a round; a fifth of it for streams")
     parser.add_argument("--memory-requests", type=int, default=200_000)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures into this file")
     args = parser.parse_args()
     try:
-        met = asyncio.run(bench(args, Console()))
+        met = asyncio.run(bench(args, Console(width=None if sys.stdout.isatty() else 120)))
     except ChildError as error:
-        sys.exit("\n".join([*error.tail, str(error)]))
+        sys.exit("\n".join([*error.__notes__, str(error)]))
     sys.exit(0 if met else 1)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from janua_client.processes import Child
+from janua_client.processes import Child, ChildError
 
 from tests.benchmarks.procfs import cpu_seconds
 
@@ -110,11 +110,11 @@ async def running_rig(directory: Path) -> AsyncIterator[Rig]:
             *("gateway", "--config-file", str(config), "--state-dir", str(directory / "state")),
             *("--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--admin", "127.0.0.1:0"),
         )
-        yield Rig(
-            floor=await _target(relay),
-            node=await _target(node),
-            directory=directory,
-        )
+        try:
+            yield Rig(floor=await _target(relay), node=await _target(node), directory=directory)
+        except ChildError as error:
+            error.add_note("\n".join(["the end of the node's log:", *node.log_tail(10)]))
+            raise
 
 
 async def _target(child: Child) -> Target:

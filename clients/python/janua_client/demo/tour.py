@@ -38,11 +38,8 @@ class Tour:
         listen = self._listen
         require_free({"--http": listen.http, "--grpc": listen.grpc, "--admin": listen.admin, "--listen": listen.config})
         async with self._stack:
-            served = await self._stack.start()
-            revision = await configuration.apply(
-                served.config, configuration.resources(served.models, self._model_name)
-            )
-            self._tell(f"revision {revision} of the configuration ({configuration.SOURCE}) is on the node")
+            with self._console.status("starting …"):
+                served = await self._start()
             await self._ask(served)
             if not once:
                 self._suggest(served)
@@ -52,6 +49,13 @@ class Tour:
     def kill(self) -> None:
         """Ends all processes at once."""
         self._stack.kill()
+
+    async def _start(self) -> Served:
+        served = await self._stack.start()
+        resources = configuration.resources(served.models, self._model_name)
+        revision = await configuration.apply(served.config, resources)
+        self._tell(f"revision {revision} of the configuration ({configuration.SOURCE}) is on the node")
+        return served
 
     async def _ask(self, served: Served) -> None:
         key, model = configuration.API_KEY, self._model_name
