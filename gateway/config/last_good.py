@@ -126,7 +126,7 @@ def _decode(data: bytes) -> LastGood:
         raise _BadFileError("the checksum does not match: cut or damaged")
     try:
         return _decode_messages(BytesIO(body[_HEAD.size :]))
-    except (DecodeError, ValueError, IndexError) as error:
+    except (DecodeError, ValueError, IndexError, OverflowError) as error:
         raise _BadFileError(f"not the expected messages: {error}") from error
 
 

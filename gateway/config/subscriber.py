@@ -156,7 +156,6 @@ class Subscriber:
             finally:
                 stream.is_live = False
                 self._stream = self._channel = None
-                call.cancel()
         return end
 
     async def _responded(self, server: str, channel: aio.Channel) -> None:
@@ -240,7 +239,7 @@ def _channel_options(times: ConnectionTimes) -> list[tuple[str, int]]:
         ("grpc.min_reconnect_backoff_ms", int(times.connect_s * 1000)),
         # The proxies of the environment are for the world outside; a config server stands near its nodes.
         ("grpc.enable_http_proxy", 0),
-        # Each try connects anew: the back-off is ours, not shared with an earlier channel.
+        # Each try connects anew, and no two subscribers of a process share a connection.
         ("grpc.use_local_subchannel_pool", 1),
     ]
 

@@ -37,6 +37,11 @@ class ServerStream:
         self._end: asyncio.Future[tuple[grpc.StatusCode, str] | None] = asyncio.get_running_loop().create_future()
         self.is_closed = asyncio.Event()
 
+    @property
+    def peer(self) -> str:
+        """The client's end of the connection."""
+        return str(self._context.peer())
+
     async def receive(self) -> DeltaDiscoveryRequest:
         """The next request of the client."""
         async with asyncio.timeout(PATIENCE_S):

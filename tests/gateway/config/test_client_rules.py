@@ -314,6 +314,7 @@ async def test_rule_49e_the_end_of_the_sync_is_asked_for_last_and_never_listed_a
 ) -> None:
     await stream.send_synced()
     await sink.next_sync()
+    sink.held[SYNC_STATE]["sync"] = _received(SYNC_STATE, "sync")
     stream.end()
     *_, last = await (await server.next_stream()).receive_opening()
     assert last.type_url == SYNC_STATE

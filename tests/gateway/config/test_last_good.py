@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import structlog
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from gateway.config.last_good import LastGood, LastGoodStore
@@ -120,6 +120,7 @@ def test_any_other_content_is_noticed(tmp_path: Path, content: bytes) -> None:
 
 
 @given(cut=st.integers(10, 400), body=st.binary(max_size=60))
+@example(cut=10, body=b"\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01")
 @_IN_ONE_DIRECTORY
 def test_a_matching_checksum_over_other_messages_is_no_licence(tmp_path: Path, cut: int, body: bytes) -> None:
     whole = _saved(tmp_path)

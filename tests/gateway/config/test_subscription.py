@@ -113,6 +113,16 @@ def test_recovering_the_same_name_again_asks_again() -> None:
     assert (request.subscribe, request.unsubscribe) == ((), ("a",))
 
 
+def test_a_response_to_an_earlier_request_does_not_end_a_recovery_not_yet_asked_for_again() -> None:
+    subscription = _opened({WILDCARD})
+    subscription.next_request()
+    subscription.recover({"a"})
+    subscription.next_request()
+    subscription.recover({"a"})
+    subscription.answer("n1", {"a"})
+    assert subscription.next_request() == DiscoveryRequest(type_url=SECRET, subscribe=("a",), nonce="n1")
+
+
 def test_a_name_refused_again_while_it_is_recovered_is_unsubscribed_all_the_same() -> None:
     subscription = _opened({WILDCARD})
     subscription.next_request()
