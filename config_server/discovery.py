@@ -13,7 +13,7 @@ from janua.discovery.v3 import ads_pb2
 
 from config_server import rpc
 from config_server.ads_stream import AdsStream
-from config_server.discovery_connection import DiscoveryConnection
+from config_server.discovery_connection import DiscoveryConnection, read_request
 from config_server.errors import ApiError
 from config_server.nodes import NodeIdentity, NodeRegistry
 from config_server.snapshot_cache import SnapshotCache
@@ -31,7 +31,8 @@ _LOG_LENGTH: Final = 1024
 class DiscoveryService:
     """Serves all discovery streams from one cache.
 
-    Not built on the generated servicer: responses are bytes already, and go out without being decoded and encoded.
+    Not built on the generated servicer: responses are bytes already, and go out as they are; requests come as bytes,
+    so that what is none is refused in our words.
     """
 
     def __init__(
@@ -57,8 +58,8 @@ class DiscoveryService:
         self._is_draining = False
 
     def handler(self) -> grpc.GenericRpcHandler:
-        method: grpc.RpcMethodHandler[ads_pb2.DeltaDiscoveryRequest, bytes] = grpc.stream_stream_rpc_method_handler(
-            self.serve, request_deserializer=ads_pb2.DeltaDiscoveryRequest.FromString, response_serializer=None
+        method: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(
+            self.serve, request_deserializer=None, response_serializer=None
         )
         return grpc.method_handlers_generic_handler(SERVICE_NAME, {"DeltaAggregatedResources": method})
 
@@ -75,11 +76,11 @@ class DiscoveryService:
             connection.drain()
 
     @rpc.answers_once
-    async def serve(self, _requests: AsyncIterator[ads_pb2.DeltaDiscoveryRequest], context: rpc.Context) -> None:
+    async def serve(self, _requests: AsyncIterator[bytes], context: rpc.Context) -> None:
         if self._is_draining:
             raise ApiError(code_pb2.UNAVAILABLE, "DRAINING", "the config server is going down: connect to another")
-        first = await context.read()
-        if not isinstance(first, ads_pb2.DeltaDiscoveryRequest):
+        first = await read_request(context)
+        if first is None:
             return
         with self._nodes.connected(_identity(first.node)) as session:
             connection = DiscoveryConnection(

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import structlog
+from google.protobuf.message import DecodeError
 from google.rpc import code_pb2
 from janua.discovery.v3 import ads_pb2
 
@@ -18,11 +19,23 @@ _log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
 
 
 class Wire(Protocol):
-    """The two directions of a call. `read` gives a request, or an end mark once the client has closed its own."""
+    """The two directions of a call. `read` gives bytes, or an end mark once the client has closed its own."""
 
     async def read(self) -> object: ...
 
     async def write(self, message: bytes) -> None: ...
+
+
+async def read_request(wire: Wire) -> ads_pb2.DeltaDiscoveryRequest | None:
+    """The next request, None at the end. Raises ApiError for bytes that are none."""
+    data = await wire.read()
+    if not isinstance(data, bytes):
+        return None
+    try:
+        return ads_pb2.DeltaDiscoveryRequest.FromString(data)
+    except DecodeError:
+        text = "the bytes sent are not a discovery request"
+        raise ApiError(code_pb2.INVALID_ARGUMENT, "MALFORMED_REQUEST", text) from None
 
 
 class DiscoveryConnection:
@@ -83,11 +96,11 @@ class DiscoveryConnection:
             await asyncio.gather(reader, return_exceptions=True)
 
     async def _read(self, wire: Wire, first: ads_pb2.DeltaDiscoveryRequest) -> None:
-        message: object = first
-        while isinstance(message, ads_pb2.DeltaDiscoveryRequest):
+        message: ads_pb2.DeltaDiscoveryRequest | None = first
+        while message is not None:
             self._take_in(message)
             self._wake.set()
-            message = await wire.read()
+            message = await read_request(wire)
 
     async def _write(self, wire: Wire) -> None:
         while (response := self.stream.next_response(push=self._is_push_due)) is not None:

@@ -1,11 +1,19 @@
-"""Where errors become gRPC statuses: refusals with their details, the unexpected with nothing but a reference."""
+"""Where a servicer meets gRPC: requests are read, errors become statuses.
+
+Refusals carry their details, the unexpected nothing but a reference: its text stays in the log.
+"""
 
 import functools
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any, Never, TypeVar
 
+import grpc
 import structlog
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
 from google.rpc import code_pb2
 from grpc import aio
 from grpc_status import rpc_status
@@ -23,12 +31,43 @@ _R = TypeVar("_R")
 Context = aio.ServicerContext[Any, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class _Malformed:
+    """Stands for a request whose bytes are none of its type."""
+
+
+def service_handler(service: ServiceDescriptor, servicer: object) -> grpc.GenericRpcHandler:
+    """The methods of `servicer`, for `aio.Server.add_generic_rpc_handlers`.
+
+    With the generated function gRPC would answer malformed bytes with the parser's words, and log a traceback.
+    """
+    handlers = {method.name: _method_handler(method, getattr(servicer, method.name)) for method in service.methods}
+    return grpc.method_handlers_generic_handler(service.full_name, handlers)
+
+
+def _method_handler(method: MethodDescriptor, behaviour: Callable[..., Any]) -> "grpc.RpcMethodHandler[Any, Any]":
+    make = grpc.unary_stream_rpc_method_handler if method.server_streaming else grpc.unary_unary_rpc_method_handler
+    return make(behaviour, functools.partial(_parse, GetMessageClass(method.input_type)), _serialize)
+
+
+def _parse(message: type[Message], data: bytes) -> Message | _Malformed:
+    try:
+        return message.FromString(data)
+    except DecodeError:
+        return _Malformed()
+
+
+def _serialize(message: Message) -> bytes:
+    return message.SerializeToString()
+
+
 def answers_once(method: Callable[[_S, _Q, Context], Awaitable[_R]]) -> Callable[[_S, _Q, Context], Awaitable[_R]]:
     """Wraps a servicer's method that answers once, or that reads and writes by the context."""
 
     @functools.wraps(method)
     async def guarded(servicer: _S, request: _Q, context: Context) -> _R:
         try:
+            _check_read(request)
             return await method(servicer, request, context)
         except Exception as error:
             await _end(context, error)
@@ -44,12 +83,18 @@ def answers_many(
     @functools.wraps(method)
     async def guarded(servicer: _S, request: _Q, context: Context) -> AsyncIterator[_R]:
         try:
+            _check_read(request)
             async for response in method(servicer, request, context):
                 yield response
         except Exception as error:
             await _end(context, error)
 
     return guarded
+
+
+def _check_read(request: object) -> None:
+    if isinstance(request, _Malformed):
+        raise ApiError(code_pb2.INVALID_ARGUMENT, "MALFORMED_REQUEST", "the bytes sent are not such a request")
 
 
 async def _end(context: Context, error: Exception) -> Never:
@@ -68,7 +113,6 @@ def _refusal(error: Exception) -> ApiError:
             text = "the store of the config server failed, nothing was changed: see its log, then try again"
             return ApiError(code_pb2.UNAVAILABLE, "STORE_UNAVAILABLE", text)
         case _:
-            # The text of an unexpected error may hold anything: it stays in the log.
             reference = secrets.token_hex(4)
             _log.error("unexpected error", reference=reference, exc_info=error)
             return ApiError(code_pb2.INTERNAL, "INTERNAL", f"unexpected error; the server's log has it as {reference}")

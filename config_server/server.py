@@ -6,13 +6,14 @@ from typing import Final, Protocol
 from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from janua.config.v1 import config_service_pb2, config_service_pb2_grpc, node_service_pb2, node_service_pb2_grpc
+from janua.config.v1 import config_service_pb2, node_service_pb2
 
 from config_server.config_service import ConfigService
 from config_server.discovery import SERVICE_NAME as DISCOVERY
 from config_server.discovery import DiscoveryService
 from config_server.listen_address import ListenAddress, ListenError
 from config_server.node_service import NodeService
+from config_server.rpc import service_handler
 
 # Room for a batch that is too large, so that it is refused in our words and not by a bare limit of the transport.
 _MAX_RECEIVED_BYTES: Final = 32 * 1024 * 1024
@@ -32,9 +33,9 @@ _OPTIONS: Final = (
     ("grpc.http2.max_ping_strikes", 0),
 )
 
-_CONFIG: Final = config_service_pb2.DESCRIPTOR.services_by_name["ConfigService"].full_name
-_NODE: Final = node_service_pb2.DESCRIPTOR.services_by_name["NodeService"].full_name
-_OURS: Final[Sequence[str]] = (_CONFIG, _NODE, DISCOVERY)
+_CONFIG: Final = config_service_pb2.DESCRIPTOR.services_by_name["ConfigService"]
+_NODE: Final = node_service_pb2.DESCRIPTOR.services_by_name["NodeService"]
+_OURS: Final[Sequence[str]] = (_CONFIG.full_name, _NODE.full_name, DISCOVERY)
 
 
 class Closable(Protocol):
@@ -54,9 +55,9 @@ class ConfigServer:
         self._watches = watches
         self._health = health.aio.HealthServicer()
         self._server = aio.server(options=_OPTIONS)
-        config_service_pb2_grpc.add_ConfigServiceServicer_to_server(config, self._server)
-        node_service_pb2_grpc.add_NodeServiceServicer_to_server(node, self._server)
-        self._server.add_generic_rpc_handlers((discovery.handler(),))
+        self._server.add_generic_rpc_handlers(
+            (service_handler(_CONFIG, config), service_handler(_NODE, node), discovery.handler())
+        )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection((*_OURS, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
 

@@ -6,7 +6,7 @@ import grpc
 import pytest
 from grpc import aio
 from janua.config.v1.config_service_pb2 import GetRolloutRequest, ListNodesRequest, NodeRollout
-from janua.discovery.v3.ads_pb2 import DeltaDiscoveryRequest, Resource
+from janua.discovery.v3.ads_pb2 import DeltaDiscoveryRequest, Node, Resource
 from janua.discovery.v3.ads_pb2_grpc import AggregatedDiscoveryServiceStub
 
 from tests.config_server.ads_client import AdsClient, ads_client, let_pushes_go, names, versions
@@ -261,3 +261,15 @@ async def test_unknown_fields_of_other_clients_are_ignored(filled: RunningServer
     assert DeltaDiscoveryRequest.FromString(raw).node.id == "envoy"
     assert await call.read() is not None
     call.cancel()
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+async def test_bytes_that_are_no_request_end_the_stream(filled: RunningServer, is_first: bool) -> None:
+    call: aio.StreamStreamCall[bytes, bytes] = filled.channel.stream_stream(
+        "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
+    )()
+    if not is_first:
+        await call.write(DeltaDiscoveryRequest(node=Node(id="n"), type_url=ROUTE).SerializeToString())
+        await call.read()
+    await call.write(b"\xff\xff")
+    assert await call.code() is grpc.StatusCode.INVALID_ARGUMENT

@@ -1,0 +1,167 @@
+"""What every store must do."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from config_server.resources import Operation, StoredChange, StoredEntry
+from config_server.store.base import (
+    AnsweredRequest,
+    Commit,
+    NodeRow,
+    RevisionConflictError,
+    Store,
+    StoreUnavailableError,
+)
+from config_server.store.sqlite import SqliteStore, open_sqlite
+from tests.config_server.stored import NOW, stored
+from tests.config_server.worlds import route, service, upstream
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
+    async with open_sqlite(f"sqlite:///{tmp_path / 'config.db'}") as opened:
+        yield opened
+
+
+def added(entry: StoredEntry) -> StoredChange:
+    return StoredChange(operation=Operation.ADDED, entry=entry)
+
+
+def commit(base_revision: int, *changes: StoredChange, request: AnsweredRequest | None = None) -> Commit:
+    return Commit(base_revision=base_revision, changes=changes, author="alice", time=NOW, request=request)
+
+
+def answered(request_id: str = "id", response: bytes = b"answer") -> AnsweredRequest:
+    return AnsweredRequest(request_id=request_id, digest=b"digest", response=response, time=NOW)
+
+
+async def test_a_new_store_is_empty_and_has_an_epoch(store: Store, tmp_path: Path) -> None:
+    world = await store.load()
+    assert (world.revision, dict(world.entries)) == (0, {})
+    async with open_sqlite(f"sqlite:///{tmp_path / 'other.db'}") as other:
+        assert (await other.load()).epoch != world.epoch
+
+
+async def test_what_is_committed_is_there_after_opening_again(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'config.db'}"
+    entry = stored(upstream("u"), set_name="files", author="bob")
+    async with open_sqlite(url) as store:
+        await store.commit(commit(0, added(entry)))
+        epoch = (await store.load()).epoch
+    async with open_sqlite(url) as store:
+        world = await store.load()
+    assert (world.epoch, world.revision) == (epoch, 1)
+    assert world.entries == {entry.key: entry}
+
+
+async def test_changes_replace_and_delete(store: Store) -> None:
+    u, s, r = stored(upstream("u")), stored(service("s")), stored(route("r"))
+    await store.commit(commit(0, added(u), added(s), added(r)))
+    changed = stored(upstream("u", description="changed"), revision=2)
+    await store.commit(
+        commit(
+            1,
+            StoredChange(operation=Operation.MODIFIED, entry=changed),
+            StoredChange(operation=Operation.DELETED, entry=r),
+        )
+    )
+    world = await store.load()
+    assert world.revision == 2
+    assert world.entries == {changed.key: changed, s.key: s}
+
+
+async def test_the_changes_of_a_revision_are_read_in_order(store: Store) -> None:
+    first = [added(stored(upstream(name))) for name in ("c", "a", "b")]
+    await store.commit(commit(0, *first))
+    gone = StoredChange(operation=Operation.DELETED, entry=first[0].entry)
+    await store.commit(commit(1, gone))
+    assert await store.changes_of(1) == tuple(first)
+    assert await store.changes_of(2) == (gone,)
+    assert await store.changes_of(3) == ()
+
+
+async def test_a_commit_on_an_old_revision_changes_nothing(store: Store) -> None:
+    await store.commit(commit(0, added(stored(upstream("u")))))
+    for base in (0, 2):
+        with pytest.raises(RevisionConflictError):
+            await store.commit(commit(base, added(stored(upstream("v"))), request=answered()))
+    world = await store.load()
+    assert (world.revision, len(world.entries)) == (1, 1)
+    assert await store.find_request("id", not_before=NOW) is None
+
+
+async def test_a_commit_that_fails_half_way_changes_nothing(store: SqliteStore) -> None:
+    twice = added(stored(upstream("u")))
+    broken = replace(twice, entry=replace(twice.entry, body=cast("bytes", None)))  # the column takes no NULL
+    with pytest.raises(StoreUnavailableError):
+        await store.commit(commit(0, twice, broken))
+    world = await store.load()
+    assert (world.revision, dict(world.entries)) == (0, {})
+    assert await store.changes_of(1) == ()
+    await store.commit(commit(0, twice))
+
+
+async def test_of_many_writers_one_makes_each_revision(store: Store) -> None:
+    async def write(name: str) -> int:
+        """Tries until its commit is the next one."""
+        conflicts = 0
+        while True:
+            base = (await store.load()).revision
+            try:
+                await store.commit(commit(base, added(stored(upstream(name), revision=base + 1))))
+            except RevisionConflictError:
+                conflicts += 1
+            else:
+                return conflicts
+
+    conflicts = await asyncio.gather(*(write(f"u{number}") for number in range(40)))
+    world = await store.load()
+    assert (world.revision, len(world.entries)) == (40, 40)
+    assert sum(conflicts) > 0
+    for revision in range(1, 41):
+        assert len(await store.changes_of(revision)) == 1
+
+
+async def test_an_answer_is_kept_with_its_commit(store: Store) -> None:
+    await store.commit(commit(0, added(stored(upstream("u"))), request=answered()))
+    assert await store.find_request("id", not_before=NOW) == answered()
+    assert await store.find_request("other", not_before=NOW) is None
+
+
+async def test_an_answer_of_no_revision_is_kept_too(store: Store) -> None:
+    await store.save_request(answered())
+    assert await store.find_request("id", not_before=NOW) == answered()
+    assert (await store.load()).revision == 0
+
+
+async def test_old_answers_are_not_found_and_are_dropped(store: Store) -> None:
+    await store.save_request(answered())
+    assert await store.find_request("id", not_before=NOW + timedelta(seconds=1)) is None
+    await store.forget_requests(before=NOW)
+    assert await store.find_request("id", not_before=NOW) is not None
+    await store.forget_requests(before=NOW + timedelta(seconds=1))
+    assert await store.find_request("id", not_before=NOW) is None
+
+
+async def test_nodes_are_saved_replaced_and_dropped(store: Store) -> None:
+    await store.save_nodes([NodeRow(node_id="b", record=b"1"), NodeRow(node_id="a", record=b"1")], [])
+    await store.save_nodes([NodeRow(node_id="b", record=b"2")], ["a"])
+    assert await store.load_nodes() == (NodeRow(node_id="b", record=b"2"),)
+
+
+async def test_a_read_does_not_wait_for_a_write(store: SqliteStore, tmp_path: Path) -> None:
+    await store.commit(commit(0, added(stored(upstream("u")))))
+    other = sqlite3.connect(tmp_path / "config.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        async with asyncio.timeout(2):
+            assert (await store.load()).revision == 1
+    finally:
+        other.close()
