@@ -1,6 +1,6 @@
 """One way to ask, whatever the protocol: questions, answers that can be compared, and how calls fail."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import Enum
@@ -158,8 +158,14 @@ class Caller(Protocol):
         """Ids of the models that are served. Raises `CallFailedError`."""
 
 
-async def ask(caller: Caller, question: Question | None = None, *, streamed: bool = False) -> Answer:
-    """Asks, and tells what came of it, failure included."""
+async def ask(
+    caller: Caller,
+    question: Question | None = None,
+    *,
+    streamed: bool = False,
+    on_piece: Callable[[], None] = lambda: None,
+) -> Answer:
+    """Asks, and tells what came of it, failure included. `on_piece` is called after each piece of a stream."""
     question = question or Question()
     pieces: list[Piece] = []
     headers: Mapping[str, str] = {}
@@ -169,7 +175,8 @@ async def ask(caller: Caller, question: Question | None = None, *, streamed: boo
         async with caller.stream(question) as stream:
             headers = stream.headers
             async for piece in stream:
-                pieces.append(piece)  # noqa: PERF401  # what came before a failure counts
+                pieces.append(piece)
+                on_piece()
     except CallFailedError as error:
         return Answer(wire=caller.wire, headers=headers or error.headers, pieces=pieces, failure=error.failure)
     return Answer(wire=caller.wire, headers=headers, pieces=pieces)

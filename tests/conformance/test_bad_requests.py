@@ -144,7 +144,9 @@ async def test_unknown_path_of_no_dialect(gateway: Gateway, session: aiohttp.Cli
 
 
 async def test_unknown_method_of_the_grpc_service(gateway: Gateway, channel: grpc.aio.Channel) -> None:
-    call = channel.unary_unary("/janua.inference.v1.InferenceService/CreateSong")
+    call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
+        "/janua.inference.v1.InferenceService/CreateSong"
+    )
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await call(b"")
     assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
