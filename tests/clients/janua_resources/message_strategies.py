@@ -90,8 +90,10 @@ def _one(
     field: FieldDescriptor, known: Mapping[str, st.SearchStrategy[Message]], *, known_enums: bool
 ) -> st.SearchStrategy[object]:
     if field.message_type is not None:
-        full_name = field.message_type.full_name
-        return known.get(full_name) or _messages(GetMessageClass(field.message_type), known, known_enums=known_enums)
+        strategy = known.get(field.message_type.full_name)
+        if strategy is not None:
+            return strategy
+        return _messages(GetMessageClass(field.message_type), known, known_enums=known_enums)
     if field.enum_type is not None:
         numbers = st.sampled_from([value.number for value in field.enum_type.values])
         return numbers if known_enums else st.one_of(numbers, st.integers(-(2**31), 2**31 - 1))

@@ -1,7 +1,11 @@
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from hypothesis import HealthCheck as Health
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from janua.config.v1.consumer_pb2 import ApiKey, Consumer
 from janua.config.v1.policy_pb2 import ApiKeyAuth, Policy
 from janua.config.v1.resource_pb2 import (
@@ -25,7 +29,9 @@ from janua_resources.violations import (
     UNRESOLVED_REFERENCE,
     Violation,
 )
-from janua_resources.world import check_world
+from janua_resources.world import check_world, warnings
+
+from tests.clients.janua_resources.message_strategies import resources
 
 
 def world(*messages: ConfigMessage) -> dict[Key, ConfigMessage]:
@@ -244,6 +250,15 @@ def test_all_kinds_of_violations_are_found_at_once() -> None:
     )
     reasons = {violation.reason for violation in check_world(messages)}
     assert reasons == {UNRESOLVED_REFERENCE, CONFLICTING_MATCH, DUPLICATE, SECRET_HOST_NOT_ALLOWED}
+
+
+@settings(deadline=None, suppress_health_check=[Health.too_slow])  # a busy machine is no failure
+@given(st.lists(resources(well=False), max_size=6))
+def test_no_world_makes_the_check_raise(messages: list[ConfigMessage]) -> None:
+    anything = world(*messages)
+    check_world(anything)
+    check_world(anything, changed=[*anything][:2])
+    warnings(anything, now=datetime(2026, 1, 1, tzinfo=UTC))
 
 
 def test_work_grows_with_the_world_and_not_with_its_square() -> None:
