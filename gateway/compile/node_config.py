@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import structlog
 
 from gateway.compile.resource_table import Key, ResourceTable
-from gateway.config.resources import RESOURCE_TYPES, ReceivedResource, Rejection
+from gateway.config.resources import RESOURCE_TYPES, SERVICE, ReceivedResource, Rejection
 from gateway.config.snapshot import Snapshot
 
 # How long a resource may wait for what it names before it is refused.
@@ -82,6 +82,8 @@ class NodeConfig:
         """Takes one response; returns once each resource in it is in use or refused."""
         names = [resource.name for resource in upserts]
         self.table.update(type_url, upserts, removals)
+        if type_url == SERVICE:
+            self.table.drop_unnamed_secrets()
         if revision.isdigit():
             self.revision = max(self.revision, int(revision))
         self._listener.on_secret_names()

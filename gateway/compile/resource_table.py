@@ -262,6 +262,13 @@ class ResourceTable:
             if (info.type_url, name) not in self._leaving
         )
 
+    def drop_unnamed_secrets(self) -> None:
+        """Lets go of secrets that no service names any more. They are asked for by name: nobody sends their removal."""
+        named = self.secret_names()
+        for name in [name for name in self._active[types.SECRET] if name not in named]:
+            self._remove((types.SECRET, name))
+        self._settle()
+
     def secret_names(self) -> set[str]:
         """Secrets that services in use or waiting name."""
         services = (*self._active[types.SERVICE].values(), *self._waiting[types.SERVICE].values())
