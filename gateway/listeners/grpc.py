@@ -20,7 +20,7 @@ from gateway.listeners.inbound import host_name, join_headers, request_id
 from gateway.listeners.service import GatewayService
 from gateway.pipeline import Exchange, InboundBody, Pipeline
 from gateway.schemas import janua_grpc, openai_chat, openai_embeddings
-from gateway.types import ChatEvent, ChatRequest, EmbeddingsRequest, Operation, Schema, UsageReported
+from gateway.types import AnswerStarted, ChatEvent, ChatRequest, EmbeddingsRequest, Operation, Schema, UsageReported
 from gateway.upstream.answer import StreamAnswer, UnaryAnswer
 
 _SERVICE_PATH = "/janua.inference.v1.InferenceService/"
@@ -73,8 +73,7 @@ class InferenceServicer(inference_service_pb2_grpc.InferenceServiceServicer):
         async def answer(context: RequestContext) -> chat_pb2.CreateChatCompletionResponse:
             body = ChatBody(janua_grpc.decode_chat(request.request), is_streaming=False)
             exchange = await self._call(context, call, body.request.model, body)
-            events = list(openai_chat.decode_events(_unary_body(exchange), is_first=True))
-            _note_usage(context, events)
+            events = _whole_answer(_unary_body(exchange), context)
             return janua_grpc.encode_chat(events, body.request.model)
 
         return await self._unary(call, "CreateChatCompletion", Operation.CHAT, answer)
@@ -141,7 +140,13 @@ class InferenceServicer(inference_service_pb2_grpc.InferenceServiceServicer):
         pipeline: Pipeline = self._service.pin()
         exchange = await pipeline.call(context, pipeline.route(context), body)
         context.first_content_at = time.perf_counter()
-        await call.send_initial_metadata(_metadata(context))
+        try:
+            await call.send_initial_metadata(_metadata(context))
+        except BaseException:
+            # The caller has gone, so nobody will come to close the answer.
+            if isinstance(exchange.answer, StreamAnswer):
+                exchange.answer.rest.close()
+            raise
         return exchange
 
     @contextmanager
@@ -202,9 +207,7 @@ async def _stream(
     """The messages of a streamed answer. A backend that does not stream has its whole answer sent as one message."""
     writer = janua_grpc.ChatStreamWriter(model)
     if isinstance(exchange.answer, UnaryAnswer):
-        events = list(openai_chat.decode_events(exchange.answer.body, is_first=True))
-        _note_usage(context, events)
-        for message in writer.messages(events):
+        for message in writer.messages(_whole_answer(exchange.answer.body, context)):
             yield message
         return
     try:
@@ -224,9 +227,19 @@ async def _chunk_events(answer: StreamAnswer) -> AsyncIterator[list[ChatEvent]]:
     while data:
         for event in parser.feed(data):
             if event.data:
-                yield list(openai_chat.decode_events(event.data, is_first=is_first))
-                is_first = False
+                events = list(openai_chat.decode_events(event.data, is_first=is_first))
+                is_first = is_first and not any(isinstance(each, AnswerStarted) for each in events)
+                yield events
         data = await answer.rest.read()
+
+
+def _whole_answer(body: bytes, context: RequestContext) -> list[ChatEvent]:
+    """The events of an answer that came whole. JSON without alternatives is some other message, such as an error."""
+    events = list(openai_chat.decode_events(body, is_first=True))
+    _note_usage(context, events)
+    if all(isinstance(event, AnswerStarted | UsageReported) for event in events):
+        raise BadGatewayError("the upstream's answer has nothing in it", reason="UPSTREAM_MALFORMED")
+    return events
 
 
 def _unary_body(exchange: Exchange) -> bytes:

@@ -1,8 +1,9 @@
 """`janua.inference.v1`: typed requests to canonical ones, canonical events to typed answers."""
 
 import base64
+import math
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from google.protobuf import json_format
 from google.protobuf.struct_pb2 import Struct
@@ -50,6 +51,9 @@ _TOOL_MODES = {
     chat_pb2.ToolChoice.MODE_NONE: ToolMode.NONE,
     chat_pb2.ToolChoice.MODE_REQUIRED: ToolMode.REQUIRED,
 }
+# Beyond it a double does not tell integers apart.
+_MAX_EXACT_INTEGER = 2**53
+
 _FINISH_REASONS = {
     None: chat_pb2.FINISH_REASON_UNSPECIFIED,
     FinishReason.STOP: chat_pb2.FINISH_REASON_STOP,
@@ -69,32 +73,47 @@ def decode_chat(request: chat_pb2.ChatCompletionRequest) -> ChatRequest:
         model=request.model,
         messages=tuple(_message(message, index) for index, message in enumerate(request.messages)),
         max_output_tokens=request.max_output_tokens if request.HasField("max_output_tokens") else None,
-        temperature=request.temperature if request.HasField("temperature") else None,
-        top_p=request.top_p if request.HasField("top_p") else None,
+        temperature=_number(request, "temperature"),
+        top_p=_number(request, "top_p"),
         stop=tuple(request.stop),
         n=request.n if request.HasField("n") else None,
         seed=request.seed if request.HasField("seed") else None,
-        presence_penalty=request.presence_penalty if request.HasField("presence_penalty") else None,
-        frequency_penalty=request.frequency_penalty if request.HasField("frequency_penalty") else None,
+        presence_penalty=_number(request, "presence_penalty"),
+        frequency_penalty=_number(request, "frequency_penalty"),
         tools=tuple(_tool(tool, index) for index, tool in enumerate(request.tools)),
         tool_choice=_tool_choice(request.tool_choice) if request.HasField("tool_choice") else None,
         parallel_tool_calls=request.parallel_tool_calls if request.HasField("parallel_tool_calls") else None,
         response_format=_response_format(request.response_format) if request.HasField("response_format") else None,
         top_logprobs=request.top_logprobs if request.HasField("top_logprobs") else None,
         user=request.user or None,
-        extra=_json(request.extra) if request.HasField("extra") else None,
+        extra=_json(request.extra, "request.extra") if request.HasField("extra") else None,
     )
 
 
-def _json(struct: Struct) -> dict[str, Any]:
+_Number: TypeAlias = Literal["temperature", "top_p", "presence_penalty", "frequency_penalty"]
+
+
+def _number(request: chat_pb2.ChatCompletionRequest, field: _Number) -> float | None:
+    if not request.HasField(field):
+        return None
+    value: float = getattr(request, field)
+    if not math.isfinite(value):
+        raise InvalidRequestError(f"{value} is not a number that JSON knows", param=f"request.{field}")
+    return value
+
+
+def _json(struct: Struct, place: str) -> dict[str, Any]:
     """A Struct as JSON values, with whole numbers as integers: servers refuse `"top_k": 40.0`."""
-    fields = json_format.MessageToDict(struct)
+    try:
+        fields = json_format.MessageToDict(struct)
+    except ValueError:
+        raise InvalidRequestError("NaN and infinity are not numbers that JSON knows", param=place) from None
     return {name: _whole_numbers(value) for name, value in fields.items()}
 
 
 def _whole_numbers(value: Any) -> Any:
     match value:
-        case float() if value.is_integer():
+        case float() if value.is_integer() and abs(value) <= _MAX_EXACT_INTEGER:
             return int(value)
         case list():
             return [_whole_numbers(item) for item in value]
@@ -144,18 +163,19 @@ def _image(image: chat_pb2.Image, place: str) -> ImagePart:
 
 
 def _tool(tool: chat_pb2.Tool, index: int) -> Tool:
+    place = f"request.tools[{index}]"
     if not tool.name:
-        raise InvalidRequestError("a tool needs a name", param=f"request.tools[{index}].name")
+        raise InvalidRequestError("a tool needs a name", param=f"{place}.name")
     return Tool(
         name=tool.name,
         description=tool.description or None,
-        parameters=_json(tool.parameters) if tool.HasField("parameters") else None,
+        parameters=_json(tool.parameters, f"{place}.parameters") if tool.HasField("parameters") else None,
         strict=tool.strict if tool.HasField("strict") else None,
     )
 
 
 def _tool_choice(choice: chat_pb2.ToolChoice) -> ToolMode | NamedTool:
-    if choice.WhichOneof("kind") == "function_name":
+    if choice.function_name:
         return NamedTool(name=choice.function_name)
     mode = _TOOL_MODES.get(choice.mode)
     if mode is None:
@@ -175,10 +195,13 @@ def _response_format(wanted: chat_pb2.ResponseFormat) -> PlainFormat | JsonSchem
                 raise InvalidRequestError(
                     "a JSON schema needs a name", param="request.response_format.json_schema.name"
                 )
+            place = "request.response_format.json_schema.schema"
+            if not schema.HasField("schema"):
+                raise InvalidRequestError("a JSON schema needs the schema itself", param=place)
             return JsonSchemaFormat(
                 name=schema.name,
                 description=schema.description or None,
-                schema=_json(schema.schema),
+                schema=_json(schema.schema, place),
                 strict=schema.strict if schema.HasField("strict") else None,
             )
         case _:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any, assert_never
+from typing import Annotated, Any, TypeAlias, assert_never
 
 import msgspec
 
@@ -151,31 +151,46 @@ def _response_format(wanted: PlainFormat | JsonSchemaFormat | None) -> dict[str,
             assert_never(wanted)
 
 
+# No server has more alternatives or calls in one answer; a larger number would only cost memory.
+_Index: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=4096)]
+_Byte: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=255)]
+
+_LAST_CREATED = 2**53
+
+
 class _Function(msgspec.Struct):
     name: str | None = None
     arguments: str | None = None
 
 
 class _ToolCall(msgspec.Struct):
-    index: int | None = None
+    index: _Index | None = None
     id: str | None = None
     function: _Function | None = None
 
 
-class _Message(msgspec.Struct):
-    """The message of a choice, or in a stream its delta."""
+class _Part(msgspec.Struct):
+    """A part of content, as Mistral's reasoning models write it: text, or thinking in parts of text."""
 
-    content: str | None = None
+    text: str | None = None
+    thinking: "list[_Part] | str | None" = None
+
+
+class _Message(msgspec.Struct):
+    """The message of a choice, or in a stream its delta. `function_call` is what came before `tool_calls`."""
+
+    content: str | list[_Part] | None = None
     refusal: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
     tool_calls: list[_ToolCall] | None = None
+    function_call: _Function | None = None
 
 
 class _Logprob(msgspec.Struct):
     token: str
     logprob: float
-    bytes: list[int] | None = None
+    bytes: list[_Byte] | None = None
     top_logprobs: "list[_Logprob] | None" = None
 
     def to_token(self) -> TokenLogprob:
@@ -188,7 +203,7 @@ class _Logprobs(msgspec.Struct):
 
 
 class _Choice(msgspec.Struct):
-    index: int = 0
+    index: _Index = 0
     message: _Message | None = None
     delta: _Message | None = None
     finish_reason: str | None = None
@@ -213,6 +228,8 @@ _decoder = msgspec.json.Decoder(_Answer)
 def decode_events(data: bytes, *, is_first: bool) -> Iterator[ChatEvent]:
     """The events of a whole answer or of one stream chunk. `is_first` asks for the event that starts an answer.
 
+    A chunk with neither id nor choices, such as Azure sends ahead of a stream, does not start it yet.
+
     Raises `BadGatewayError` for what is not an answer in this format, and for an error within a stream.
     """
     if data == b"[DONE]":
@@ -225,17 +242,21 @@ def decode_events(data: bytes, *, is_first: bool) -> Iterator[ChatEvent]:
         ) from None
     if answer.error is not None:
         raise BadGatewayError(_error_text(answer.error), reason="UPSTREAM_FAILED")
-    if is_first:
+    if is_first and (answer.id or answer.choices):
         yield AnswerStarted(
             id=answer.id or "",
             model=answer.model or "",
-            created=int(answer.created or time.time()),
+            created=_created(answer.created),
             system_fingerprint=answer.system_fingerprint or "",
         )
     for choice in answer.choices or ():
         yield from _choice_events(choice)
     if answer.usage is not None:
         yield UsageReported(usage=answer.usage.to_usage())
+
+
+def _created(told: float | None) -> int:
+    return int(told) if told is not None and 0 < told < _LAST_CREATED else int(time.time())
 
 
 def _error_text(error: object) -> str:
@@ -249,15 +270,16 @@ def _choice_events(choice: _Choice) -> Iterator[ChatEvent]:
     if message is not None:
         if reasoning := message.reasoning_content or message.reasoning:
             yield ReasoningDelta(choice=number, text=reasoning)
-        if message.content:
-            yield TextDelta(choice=number, text=message.content)
+        yield from _content_events(number, message.content)
         if message.refusal:
             yield RefusalDelta(choice=number, text=message.refusal)
-        for position, call in enumerate(message.tool_calls or ()):
+        for position, call in enumerate(_calls(message)):
             function = call.function or _Function()
+            # The calls of a whole message are all there, in order, whatever they are numbered.
+            index = None if choice.message else call.index
             yield ToolCallDelta(
                 choice=number,
-                index=position if call.index is None else call.index,
+                index=position if index is None else index,
                 id=call.id or "",
                 name=function.name or "",
                 arguments=function.arguments or "",
@@ -266,3 +288,21 @@ def _choice_events(choice: _Choice) -> Iterator[ChatEvent]:
         yield LogprobsDelta(choice=number, tokens=tuple(token.to_token() for token in choice.logprobs.content))
     if choice.finish_reason:
         yield ChoiceFinished(choice=number, reason=_FINISH_REASONS.get(choice.finish_reason))
+
+
+def _content_events(number: int, content: str | list[_Part] | None) -> Iterator[ChatEvent]:
+    for part in [_Part(text=content)] if isinstance(content, str) else content or ():
+        if thought := _thought(part.thinking):
+            yield ReasoningDelta(choice=number, text=thought)
+        if part.text:
+            yield TextDelta(choice=number, text=part.text)
+
+
+def _thought(thinking: list[_Part] | str | None) -> str:
+    return thinking if isinstance(thinking, str) else "".join(part.text or "" for part in thinking or ())
+
+
+def _calls(message: _Message) -> Sequence[_ToolCall]:
+    if message.tool_calls or message.function_call is None:
+        return message.tool_calls or ()
+    return (_ToolCall(function=message.function_call),)

@@ -10,6 +10,8 @@ from gateway.types import Usage
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for bytes that are not the JSON that is wanted; the last for too deep nesting."""
 
+_MAX_TOKENS = 2**63 - 1
+
 
 class _StreamOptions(msgspec.Struct):
     include_usage: bool | None = None
@@ -37,22 +39,34 @@ class _CompletionDetails(msgspec.Struct):
 
 
 class UsageFields(msgspec.Struct):
-    """Usage as OpenAI writes it; cached tokens are part of the prompt, reasoning part of the completion."""
+    """Usage as OpenAI writes it; cached tokens are part of the prompt, reasoning part of the completion.
+
+    Some servers count cached tokens beside the details: `num_cached_tokens` (Mistral), `prompt_cache_hit_tokens`
+    (DeepSeek).
+    """
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    num_cached_tokens: int | None = None
+    prompt_cache_hit_tokens: int | None = None
     prompt_tokens_details: _PromptDetails | None = None
     completion_tokens_details: _CompletionDetails | None = None
 
     def to_usage(self) -> Usage:
         """The canonical usage."""
         prompt, completion = self.prompt_tokens_details, self.completion_tokens_details
+        cached = prompt.cached_tokens if prompt else None
         return Usage(
-            input_tokens=self.prompt_tokens or 0,
-            output_tokens=self.completion_tokens or 0,
-            cached_input_tokens=(prompt.cached_tokens or 0) if prompt else 0,
-            reasoning_tokens=(completion.reasoning_tokens or 0) if completion else 0,
+            input_tokens=_count(self.prompt_tokens),
+            output_tokens=_count(self.completion_tokens),
+            cached_input_tokens=_count(cached or self.num_cached_tokens or self.prompt_cache_hit_tokens),
+            reasoning_tokens=_count(completion.reasoning_tokens if completion else None),
         )
+
+
+def _count(tokens: int | None) -> int:
+    """A number of tokens, whatever a backend claims: never negative, never more than a counter can hold."""
+    return min(max(tokens or 0, 0), _MAX_TOKENS)
 
 
 class _AnswerHead(msgspec.Struct):

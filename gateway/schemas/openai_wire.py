@@ -11,7 +11,9 @@ from gateway.schemas.dialect import Dialect, EventKind
 from gateway.types import Operation, Usage
 
 _DONE = b"[DONE]"
-_FINISHED = re.compile(rb'"finish_reason"\s*:\s*"')
+# At the start of a line: in the text of an answer, which has no raw line ends, it means nothing.
+_DONE_LINE = re.compile(rb"(?:^|[\r\n])data: ?\[DONE\]")
+_FINISHED = re.compile(rb'"finish_reason"\s*:\s*"[^"]')
 _DATA_LINE = re.compile(rb"^data: ?(\{.*\})\s*$", re.MULTILINE)
 
 
@@ -77,7 +79,7 @@ class OpenAIDialect:
 
     def is_complete(self, tail: bytes) -> bool:
         """A stream ends with `[DONE]`; some servers leave it out after a finish reason."""
-        return _DONE in tail or _FINISHED.search(tail) is not None
+        return _DONE_LINE.search(tail) is not None or _FINISHED.search(tail) is not None
 
     def read_stream_usage(self, tail: bytes) -> Usage | None:
         """The usage of the last chunk that has one."""

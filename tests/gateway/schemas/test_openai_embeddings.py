@@ -1,0 +1,113 @@
+"""OpenAI's embeddings: requests written, vectors read in either encoding, exactly and in order."""
+
+import base64
+import json
+import struct
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.errors import BadGatewayError
+from gateway.schemas.openai_embeddings import decode_answer, encode_request
+from gateway.types import EmbeddingsRequest, Usage
+from tests.support import recordings
+
+vectors = st.lists(st.lists(st.floats(width=32, allow_nan=False), max_size=5), max_size=4)
+
+
+def base64_of(vector: list[float]) -> str:
+    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
+
+
+def answer(*embeddings: object, **fields: object) -> bytes:
+    data = [{"object": "embedding", "index": index, "embedding": each} for index, each in enumerate(embeddings)]
+    return json.dumps({"object": "list", "model": "m", "data": data, **fields}).encode()
+
+
+def test_request() -> None:
+    request = EmbeddingsRequest(model="asked", input=("a", "b"))
+    assert json.loads(encode_request(request, "sent")) == {
+        "model": "sent",
+        "input": ["a", "b"],
+        "encoding_format": "base64",
+    }
+
+
+def test_request_with_every_field() -> None:
+    request = EmbeddingsRequest(model="asked", input=("a",), dimensions=3, user="u")
+    assert json.loads(encode_request(request, "sent")) == {
+        "model": "sent",
+        "input": ["a"],
+        "dimensions": 3,
+        "user": "u",
+        "encoding_format": "base64",
+    }
+
+
+@given(vectors)
+def test_base64_is_exact(written: list[list[float]]) -> None:
+    read = decode_answer(answer(*map(base64_of, written)))
+    assert read.vectors == tuple(map(tuple, written))
+
+
+@given(st.lists(st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=5), max_size=4))
+def test_numbers_are_exact(written: list[list[float]]) -> None:
+    assert decode_answer(answer(*written)).vectors == tuple(map(tuple, written))
+
+
+@given(st.permutations(range(5)))
+def test_vectors_stand_in_the_order_of_the_texts(order: list[int]) -> None:
+    data = [{"index": index, "embedding": [float(index)]} for index in order]
+    assert decode_answer(json.dumps({"data": data}).encode()).vectors == tuple((float(index),) for index in range(5))
+
+
+def test_usage_and_model_may_be_missing() -> None:
+    read = decode_answer(b'{"data":[{"embedding":[1]}]}')
+    assert (read.model, read.vectors, read.usage) == ("", ((1.0,),), Usage())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b'{"data":null}',
+        b'{"data":[{}]}',
+        b'{"data":[{"embedding":null}]}',
+        b'{"data":[{"embedding":["a"]}]}',
+        b'{"data":[{"embedding":"not base64"}]}',
+        b'{"data":[{"embedding":"AAAAAA=="}],"x":1',
+        b'{"data":[{"embedding":"AAAA"}]}',  # three bytes are no number
+        b'{"data":[],"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        b'{"error":{"message":"no"}}',
+    ],
+)
+def test_what_is_no_answer_is_an_error_of_the_upstream(body: bytes) -> None:
+    with pytest.raises(BadGatewayError, match="cannot be understood") as caught:
+        decode_answer(body)
+    assert caught.value.reason == "UPSTREAM_MALFORMED"
+
+
+def vector_in(embedding: Any) -> tuple[float, ...]:
+    if isinstance(embedding, str):
+        raw = base64.b64decode(embedding)
+        return tuple(struct.unpack_from("<f", raw, place)[0] for place in range(0, len(raw), 4))
+    return tuple(embedding)
+
+
+ANSWERS = [name for name in recordings.names(["embeddings"]) if "error" not in name]
+
+
+@pytest.mark.component("recordings")
+@pytest.mark.parametrize("name", ANSWERS)
+def test_recorded_answer_is_read_without_loss(name: str) -> None:
+    recording = recordings.load(name)
+    written = recording.json()
+    read = decode_answer(recording.answer)
+    assert read.vectors == tuple(vector_in(item["embedding"]) for item in written["data"])
+    assert all(read.vectors)
+    assert read.model == written["model"]
+    assert read.usage == Usage(input_tokens=written["usage"]["prompt_tokens"])
