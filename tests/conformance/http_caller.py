@@ -85,16 +85,17 @@ class HttpStream:
         raise CallFailedError(Failure(status=CUT), self.headers)
 
     async def _events(self) -> AsyncIterator[tuple[str, str]]:
-        event, data = "", ""
+        event, data = "", []
         while line := (await self._response.content.readline()).decode():
-            name, _, value = line.rstrip("\r\n").partition(": ")
+            text = line.rstrip("\r\n")
+            name, _, value = text.partition(":")
             if name == "event":
-                event = value
+                event = value.removeprefix(" ")
             elif name == "data":
-                data = value
-            elif not name and data:
-                yield event, data
-                event, data = "", ""
+                data.append(value.removeprefix(" "))
+            elif not text and data:
+                yield event, "\n".join(data)
+                event, data = "", []
 
 
 def _chat_body(question: Question, *, streamed: bool) -> Mapping[str, Any]:

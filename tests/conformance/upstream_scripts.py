@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from tests.conformance.polling import eventually
 from tests.support.http_wire import LAST_CHUNK, chunked_response, json_response, sse
 from tests.support.scripts import Exchange, Script, chat_completion, chat_events
 
@@ -14,6 +15,9 @@ ROLE, HELLO, THERE, STOP = chat_events("hello there", model=MODEL)
 """The events of one streamed answer."""
 USAGE = chat_events("hello there", model=MODEL, usage=True)[-1]
 ERROR = {"error": {"message": "the model crashed", "type": "server_error", "code": None, "param": None}}
+
+_BLOCKED_PAUSES = 30
+"""Looks in a row, 10 ms apart, at which a stream has not grown."""
 
 FIRST_EVENTS = b"".join(sse(ROLE, HELLO, done=False))
 
@@ -70,15 +74,27 @@ class Endless:
 
     def __init__(self, size: int = 16 * 1024) -> None:
         self.sent = 0
-        self._event = open_stream(*sse({**HELLO, "choices": [_delta("x" * size)]}, done=False))
-        self._event = self._event.removeprefix(open_stream())
+        event = {**HELLO, "choices": [_delta("x" * size)]}
+        self._chunk = open_stream(*sse(event, done=False)).removeprefix(open_stream())
 
     async def __call__(self, exchange: Exchange) -> None:
         await exchange.send(open_stream())
         while True:
-            await exchange.send(self._event)
-            self.sent += len(self._event)
-            await asyncio.sleep(0)  # let others run when nothing blocks
+            await exchange.send(self._chunk)
+            self.sent += len(self._chunk)
+            await asyncio.sleep(0)  # lets others run while nothing blocks
+
+    async def wait_until_blocked(self) -> None:
+        """Returns once nothing more is taken for longer than a moment."""
+        before, pauses = self.sent, 0
+
+        async def is_blocked() -> bool:
+            nonlocal pauses, before
+            pauses = pauses + 1 if self.sent == before else 0
+            before = self.sent
+            return before > 0 and pauses > _BLOCKED_PAUSES
+
+        await eventually(is_blocked, "the stream is blocked")
 
 
 def text_event(text: str, model: str = MODEL) -> Json:
