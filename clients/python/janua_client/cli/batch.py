@@ -90,7 +90,20 @@ def count(problems: Sequence[Problem]) -> str:
 
 
 def read(sources: Iterable[Source]) -> Reading:
-    """Parses all files and checks each resource by itself. `${NAME}` in values stands for our environment's."""
+    """Parses all files and checks each resource by itself. `${NAME}` in values stands for our environment's.
+
+    Problems come in the order of the files and their lines.
+    """
+    sources = tuple(sources)
+    located, problems = _parse(sources)
+    problems += [problem(each, found) for each in located for found in _own_violations(each.message)]
+    unique, duplicates = _without_duplicates(located)
+    order = {source.name: number for number, source in enumerate(sources)}
+    in_order = sorted((*problems, *duplicates), key=lambda each: (order[each.source], each.line, each.column))
+    return Reading(Batch(unique), tuple(in_order))
+
+
+def _parse(sources: Iterable[Source]) -> tuple[list[Located], list[Problem]]:
     located: list[Located] = []
     problems: list[Problem] = []
     for source in sources:
@@ -98,11 +111,11 @@ def read(sources: Iterable[Source]) -> Reading:
             located += documents.parse(source.text, source=source.name, environ=os.environ).resources
         except DocumentError as error:
             problems += map(_unreadable, error.errors)
-    for each in located:
-        found = [*field_rules.check_fields(each.message), *rules.check(each.message)]
-        problems += [problem(each, violation) for violation in first_per_field(found)]
-    unique, duplicates = _without_duplicates(located)
-    return Reading(Batch(unique), (*problems, *duplicates))
+    return located, problems
+
+
+def _own_violations(message: ConfigMessage) -> list[Violation]:
+    return first_per_field([*field_rules.check_fields(message), *rules.check(message)])
 
 
 def _unreadable(error: LocatedError) -> Problem:

@@ -22,9 +22,12 @@ def host_and_port(text: str) -> str:
 def duration_seconds(option: str, text: str) -> float:
     """Reads a duration such as `30s` or `500ms`. Raises `CommandError` naming the option."""
     try:
-        return to_nanos(parse_duration(text)) / 1e9
+        seconds = to_nanos(parse_duration(text)) / 1e9
     except ValueError as error:
         raise usage_error(f"{option}: {error}") from error
+    if seconds < 0:
+        raise usage_error(f"{option}: {text!r} is negative")
+    return seconds
 
 
 Server = Annotated[

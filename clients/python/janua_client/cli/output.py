@@ -57,10 +57,15 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Cell]], *, empty
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*row)
-    if table.row_count:
-        stdout().print(table)
-    else:
+    console = stdout()
+    if not table.row_count:
         stderr().print(empty)
+    elif console.is_terminal:
+        console.print(table)
+    else:
+        with console.capture() as captured:
+            console.print(table)
+        print(*(line.rstrip() for line in captured.get().splitlines()), sep="\n")
 
 
 def warn(message: str) -> None:

@@ -48,9 +48,7 @@ def _kind(word: str, *others: str) -> KindInfo:
     kind = kind_by_word(word)
     if kind is None:
         known = [*(info.field for info in KINDS), *others]
-        raise usage_error(
-            f"{word!r} is no kind of resource{did_you_mean(word, known)} It is one of {', '.join(known)}."
-        )
+        raise usage_error(f"{word!r} is no kind of resource, such as {', '.join(known)}{did_you_mean(word, known)}")
     return kind
 
 
