@@ -33,7 +33,7 @@ class OutboundHeaders:
         if (connection := inbound.get(b"connection")) is not None:
             stripped = stripped | {name.strip().lower() for name in connection.split(b",")}
         headers = [
-            (name.decode("latin-1"), value.decode("latin-1"))
+            (name.decode("latin-1"), _text(value))
             for name, value in inbound.items()
             if name not in stripped and not name.startswith(b"x-janua-") and not name.endswith(b"-bin")
         ]
@@ -41,6 +41,14 @@ class OutboundHeaders:
         headers.append(("accept", "text/event-stream" if is_streaming else "application/json"))
         headers.append(("x-request-id", request_id))
         return headers
+
+
+def _text(value: bytes) -> str:
+    """A header value such that the transport, which writes UTF-8, writes the same bytes if they are UTF-8."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 def outbound_headers(service: ServiceConfig, secrets: Mapping[str, SecretConfig]) -> OutboundHeaders:
