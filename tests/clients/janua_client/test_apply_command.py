@@ -20,7 +20,7 @@ from janua.config.v1.config_service_pb2 import (
     Rejection,
 )
 
-from tests.clients.janua_client.cli_runner import JANUA, Finished, janua, run_janua
+from tests.clients.janua_client.cli_runner import JANUA, Finished, janua
 from tests.clients.janua_client.scripted_server import serving
 from tests.support.processes import ConfigServer, NodeFactory
 
@@ -214,7 +214,7 @@ async def test_a_conflict_with_what_only_the_server_has(config_server: ConfigSer
 
 @pytest.mark.parametrize("command", ["apply", "diff"])
 async def test_a_server_that_is_not_there(command: str, write: Write) -> None:
-    done = await run_janua(command, "-f", write(**ALL), "--server", "127.0.0.1:1", "-o", "json")
+    done = await janua(command, "-f", write(**ALL), "--server", "127.0.0.1:1", "-o", "json")
     assert (done.code, done.out) == (1, "")
     assert done.err.startswith(f"janua {command}: cannot reach the config server at 127.0.0.1:1 (Connection refused)")
     assert len(done.errors) == 1
@@ -224,7 +224,7 @@ async def test_a_huge_batch(config_server: ConfigServer, write: Write) -> None:
     """More than a batch may hold, in number and in size: refused in one line, and nothing is written."""
     server = ("--server", config_server.address)
     pools = [{**POOL, "name": f"p{number}"} for number in range(10_001)]
-    many = await run_janua("apply", "-f", write(text=json.dumps({"upstreams": pools})), *server)
+    many = await janua("apply", "-f", write(text=json.dumps({"upstreams": pools})), *server)
     assert (many.code, many.out, len(many.errors)) == (1, "", 1)
     assert "10000 changes" in many.err
 
@@ -233,7 +233,7 @@ async def test_a_huge_batch(config_server: ConfigServer, write: Write) -> None:
     for file in ("a.json", "b.json"):
         pools = [{**POOL, "name": f"{file[0]}{number}", "labels": labels} for number in range(15)]
         files += ("-f", write(file, json.dumps({"upstreams": pools})))
-    much = await run_janua("apply", *files, *server)
+    much = await janua("apply", *files, *server)
     assert (much.code, much.out, len(much.errors)) == (1, "", 1)
     assert "16 MiB" in much.err
     assert (await janua("get", "all", *server)).out == ""
@@ -271,7 +271,7 @@ async def test_prune_spares_consumers_and_secrets_and_says_so(config_server: Con
 
 
 async def test_prune_without_a_terminal_wants_yes(write: Write) -> None:
-    done = await run_janua("apply", "-f", write(**ALL), "--set", "mine", "--prune", "--server", "127.0.0.1:1")
+    done = await janua("apply", "-f", write(**ALL), "--set", "mine", "--prune", "--server", "127.0.0.1:1")
     assert done.code == 2
     assert done.err == ("janua apply: --prune asks before it deletes, and there is no terminal to ask on: add --yes\n")
 
@@ -422,9 +422,9 @@ async def test_nodes_that_do_not_answer_in_time(write: Write) -> None:
     )
     async with serving(**script) as address:
         arguments = ("-f", write(**ALL), "--server", address, "--timeout", "250ms")
-        done = await run_janua("apply", *arguments, "--wait", "all")
-        data = await run_janua("apply", *arguments, "--wait", "majority", "-o", "json")
-        enough = await run_janua("apply", *arguments, "--wait", "33%")
+        done = await janua("apply", *arguments, "--wait", "all")
+        data = await janua("apply", *arguments, "--wait", "majority", "-o", "json")
+        enough = await janua("apply", *arguments, "--wait", "33%")
     assert done.code == 3
     assert done.err == (
         "janua apply: 1 of 3 nodes have revision 4 after 250ms; missing: b (stale), c (not sent); see `janua nodes`\n"
@@ -450,8 +450,8 @@ async def test_each_refusing_node_with_its_reasons(write: Write) -> None:
     )
     async with serving(**script) as address:
         arguments = ("-f", write(**ALL), "--server", address, "--wait", "all")
-        done = await run_janua("apply", *arguments)
-        data = await run_janua("apply", *arguments, "-o", "json")
+        done = await janua("apply", *arguments)
+        data = await janua("apply", *arguments, "-o", "json")
     assert done.code == 3
     assert done.errors == [
         "node a refuses route/chat: match.path.regex: not RE2 (INVALID_FIELD)",
@@ -480,7 +480,7 @@ async def test_a_retry_after_a_lost_answer_is_safe(write: Write) -> None:
         return ApplyResponse(revision=1)
 
     async with serving(Apply=apply_) as address:
-        done = await run_janua("apply", "-f", write(**ALL), "--server", address)
+        done = await janua("apply", "-f", write(**ALL), "--server", address)
     assert done.code == 0
     assert len(ids) == 2
     assert ids[0] == ids[1] != ""

@@ -14,7 +14,7 @@ from aiohttp import web
 from janua.inference.v1.chat_pb2 import ChoiceDelta, StreamChatCompletionRequest, StreamChatCompletionResponse
 from janua_client.cli.chat_transports import sse_data
 
-from tests.clients.janua_client.cli_runner import JANUA, run_janua
+from tests.clients.janua_client.cli_runner import JANUA, janua
 from tests.clients.janua_client.scripted_server import serving
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -62,9 +62,8 @@ async def test_one_answer_over_http() -> None:
     requests: list[Any] = []
     keys: list[Any] = []
     async with http_gateway(body=events("Be", "cause."), requests=requests, keys=keys) as url:
-        done = await run_janua(
-            *("chat", "m", "-m", "Why?", "--system", "Be brief.", "--url", url + "/"), env={"JANUA_API_KEY": "k"}
-        )
+        question = ("-m", "Why?", "--system", "Be brief.")
+        done = await janua("chat", "m", *question, "--url", url + "/", "--api-key", "k")
     assert (done.code, done.out, done.err) == (0, "Because.\n", "")
     assert keys == ["Bearer k"]
     messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why?"}]
@@ -75,7 +74,7 @@ async def test_the_question_may_come_through_a_pipe() -> None:
     requests: list[Any] = []
     keys: list[Any] = []
     async with http_gateway(body=events("ok"), requests=requests, keys=keys) as url:
-        done = await run_janua("chat", "m", "--url", url, stdin="Why\nnot?\n")
+        done = await janua("chat", "m", "--url", url, stdin="Why\nnot?\n")
     assert (done.code, done.out) == (0, "ok\n")
     assert requests[0]["messages"] == [{"role": "user", "content": "Why\nnot?"}]
     assert keys == [None]
@@ -83,15 +82,15 @@ async def test_the_question_may_come_through_a_pipe() -> None:
 
 async def test_json_has_the_text_and_our_headers() -> None:
     async with http_gateway(body=events("a", "b")) as url:
-        done = await run_janua("chat", "m", "-m", "Why?", "--url", url, "-o", "json")
+        done = await janua("chat", "m", "-m", "Why?", "--url", url, "-o", "json")
     headers = {"x-janua-route": "chat", "x-janua-endpoint": "127.0.0.1:9001"}
     assert json.loads(done.out) == {"model": "m", "text": "ab", "headers": headers}
 
 
 async def test_one_answer_over_grpc() -> None:
     async with serving(StreamChatCompletion=grpc_answer) as address:
-        done = await run_janua("chat", "m", "-m", "Why?", "--system", "S", "--grpc", "--address", address)
-        data = await run_janua("chat", "m", "-m", "Why?", "--grpc", "--address", address, "-o", "json")
+        done = await janua("chat", "m", "-m", "Why?", "--system", "S", "--grpc", "--address", address)
+        data = await janua("chat", "m", "-m", "Why?", "--grpc", "--address", address, "-o", "json")
     assert (done.code, done.out, done.err) == (0, "m 1:S 3:Why?\n", "")
     assert json.loads(data.out) == {"model": "m", "text": "m 3:Why?", "headers": {"x-janua-route": "chat"}}
 
@@ -112,7 +111,7 @@ async def test_one_answer_over_grpc() -> None:
 )
 async def test_failures_over_http_are_one_line_that_says_what_to_do(status: int, body: bytes, expected: str) -> None:
     async with http_gateway(status, body) as url:
-        done = await run_janua("chat", "m", "-m", "Why?", "--url", url)
+        done = await janua("chat", "m", "-m", "Why?", "--url", url)
     assert done.code == 1
     assert done.err == f"janua chat: {expected}\n"
 
@@ -132,14 +131,14 @@ async def test_failures_over_grpc_are_one_line_that_says_what_to_do(code: grpc.S
         yield StreamChatCompletionResponse()
 
     async with serving(StreamChatCompletion=stream) as address:
-        done = await run_janua("chat", "m", "-m", "Why?", "--grpc", "--address", address)
+        done = await janua("chat", "m", "-m", "Why?", "--grpc", "--address", address)
     assert done.code == 1
     assert done.err == f"janua chat: the gateway answered {code.name}: because of this{advice}\n"
 
 
 @pytest.mark.parametrize("way", [("--url", "http://127.0.0.1:1"), ("--grpc", "--address", "127.0.0.1:1")])
 async def test_a_gateway_that_is_not_there(way: tuple[str, ...]) -> None:
-    done = await run_janua("chat", "m", "-m", "Why?", *way)
+    done = await janua("chat", "m", "-m", "Why?", *way)
     assert done.code == 1
     assert done.err.startswith(f"janua chat: cannot reach the gateway at {way[-1]} (")
     assert done.err.endswith("start one with `janua up`, or name another with --url, or --address for gRPC\n")
@@ -156,14 +155,14 @@ async def test_a_gateway_that_is_not_there(way: tuple[str, ...]) -> None:
     ],
 )
 async def test_wrong_usage(arguments: tuple[str, ...], expected: str) -> None:
-    done = await run_janua(*arguments)
+    done = await janua(*arguments)
     assert done.code == 2
     assert expected in done.err
     assert done.err.count("\n") == 1
 
 
 async def test_a_url_that_is_none() -> None:
-    done = await run_janua("chat", "m", "-m", "x", "--url", "nonsense")
+    done = await janua("chat", "m", "-m", "x", "--url", "nonsense")
     assert done.code == 1
     assert done.err == "janua chat: 'nonsense' is not a URL: --url wants http://HOST:PORT\n"
 

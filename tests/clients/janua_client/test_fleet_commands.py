@@ -22,7 +22,7 @@ from janua.config.v1.config_service_pb2 import (
 )
 from janua_client.cli.ages import ago, rfc3339
 
-from tests.clients.janua_client.cli_runner import run_janua
+from tests.clients.janua_client.cli_runner import janua
 from tests.clients.janua_client.scripted_server import serving
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -82,7 +82,7 @@ async def get_rollout(request: GetRolloutRequest, context: Context) -> GetRollou
 
 async def run(command: str, *arguments: str) -> tuple[str, str]:
     async with serving(ListNodes=list_nodes, GetRollout=get_rollout) as address:
-        done = await run_janua(command, *arguments, env={"JANUA_SERVER": address})
+        done = await janua(command, *arguments, "--server", address)
     assert done.code == 0, done.err
     return done.out, done.err
 
@@ -163,8 +163,8 @@ async def test_before_the_first_apply_and_the_first_node() -> None:
         raise AssertionError("the call was aborted")
 
     async with serving(ListNodes=no_nodes, GetRollout=no_revision) as address:
-        done = await run_janua("status", "--server", address)
-        data = await run_janua("status", "--server", address, "-o", "yaml")
+        done = await janua("status", "--server", address)
+        data = await janua("status", "--server", address, "-o", "yaml")
     assert (done.code, done.out) == (0, "revision 0\n\n\n")
     assert done.err == "no node has been seen yet\nno node has reported an endpoint\n"
     assert data.out == "revision: 0\nnodes: []\nendpoints: []\n"
@@ -196,7 +196,7 @@ def test_a_moment_that_is_not_set() -> None:
 
 @pytest.mark.parametrize("command", ["nodes", "status"])
 async def test_a_server_that_is_not_there(command: str) -> None:
-    done = await run_janua(command, "--server", "127.0.0.1:1")
+    done = await janua(command, "--server", "127.0.0.1:1")
     assert done.code == 1
     assert done.err == (
         f"janua {command}: cannot reach the config server at 127.0.0.1:1 (Connection refused): "
@@ -206,7 +206,7 @@ async def test_a_server_that_is_not_there(command: str) -> None:
 
 async def test_a_server_of_another_kind() -> None:
     async with serving() as address:
-        done = await run_janua("nodes", "--server", address)
+        done = await janua("nodes", "--server", address)
     assert done.code == 1
     assert done.err.startswith(f"janua nodes: the server at {address} is no config server")
     assert done.err.count("\n") == 1

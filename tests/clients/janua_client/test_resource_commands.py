@@ -10,7 +10,7 @@ from google.protobuf import json_format
 from janua_client.cli.summaries import summarize
 from janua_resources.kinds import KINDS
 
-from tests.clients.janua_client.cli_runner import Finished, janua, run_janua
+from tests.clients.janua_client.cli_runner import Finished, janua
 from tests.support.processes import ConfigServer
 
 EVERYTHING: Mapping[str, list[dict[str, Any]]] = {
@@ -165,7 +165,7 @@ async def test_wrong_usage(server: str, arguments: tuple[str, ...], expected: st
 
 @pytest.mark.parametrize("command", [("get", "routes"), ("delete", "route", "x"), ("export",)])
 async def test_a_server_that_is_not_there(command: tuple[str, ...]) -> None:
-    done = await run_janua(*command, env={"JANUA_SERVER": "127.0.0.1:1"})
+    done = await janua(*command, "--server", "127.0.0.1:1")
     assert (done.code, done.out) == (1, "")
     assert done.err.startswith(f"janua {command[0]}: cannot reach the config server at 127.0.0.1:1 (")
     assert len(done.errors) == 1
