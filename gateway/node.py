@@ -54,6 +54,8 @@ class Node:
         caller = Caller(metrics=self._metrics, random=Random())  # noqa: S311  # for spreading load, not for secrets
         self._live = LiveState(self._clusters, caller)
         self._service = GatewayService(metrics=self._metrics, access_log=self._access_log)
+        servicer = InferenceServicer(self._service, created=int(time.time()))
+        self._grpc_server = GrpcServer(servicer, max_message_bytes=settings.max_body_bytes)
         listener = ConfigListener(
             on_snapshot=self._on_snapshot,
             on_secret_names=self._on_secret_names,
@@ -76,9 +78,7 @@ class Node:
         """Serves until SIGTERM or SIGINT, then drains. Raises `ListenError`, `ConfigFileError` or OSError at start."""
         settings = self._settings
         http, admin = bind(settings.http.host, settings.http.port), bind(settings.admin.host, settings.admin.port)
-        servicer = InferenceServicer(self._service, created=int(time.time()))
-        grpc_server = GrpcServer(servicer, max_message_bytes=settings.max_body_bytes)
-        grpc_port = grpc_server.bind(settings.grpc.host, settings.grpc.port)
+        grpc_port = self._grpc_server.bind(settings.grpc.host, settings.grpc.port)
         self._addresses = ListenerAddresses(
             http=_authority(settings.http.host, http.getsockname()[1]),
             grpc=_authority(settings.grpc.host, grpc_port),
@@ -94,13 +94,13 @@ class Node:
                 *self._start_subscription(background),
             ]
             servers.create_task(serve_http(make_admin_app(self._view()), admin, stop_admin, _ADMIN_DRAIN_S))
-            await grpc_server.start()
+            await self._grpc_server.start()
             serving = servers.create_task(serve_http(http_app, http, self._stop, settings.drain_timeout_s))
             self._handle_signals()
-            ready = background.create_task(self._announce_when_ready(grpc_server))
+            ready = background.create_task(self._announce_when_ready())
             await self._stop.wait()
             ready.cancel()
-            await self._drain(grpc_server, serving)
+            await self._drain(serving)
             stop_admin.set()
             for task in tasks:
                 task.cancel()
@@ -148,9 +148,9 @@ class Node:
             except ConfigFileError as error:
                 _log.error("configuration file not taken, going on as before", error=str(error))
 
-    async def _announce_when_ready(self, grpc_server: GrpcServer) -> None:
+    async def _announce_when_ready(self) -> None:
         await self._config.wait_until_started()
-        await grpc_server.set_serving(serving=not self._is_draining)
+        self._grpc_server.set_serving(serving=not self._is_draining)
         line = {
             "event": "ready",
             "component": "gateway",
@@ -163,19 +163,19 @@ class Node:
         sys.stdout.write(json.dumps(line) + "\n")
         sys.stdout.flush()
 
-    async def _drain(self, grpc_server: GrpcServer, serving: asyncio.Task[None]) -> None:
+    async def _drain(self, serving: asyncio.Task[None]) -> None:
         timeout_s = self._settings.drain_timeout_s
         self._begin_draining()
         _log.info("draining", active_requests=self._service.active_requests, timeout_s=timeout_s)
-        await grpc_server.set_serving(serving=False)
         if self._reporter is not None:
             await self._reporter.report_now(_REPORT_TIMEOUT_S)
-        await asyncio.gather(grpc_server.drain(timeout_s), serving)
+        await asyncio.gather(self._grpc_server.drain(timeout_s), serving)
         _log.info("drained", active_requests=self._service.active_requests)
 
     def _begin_draining(self) -> dict[str, Any]:
         if not self._is_draining:
             self._is_draining = True
+            self._grpc_server.set_serving(serving=False)
             if self._reporter is not None:
                 self._reporter.poke()
         return {"draining": True, "active_requests": self._service.active_requests}

@@ -3,21 +3,24 @@
 import socket
 
 from grpc import aio
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1.health_pb2 import DESCRIPTOR as HEALTH
+from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from grpc_reflection.v1alpha import reflection
 from janua.inference.v1 import inference_service_pb2, inference_service_pb2_grpc
 
 from gateway.listeners.grpc import InferenceServicer
+from gateway.listeners.health import HealthServicer
 from gateway.listeners.hypercorn import ListenError, listen_error_text
 
 _SERVICE = inference_service_pb2.DESCRIPTOR.services_by_name["InferenceService"].full_name
+_HEALTH_SERVICE = HEALTH.services_by_name["Health"].full_name
 
 
 class GrpcServer:
     """Serves inference, health and reflection. Start it once, drain it once."""
 
     def __init__(self, servicer: InferenceServicer, *, max_message_bytes: int) -> None:
-        self._health = health.aio.HealthServicer()
+        self._health = HealthServicer(_SERVICE)
         self._server = aio.server(
             options=[
                 # grpcio would silently share a port that is in use.
@@ -32,8 +35,8 @@ class GrpcServer:
             ]
         )
         inference_service_pb2_grpc.add_InferenceServiceServicer_to_server(servicer, self._server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        names = (_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        add_HealthServicer_to_server(self._health, self._server)
+        names = (_SERVICE, _HEALTH_SERVICE, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
 
     def bind(self, host: str, port: int) -> int:
@@ -47,17 +50,15 @@ class GrpcServer:
 
     async def start(self) -> None:
         """Takes calls from now on."""
-        await self.set_serving(serving=False)
         await self._server.start()
 
-    async def set_serving(self, *, serving: bool) -> None:
-        """Tells health checks whether this node takes traffic."""
-        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
-        await self._health.set("", status)
-        await self._health.set(_SERVICE, status)
+    def set_serving(self, *, serving: bool) -> None:
+        """Tells health checks whether this node takes traffic. Until then it does not."""
+        self._health.set_serving(serving=serving)
 
     async def drain(self, timeout_s: float) -> None:
         """Refuses new calls, finishes those that run for up to the timeout, cancels the rest."""
+        self._health.end_watches()
         await self._server.stop(timeout_s)
 
 
