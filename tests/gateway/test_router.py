@@ -1,0 +1,327 @@
+"""Which route wins, against shared cases and a slow and obvious second opinion; and shares of backends that are exact
+over time."""
+
+import string
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import re2
+import yaml
+from google.protobuf.json_format import ParseDict
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from janua.config.v1.route_pb2 import Route
+
+from gateway.compile.route import compile_route
+from gateway.config.snapshot import (
+    Exact,
+    HeaderMatch,
+    PathMatch,
+    Prefix,
+    Present,
+    QueryMatch,
+    Regex,
+    RouteConfig,
+    RouteMatch,
+    Suffix,
+)
+from gateway.listeners.data_plane import OPERATIONS
+from gateway.router import Router, WeightedChoice
+
+CASES = Path(__file__).parents[1] / "golden" / "routing_cases.yaml"
+GRPC_METHODS = ("CreateChatCompletion", "StreamChatCompletion", "CreateEmbeddings")
+INFERENCE_PATHS = {*OPERATIONS, *(f"/janua.inference.v1.InferenceService/{method}" for method in GRPC_METHODS)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What routing looks at."""
+
+    host: str = ""
+    path: str = "/v1/chat/completions"
+    method: str = "POST"
+    headers: Mapping[bytes, bytes] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Something chosen by a route's match."""
+
+    route: RouteConfig
+
+
+def router_of(routes: Iterable[RouteConfig]) -> Router[Entry]:
+    return Router(Entry(route) for route in routes)
+
+
+def winner(routes: Iterable[RouteConfig], request: Request) -> str | None:
+    entry = router_of(routes).match(request)
+    return None if entry is None else entry.route.name
+
+
+# The cases shared with `janua explain`.
+
+
+def golden() -> Iterator[Any]:
+    for case in yaml.safe_load(CASES.read_text()):
+        for number, request in enumerate(case["requests"]):
+            yield pytest.param(case["routes"], request, id=f"{case['case']} [{number}]")
+
+
+def request_of(written: Mapping[str, Any]) -> Request:
+    return Request(
+        host=written.get("host", ""),
+        method=written.get("method", "POST"),
+        path=written.get("path", "/v1/chat/completions"),
+        headers={name.encode(): value.encode() for name, value in written.get("headers", {}).items()},
+        query=written.get("query", {}),
+        model=written.get("model", ""),
+    )
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["", "reversed"])
+@pytest.mark.parametrize(("written", "asked"), list(golden()))
+def test_golden_case(written: list[dict[str, Any]], asked: Mapping[str, Any], order: int) -> None:
+    routes = [compile_route(ParseDict(route, Route())) for route in written[::order]]
+    request = request_of(asked)
+    if request.method != "POST" or request.path not in INFERENCE_PATHS:
+        # Listeners ask the router for inference requests alone, which is all that a route without a path takes.
+        routes = [route for route in routes if route.match.path is not None]
+    assert winner(routes, request) == asked["expect"]
+
+
+# A second opinion: every condition of every route is looked at, and the matching routes are sorted.
+
+
+def host_rank(hosts: Sequence[str], host: str) -> int | None:
+    """0 for an exact host, then longer wildcards before shorter ones, then any; None if no pattern takes the host."""
+    ranks = [0 for pattern in hosts if pattern == host]
+    ranks += [1000 - len(pattern) for pattern in hosts if pattern[:2] == "*." and host.endswith(pattern[1:])]
+    return min(ranks, default=None) if hosts else 1000
+
+
+def path_rank(match: PathMatch | None, path: str) -> int | None:
+    match match:
+        case None:
+            return 2000
+        case Exact(value):
+            return 0 if path == value else None
+        case Prefix(value):
+            bare = value.rstrip("/")
+            return 1000 - len(bare) if path == bare or path.startswith(bare + "/") else None
+        case Regex():
+            return 1500 if match.compiled.fullmatch(path) else None
+
+
+def model_rank(models: Sequence[str], model: str) -> int | None:
+    ranks = [0 for pattern in models if pattern == model]
+    ranks += [1000 - len(pattern) for pattern in models if pattern[-1:] == "*" and model.startswith(pattern[:-1])]
+    return min(ranks, default=None) if models else 1000
+
+
+def value_holds(match: Exact | Prefix | Suffix | Regex | Present, value: str | None) -> bool:
+    match match:
+        case Present(wanted):
+            return wanted == (value is not None)
+        case Exact(expected):
+            return value == expected
+        case Prefix(expected):
+            return value is not None and value.startswith(expected)
+        case Suffix(expected):
+            return value is not None and value.endswith(expected)
+        case Regex():
+            return value is not None and match.compiled.fullmatch(value) is not None
+
+
+def rank(route: RouteConfig, request: Request) -> tuple[object, ...] | None:
+    match = route.match
+    ranks = (
+        host_rank(match.hosts, request.host),
+        path_rank(match.path, request.path),
+        (0 if request.method in match.methods else None) if match.methods else 1,
+    )
+    headers = {name.decode(): value.decode("latin-1") for name, value in request.headers.items()}
+    holds = all(
+        value_holds(each.value, headers.get(each.name.decode())) != each.invert for each in match.headers
+    ) and all(value_holds(each.value, request.query.get(each.name)) for each in match.query)
+    model = model_rank(match.models, request.model)
+    if None in ranks or model is None or not holds:
+        return None
+    return (*ranks, -len(match.headers), -len(match.query), model, route.priority, route.name)
+
+
+def plainly_the_winner(routes: Iterable[RouteConfig], request: Request) -> str | None:
+    ranked = [(found, route.name) for route in routes if (found := rank(route, request)) is not None]
+    return min(ranked)[1] if ranked else None
+
+
+def regex(pattern: str) -> Regex:
+    return Regex(pattern, re2.compile(pattern))
+
+
+HOSTS = ("a.example", "b.a.example", "example", "*.example", "*.a.example", "*.com")
+PATHS = ("/", "/v1", "/v1/", "/v1/chat", "/v1/chat/completions", "/v1/chats", "//v1", "/v1//chat", "/x/")
+MODELS = ("gemma-3", "gemma-3-270m", "gemma", "org/m:1")
+VALUES = ("", "a", "ab", "b")
+
+values = st.one_of(
+    st.sampled_from(VALUES).map(Exact),
+    st.sampled_from(VALUES).map(Prefix),
+    st.sampled_from(VALUES).map(Suffix),
+    st.sampled_from([regex("a*"), regex("a|ab"), regex("[^a]")]),
+    st.booleans().map(Present),
+)
+query_values = st.one_of(
+    st.sampled_from(VALUES).map(Exact), st.sampled_from([regex("a*"), regex("a|ab")]), st.booleans().map(Present)
+)
+matches = st.builds(
+    RouteMatch,
+    hosts=st.lists(st.sampled_from(HOSTS), max_size=2).map(tuple),
+    path=st.one_of(
+        st.none(),
+        st.sampled_from(PATHS).map(Exact),
+        st.sampled_from(PATHS).map(Prefix),
+        st.sampled_from([regex("/v1/.*"), regex("/v1|/x/"), regex(".*")]),
+    ),
+    methods=st.frozensets(st.sampled_from(["GET", "POST"])),
+    headers=st.lists(
+        st.builds(HeaderMatch, name=st.sampled_from([b"h", b"i"]), value=values, invert=st.booleans()), max_size=2
+    ).map(tuple),
+    query=st.lists(st.builds(QueryMatch, name=st.sampled_from(["q", "r"]), value=query_values), max_size=2).map(tuple),
+    models=st.lists(st.sampled_from([*MODELS, "*", "g*", "gemma-*", "gemma-3*"]), max_size=2).map(tuple),
+)
+routes = st.lists(
+    st.builds(
+        RouteConfig,
+        name=st.text(string.ascii_lowercase, min_size=1, max_size=3),
+        match=matches,
+        backends=st.just(()),
+        priority=st.integers(-2, 2),
+    ),
+    max_size=12,
+    unique_by=lambda route: route.name,
+)
+requests = st.builds(
+    Request,
+    host=st.sampled_from(["", "a.example", "b.a.example", "c.b.a.example", "example", "x.com", "com", ".example"]),
+    path=st.sampled_from([*PATHS, "/v1/chat/", "/v2"]),
+    method=st.sampled_from(["GET", "POST", "PUT"]),
+    headers=st.dictionaries(st.sampled_from([b"h", b"i"]), st.sampled_from([b"", b"a", b"ab"])),
+    query=st.dictionaries(st.sampled_from(["q", "r"]), st.sampled_from(VALUES)),
+    model=st.sampled_from(["", *MODELS, "other"]),
+)
+
+
+@settings(max_examples=300)
+@given(routes, requests)
+def test_the_same_route_wins_as_in_the_second_opinion(written: list[RouteConfig], request: Request) -> None:
+    assert winner(written, request) == plainly_the_winner(written, request)
+
+
+@settings(max_examples=100)
+@given(st.lists(matches, min_size=2, max_size=4), requests, st.permutations(range(4)))
+def test_order_of_the_routes_does_not_matter(written: list[RouteMatch], request: Request, order: list[int]) -> None:
+    entries = [RouteConfig(name=f"r{number}", match=match, backends=()) for number, match in enumerate(written)]
+    shuffled = [entries[place] for place in order if place < len(entries)]
+    assert winner(shuffled, request) == winner(entries, request)
+
+
+@settings(max_examples=100)
+@given(routes, requests)
+@example([], Request())
+def test_reachable_are_the_routes_that_take_the_host(written: list[RouteConfig], request: Request) -> None:
+    reachable = [entry.route.name for entry in router_of(written).reachable(request.host)]
+    assert len(reachable) == len(set(reachable))
+    assert set(reachable) == {route.name for route in written if host_rank(route.match.hosts, request.host) is not None}
+
+
+def test_thousands_of_models_and_hosts_are_not_looked_through() -> None:
+    class CountingRoute:
+        looked_at = 0
+
+        def __init__(self, route: RouteConfig) -> None:
+            self._route = route
+
+        @property
+        def route(self) -> RouteConfig:
+            CountingRoute.looked_at += 1
+            return self._route
+
+    def route(number: int) -> RouteConfig:
+        match = RouteMatch(hosts=(f"h{number % 50}.example",), models=(f"model-{number}",), methods=frozenset({"POST"}))
+        return RouteConfig(name=f"r{number}", match=match, backends=())
+
+    router = Router(CountingRoute(route(number)) for number in range(5000))
+    CountingRoute.looked_at = 0
+    found = router.match(Request(host="h7.example", model="model-4007"))
+    assert found is not None
+    assert CountingRoute.looked_at <= 3
+    assert found.route.name == "r4007"
+
+
+# Shares.
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """Something with a weight."""
+
+    name: int
+    weight: int
+
+
+def backends(weights: Iterable[int]) -> list[Backend]:
+    return [Backend(number, weight) for number, weight in enumerate(weights)]
+
+
+weights_of = st.lists(st.integers(0, 9), min_size=1, max_size=6)
+
+
+@given(weights_of, st.integers(1, 3))
+def test_shares_are_exact_over_every_round(weights: list[int], rounds: int) -> None:
+    choice = WeightedChoice(backends(weights))
+    for _ in range(rounds):
+        chosen = Counter(backend.name for _ in range(sum(weights)) if (backend := choice.choose()) is not None)
+        assert [chosen[number] for number in range(len(weights))] == weights
+
+
+@given(weights_of)
+def test_shares_are_spread_evenly(weights: list[int]) -> None:
+    """After any number of turns nobody is a whole turn behind or ahead of its share, as far as that can be."""
+    choice = WeightedChoice(backends(weights))
+    total = sum(weights)
+    had = Counter[int]()
+    for turn in range(1, 2 * total + 1):
+        backend = choice.choose()
+        assert backend is not None
+        had[backend.name] += 1
+        for number, weight in enumerate(weights):
+            assert abs(had[number] - turn * weight / total) < len(weights)
+
+
+def test_heavy_backend_alternates_with_the_light_ones() -> None:
+    choice = WeightedChoice(backends([4, 1, 1]))
+    chosen = [backend.name for _ in range(6) if (backend := choice.choose()) is not None]
+    assert chosen == [0, 0, 1, 0, 2, 0]
+
+
+@pytest.mark.parametrize("weights", [[], [0], [0, 0, 0]])
+def test_without_weight_nobody_is_chosen(weights: list[int]) -> None:
+    assert WeightedChoice(backends(weights)).choose() is None
+
+
+def test_backend_without_weight_gets_nothing() -> None:
+    choice = WeightedChoice(backends([0, 3, 0]))
+    assert {backend.name for _ in range(9) if (backend := choice.choose()) is not None} == {1}
+
+
+def test_large_weights_do_not_add_up_to_anything_else() -> None:
+    choice = WeightedChoice(backends([100_000, 1]))
+    chosen = Counter(backend.name for _ in range(100_001) if (backend := choice.choose()) is not None)
+    assert chosen == {0: 100_000, 1: 1}
