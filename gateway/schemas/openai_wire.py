@@ -12,6 +12,7 @@ from gateway.types import Operation, Usage
 
 _DONE = b"[DONE]"
 # At the start of a line: in the text of an answer, which has no raw line ends, it means nothing.
+_DONE_PREFIX_BYTES = len(b"\ndata: ")
 _DONE_LINE = re.compile(rb"(?:^|[\r\n])data: ?\[DONE\]")
 _FINISHED = re.compile(rb'"finish_reason"\s*:\s*"[^"]')
 _DATA_LINE = re.compile(rb"^data: ?(\{.*\})\s*$", re.MULTILINE)
@@ -79,7 +80,11 @@ class OpenAIDialect:
 
     def is_complete(self, tail: bytes) -> bool:
         """A stream ends with `[DONE]`; some servers leave it out after a finish reason."""
-        return _DONE_LINE.search(tail) is not None or _FINISHED.search(tail) is not None
+        # Looking for the plain text first saves searching the whole tail with an expression.
+        at = tail.rfind(_DONE)
+        if at >= 0 and _DONE_LINE.search(tail, max(0, at - _DONE_PREFIX_BYTES)) is not None:
+            return True
+        return _FINISHED.search(tail) is not None
 
     def read_stream_usage(self, tail: bytes) -> Usage | None:
         """The usage of the last chunk that has one."""
