@@ -55,6 +55,8 @@ class DiscoveryService:
         self._uniform = uniform
         self._stream_ids = itertools.count(1)
         self._connections: set[DiscoveryConnection] = set()
+        # Streams that have not said anything yet, each by the time limit of its first request.
+        self._opening: set[asyncio.Timeout] = set()
         self._is_draining = False
 
     def handler(self) -> grpc.GenericRpcHandler:
@@ -74,12 +76,12 @@ class DiscoveryService:
         self._is_draining = True
         for connection in self._connections:
             connection.drain()
+        for limit in self._opening:
+            limit.reschedule(0)
 
     @rpc.answers_once
     async def serve(self, _requests: AsyncIterator[bytes], context: rpc.Context) -> None:
-        if self._is_draining:
-            raise ApiError(code_pb2.UNAVAILABLE, "DRAINING", "the config server is going down: connect to another")
-        first = await read_request(context)
+        first = await self._first_request(context)
         if first is None:
             return
         with self._nodes.connected(_identity(first.node)) as session:
@@ -93,12 +95,26 @@ class DiscoveryService:
             with self._registered(connection):
                 await connection.run(context, first, drained=self._drained)
 
+    async def _first_request(self, context: rpc.Context) -> ads_pb2.DeltaDiscoveryRequest | None:
+        """None: the client has closed the stream without one."""
+        try:
+            async with asyncio.timeout(0 if self._is_draining else None) as limit:
+                self._opening.add(limit)
+                return await read_request(context)
+        except TimeoutError:
+            text = "the config server is going down: connect to another"
+            raise ApiError(code_pb2.UNAVAILABLE, "DRAINING", text) from None
+        finally:
+            self._opening.discard(limit)
+
     async def _drained(self) -> None:
         await self._sleep(self._uniform(0, self._drain_jitter_s))
 
     @contextmanager
     def _registered(self, connection: DiscoveryConnection) -> Iterator[None]:
         self._connections.add(connection)
+        if self._is_draining:
+            connection.drain()
         try:
             yield
         finally:

@@ -90,6 +90,8 @@ class Subscription:
         # The last name that the walk over everything has come to; None when no walk is on.
         self._cursor: str | None = None
         self._is_repeated_walk = False
+        # Names that the walk need not come to any more: they were asked for, and answered, meanwhile.
+        self._answered_ahead: set[str] = set()
         self._outstanding: Delivery | None = None
 
     @property
@@ -159,7 +161,7 @@ class Subscription:
 
     def _begin_wildcard(self, held: Mapping[str, str]) -> None:
         if not held:
-            self._cursor = ""
+            self._begin_walk()
             return
         for resource in self._view.resources():
             if held.get(resource.name) != resource.version:
@@ -178,7 +180,7 @@ class Subscription:
         self._has_wildcard = True
         self._owes_response = True
         if self._covers_all:
-            self._cursor = ""
+            self._begin_walk()
             self._is_repeated_walk = True
             self._changed.clear()
 
@@ -204,9 +206,10 @@ class Subscription:
             return
         self._has_wildcard = False
         for name in self._names:
-            if self._is_ahead(name):
+            # The walk would have brought what has changed of it.
+            if self._is_ahead(name) and self._view.get(name) is not None:
                 self._answers[name] = _Demand.EXPLICIT
-        self._cursor = None
+        self._end_walk()
         for name in {*self._answers, *self._changed, *self._removed} - self._names:
             self._drop(name)
 
@@ -226,7 +229,7 @@ class Subscription:
 
     def _absorb(self, name: str, held: str | None) -> None:
         version = self._view.version_of(name)
-        if self._is_ahead(name) and (version is not None or not self._may_be_held(name)):
+        if self._is_ahead(name) and (version is not None or not self._is_repeated_walk):
             # The walk will come to it, or it came and went and the client never saw it.
             self._removed.pop(name, None)
             return
@@ -258,19 +261,29 @@ class Subscription:
             if resource is None:
                 if held is not None and not page.remove(name):
                     return
-            elif not self._is_ahead(name) and resource.version != held and not page.add(resource):
+            elif resource.version != held and not page.add(resource):
                 return
             del self._answers[name]
+            if self._is_ahead(name):
+                self._answered_ahead.add(name)
 
     def _walk(self, page: "_PageBuilder") -> None:
         assert self._cursor is not None
         for name in self._view.names_after(self._cursor):
             resource = self._view.get(name)
-            if resource is not None and not page.add(resource):
+            if resource is not None and self._is_ahead(name) and not page.add(resource):
                 return
             self._cursor = name
+        self._end_walk()
+
+    def _begin_walk(self) -> None:
+        self._cursor = ""
+        self._answered_ahead.clear()
+
+    def _end_walk(self) -> None:
         self._cursor = None
         self._is_repeated_walk = False
+        self._answered_ahead.clear()
 
     def next_change(self) -> Page | None:
         """Created and changed resources: at most a page of them."""
@@ -310,11 +323,8 @@ class Subscription:
         return (self._covers(name) and self._view.get(name) is not None) or name in self._answers
 
     def _is_ahead(self, name: str) -> bool:
-        """Whether the walk has not come to this name yet."""
-        return self._cursor is not None and name > self._cursor
-
-    def _may_be_held(self, name: str) -> bool:
-        return self._is_repeated_walk or name in self._names
+        """Whether the walk has still to come to this name."""
+        return self._cursor is not None and name > self._cursor and name not in self._answered_ahead
 
 
 class _PageBuilder:
