@@ -133,6 +133,19 @@ async def test_a_bad_edit_is_reported_and_a_good_one_after_it_applied(up: Up, fi
         await eventually(applied)
 
 
+async def test_hangup_has_files_read_again(up: Up, file: Path) -> None:
+    async with up("-f", str(file)) as child:
+        server = str((await child.ready(LONG))["config_server"])
+        rewrite(file, yaml.safe_dump(ALL).replace("alice", "alina"))
+        child.signal(signal.SIGHUP)
+
+        async def applied() -> bool:
+            return "alina" in await names(server)
+
+        await eventually(applied)
+        assert child.returncode is None
+
+
 async def test_what_the_node_refuses_is_a_warning(up: Up, file: Path) -> None:
     secret = {"name": "key", "env": "NOT_SET_ANYWHERE"}
     proxy = {"name": "out", "proxy_service": {"provider": "openai", "credentials": [{"secret": "key"}]}}

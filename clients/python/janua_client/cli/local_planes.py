@@ -1,5 +1,6 @@
 """Both planes on this machine as child processes: started in order, stopped in the opposite order."""
 
+import signal
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -85,6 +86,12 @@ class LocalPlanes:
         return Addresses(
             config_server=config_server, http=str(ready["http"]), grpc=str(ready["grpc"]), admin=str(ready["admin"])
         )
+
+    def reload(self) -> None:
+        """Has the node read its secrets again."""
+        for child in self.children:
+            if child.name == GATEWAY:
+                child.signal(signal.SIGHUP)
 
     def kill(self) -> None:
         """Ends both at once, for one who does not want to wait."""

@@ -3,7 +3,8 @@
 import asyncio
 import json
 import signal
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -37,6 +38,11 @@ class UpOptions:
 
     files: tuple[str, ...]
     watch: bool
+
+    @property
+    def can_read_again(self) -> bool:
+        """Whether there are files, and none is standard input, which ends."""
+        return bool(self.files) and STDIN not in self.files
 
     def check(self) -> None:
         """Refuses combinations that make no sense. Raises `CommandError`."""
@@ -87,8 +93,8 @@ def up(
     """Run everything on this machine: a config server with SQLite and a gateway node, and apply files.
 
     What left the files since the last time is deleted, whatever was applied by other means stays. With --watch an edit
-    that is not right is reported, and the configuration stays as it is. Ctrl-C lets running requests finish; a second
-    one does not.
+    that is not right is reported, and the configuration stays as it is; SIGHUP has files and secrets read again.
+    Ctrl-C lets running requests finish; a second one does not.
 
     Examples:
 
@@ -116,11 +122,13 @@ class Up:
         self._options = options
         self._planes = planes
         self._is_ready = False
+        self._reload = asyncio.Event()
 
     async def run(self) -> None:
         """Serves until SIGINT or SIGTERM, then drains. Raises `CommandError` for whatever keeps it from serving."""
         serving = asyncio.create_task(self._serve())
-        with _on_signals(_Interrupt(serving, self._planes.kill)):
+        interrupt = _Interrupt(serving, self._planes.kill)
+        with _on_signals({signal.SIGINT: interrupt, signal.SIGTERM: interrupt, signal.SIGHUP: self._on_hangup}):
             await asyncio.wait({serving})
         if not serving.cancelled():
             serving.result()
@@ -144,22 +152,35 @@ class Up:
     async def _supervise(self, server: str, files: FileChanges) -> None:
         """Applies edits until a plane dies."""
         async with asyncio.TaskGroup() as tasks:
-            watching = [tasks.create_task(self._watch(server, files))] if self._options.watch else []
+            editing = tasks.create_task(self._apply_edits(server, files))
             death = await first_death(self._planes.children)
-            for task in watching:
-                task.cancel()
+            editing.cancel()
         raise death
 
-    async def _watch(self, server: str, files: FileChanges) -> None:
+    async def _apply_edits(self, server: str, files: FileChanges) -> None:
         while True:
-            await asyncio.sleep(_POLL)
-            if not files.seen():
-                continue
+            await self._edit(files)
             try:
                 await self._apply(server)
                 await self._report_rejections(server)
             except CommandError as error:
                 stderr().print(*error.details, f"not applied, the configuration stays as it is: {error}", sep="\n")
+
+    async def _edit(self, files: FileChanges) -> None:
+        """Waits for a reason to read the files again: SIGHUP, or a change if changes are watched."""
+        while not self._reload.is_set() and not (self._options.watch and files.seen()):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._reload.wait(), _POLL)
+        self._reload.clear()
+
+    def _on_hangup(self) -> None:
+        """Reads files and the node's secrets again. Where a person looks it is the terminal that went away: the end."""
+        if sys.stdin.isatty():
+            signal.raise_signal(signal.SIGTERM)
+            return
+        self._planes.reload()
+        if self._options.can_read_again:
+            self._reload.set()
 
     async def _apply(self, server: str) -> None:
         batch = read_batch(self._options.files)
@@ -227,14 +248,12 @@ class _Interrupt:
 
 
 @contextmanager
-def _on_signals(handle: Callable[[], None]) -> Iterator[None]:
+def _on_signals(handlers: Mapping[signal.Signals, Callable[[], None]]) -> Iterator[None]:
     loop = asyncio.get_running_loop()
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    for number in numbers:
+    for number, handle in handlers.items():
         loop.add_signal_handler(number, handle)
     try:
         yield
     finally:
-        for number in numbers:
-            with suppress(ValueError):
-                loop.remove_signal_handler(number)
+        for number in handlers:
+            loop.remove_signal_handler(number)
