@@ -116,7 +116,8 @@ class NodeConfig:
 
     def retry_secrets(self) -> None:
         """Reads all secrets again and publishes if one has changed."""
-        self.table.retry_secrets()
+        for rejection in self.table.retry_secrets():
+            _log.warning("secret not read again, going on with the one of before", resource=str(rejection))
         if self.is_started:
             self._publish()
 

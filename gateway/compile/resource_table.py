@@ -226,13 +226,16 @@ class ResourceTable:
         recovered, self._recovered = self._recovered, []
         return recovered
 
-    def retry_secrets(self) -> None:
-        """Reads all secrets again: their files or the environment may have changed."""
+    def retry_secrets(self) -> list[Rejection]:
+        """Reads all secrets again: their files or the environment may have changed. Gives those in use that cannot be
+        read any more; they stay as they are."""
+        unreadable: list[Rejection] = []
         refused = [resource for (type_url, _), (resource, _) in self._rejections.items() if type_url == types.SECRET]
         for compiled in list(self._active[types.SECRET].values()):
             try:
                 fresh = self._compile(compiled.resource)
-            except _RefusedError:
+            except _RefusedError as error:
+                unreadable += error.rejections
                 continue
             if fresh.value != compiled.value:
                 self._active[types.SECRET][compiled.resource.name] = fresh
@@ -244,6 +247,7 @@ class ResourceTable:
             if key not in self._rejections:
                 self._rejections[key] = before
         self._settle()
+        return unreadable
 
     def held_versions(self, type_url: str) -> dict[str, str]:
         """Name to version of what is in use and not on its way out."""

@@ -39,25 +39,29 @@ class GatewayProcess:
         self.addresses = Addresses(http="", grpc="", admin="")
 
     def start(self, configuration: str, *options: str, env: Mapping[str, str] | None = None) -> None:
-        """Starts the node and returns once it is ready. Fails with what it wrote if it ends instead."""
+        """Starts the node with that configuration and returns once it is ready. Fails with its log if it ends."""
         self.config_file.write_text(configuration, "utf-8")
-        with self._stderr.open("wb") as stderr:
-            self._process = subprocess.Popen(
-                [*_tied(), "-m", "gateway", "--config-file", str(self.config_file), *self._places(), *options],
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                env={**os.environ, **(env or {})},
-                cwd=self._directory,
-                text=True,
-            )
-        assert self._process.stdout is not None
-        self._stdout.append(self._process.stdout.readline())
+        self.launch(f"--config-file={self.config_file}", *options, env=env)
+        assert self._running.stdout is not None
+        self._stdout.append(self._running.stdout.readline())
         if not self._stdout[0]:
             code = self.wait()
             raise AssertionError(f"the node ended at start with exit code {code}:\n{self.log}")
         ready = json.loads(self._stdout[0])
         assert (ready["event"], ready["component"]) == ("ready", "gateway")
         self.addresses = Addresses(http=ready["http"], grpc=ready["grpc"], admin=ready["admin"])
+
+    def launch(self, *options: str, env: Mapping[str, str] | None = None) -> None:
+        """Starts the node and does not wait for it."""
+        with self._stderr.open("wb") as stderr:
+            self._process = subprocess.Popen(
+                [*_tied(), "-m", "gateway", *self._places(), *options],
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                env={**os.environ, **(env or {})},
+                cwd=self._directory,
+                text=True,
+            )
 
     def _places(self) -> list[str]:
         listeners = (f"--{name}=127.0.0.1:0" for name in ("http", "grpc", "admin"))
