@@ -1,7 +1,10 @@
 """The settings of a node: what the command line and the environment say, checked."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
+
+_PORT = re.compile("[0-9]{1,5}")
 
 
 class ConfigFileError(Exception):
@@ -18,12 +21,15 @@ class ListenAddress:
     @classmethod
     def parse(cls, text: str) -> "ListenAddress":
         """Reads `HOST:PORT` or `[IPV6]:PORT`. Raises ValueError that says what is wrong."""
-        host, colon, port = text.rpartition(":")
+        written, colon, port = text.rpartition(":")
+        host = written.removeprefix("[").removesuffix("]")
         if not colon or not host:
             raise ValueError(f"'{text}' is not HOST:PORT")
-        if not port.isascii() or not port.isdigit() or int(port) > 65535:
+        if not _PORT.fullmatch(port) or int(port) > 65535:
             raise ValueError(f"'{port}' is not a port")
-        return cls(host=host.removeprefix("[").removesuffix("]"), port=int(port))
+        if ":" in host and written != f"[{host}]":
+            raise ValueError(f"'{text}' is not HOST:PORT; an IPv6 address stands in brackets: [::1]:8080")
+        return cls(host=host, port=int(port))
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host

@@ -23,8 +23,8 @@ class RequestContext:
     method: str
     path: str
     host: str
-    query_string: bytes
-    headers: Mapping[bytes, bytes]
+    query_string: bytes = field(repr=False)  # like headers, it may hold a key
+    headers: Mapping[bytes, bytes] = field(repr=False)
     model: str
     is_streaming: bool
     client_address: str

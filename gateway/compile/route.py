@@ -2,6 +2,7 @@
 
 import re2
 from janua.config.v1 import route_pb2
+from janua_resources.hosts import normalize_host_pattern
 
 from gateway.compile.service import compile_retry, compile_timeouts
 from gateway.config.snapshot import (
@@ -45,7 +46,7 @@ def _backend(message: route_pb2.Backend) -> BackendConfig:
 
 def _match(message: route_pb2.RouteMatch) -> RouteMatch:
     return RouteMatch(
-        hosts=tuple(host.lower() for host in message.hosts),
+        hosts=tuple(normalize_host_pattern(host).removesuffix(".") for host in message.hosts),
         path=_path(message.path) if message.HasField("path") else None,
         methods=frozenset(message.methods),
         headers=tuple(

@@ -37,10 +37,11 @@ class ApiKeyAuth:
 
 
 def _presented_key(context: RequestContext) -> bytes | None:
-    authorization = context.headers.get(b"authorization")
-    if authorization is not None and authorization[:7].lower() == b"bearer ":
-        return authorization[7:].strip()
+    """The first key that the request carries. An empty one is none, also where somebody has configured its digest."""
+    authorization = context.headers.get(b"authorization", b"")
+    if authorization[:7].lower() == b"bearer " and (key := authorization[7:].strip()):
+        return key
     for name in _KEY_HEADERS:
-        if (key := context.headers.get(name)) is not None:
-            return key.strip()
+        if key := context.headers.get(name, b"").strip():
+            return key
     return None

@@ -72,7 +72,7 @@ def openai_error(error: GatewayError) -> ErrorAnswer:
     """The error as OpenAI writes it. What a backend of that dialect refused is shown as the backend wrote it."""
     retry_after = None if error.retry_after_s is None else b"%d" % math.ceil(error.retry_after_s)
     if isinstance(error, UpstreamRejectedError) and error.body is not None:
-        return ErrorAnswer(error.status, error.content_type.encode("latin-1"), error.body)
+        return ErrorAnswer(error.status, error.content_type.encode("ascii", "replace"), error.body)
     return ErrorAnswer(HTTP_STATUS[error.code], b"application/json", openai_error_body(error), retry_after)
 
 

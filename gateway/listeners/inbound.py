@@ -19,11 +19,12 @@ def join_headers(pairs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
 
 
 def host_name(authority: bytes) -> str:
-    """The host of a `Host` header or `:authority`, in lower case and without port."""
-    host, colon, port = authority.decode("latin-1").lower().rpartition(":")
-    if colon and not port.endswith("]"):
-        return host
-    return authority.decode("latin-1").lower()
+    """The host of a `Host` header or `:authority` as routes name it: in lower case, without port, the brackets of an
+    IPv6 address, and the dot that may end a complete name."""
+    text = authority.decode("latin-1").lower()
+    if text.startswith("["):
+        return text[1:].partition("]")[0]
+    return text.partition(":")[0].removesuffix(".")
 
 
 def request_id(sent: bytes | None) -> str:

@@ -1,0 +1,54 @@
+"""Settings of a node: which addresses can be listened on."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.bootstrap import ListenAddress
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        ("127.0.0.1:8080", "127.0.0.1", 8080),
+        ("0.0.0.0:0", "0.0.0.0", 0),
+        ("localhost:65535", "localhost", 65535),
+        ("[::1]:8080", "::1", 8080),
+        ("[::]:0", "::", 0),
+        ("node-1.example:00080", "node-1.example", 80),
+    ],
+)
+def test_address(text: str, host: str, port: int) -> None:
+    assert ListenAddress.parse(text) == ListenAddress(host=host, port=port)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "'' is not HOST:PORT"),
+        ("8080", "'8080' is not HOST:PORT"),
+        (":8080", "':8080' is not HOST:PORT"),
+        ("localhost", "'localhost' is not HOST:PORT"),
+        ("[]:80", "'[]:80' is not HOST:PORT"),
+        ("::1:8080", "'::1:8080' is not HOST:PORT; an IPv6 address stands in brackets: [::1]:8080"),
+        ("localhost:", "'' is not a port"),
+        ("localhost:http", "'http' is not a port"),
+        ("localhost:-1", "'-1' is not a port"),
+        ("localhost:+1", "'+1' is not a port"),
+        ("localhost:65536", "'65536' is not a port"),
+        ("localhost:8080 ", "'8080 ' is not a port"),
+        ("localhost:٣", "'٣' is not a port"),  # a digit, but not one of ours
+        ("localhost:" + "9" * 5000, "is not a port"),
+        ("[::1]", "'1]' is not a port"),
+    ],
+)
+def test_what_is_no_address(text: str, complaint: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        ListenAddress.parse(text)
+    assert complaint in str(caught.value)
+
+
+@given(st.sampled_from(["127.0.0.1", "::1", "node.example", "fe80::1"]), st.integers(0, 65535))
+def test_address_is_read_back_as_it_is_written(host: str, port: int) -> None:
+    address = ListenAddress(host=host, port=port)
+    assert ListenAddress.parse(str(address)) == address

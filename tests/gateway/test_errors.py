@@ -1,0 +1,40 @@
+"""The errors of the data plane: each says what it is, and none shows more than its own text."""
+
+import pytest
+
+from gateway import errors
+from gateway.errors import ErrorCode, GatewayError, UpstreamRejectedError
+
+CLASSES = [
+    each
+    for each in vars(errors).values()
+    if isinstance(each, type) and issubclass(each, GatewayError) and each not in (GatewayError, UpstreamRejectedError)
+]
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_every_error_has_a_code_and_a_reason(kind: type[GatewayError]) -> None:
+    error = kind("it broke")
+    assert str(error) == error.message == "it broke"
+    assert isinstance(error.code, ErrorCode)
+    assert error.reason == kind.default_reason
+    assert error.reason.isupper()
+    assert (error.param, error.retry_after_s) == (None, None)
+
+
+def test_every_code_has_one_class_of_its_own() -> None:
+    codes = [kind.code for kind in CLASSES]
+    assert sorted(codes, key=lambda code: code.value) == list(ErrorCode)
+
+
+def test_details_are_kept() -> None:
+    error = errors.UnavailableError("busy", reason="FULL", param="model", retry_after_s=1.5)
+    assert (error.reason, error.param, error.retry_after_s) == ("FULL", "model", 1.5)
+
+
+def test_rejection_keeps_what_the_upstream_said() -> None:
+    error = UpstreamRejectedError("no", code=ErrorCode.NOT_FOUND, status=404, body=b"{}", content_type="text/x")
+    assert isinstance(error, GatewayError)
+    assert (error.code, error.status, error.body, error.content_type) == (ErrorCode.NOT_FOUND, 404, b"{}", "text/x")
+    assert error.reason == "UPSTREAM_REJECTED"
+    assert str(error) == "no"
