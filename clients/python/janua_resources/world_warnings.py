@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import assert_never
+from typing import Final, assert_never
 
 from janua.config.v1.consumer_pb2 import Consumer
 from janua.config.v1.policy_pb2 import Policy
@@ -28,7 +28,7 @@ from janua_resources.violations import (
 )
 
 # Nothing names these: they are where requests come in, and who sends them.
-_ROOTS = frozenset({KIND_ROUTE, KIND_CONSUMER})
+_ROOTS: Final = frozenset({KIND_ROUTE, KIND_CONSUMER})
 
 
 def warnings(messages: World, *, now: datetime) -> list[Violation]:

@@ -70,6 +70,7 @@ RIGHT: list[ConfigMessage] = [
     Policy(name="keys", api_key_auth=ApiKeyAuth()),
     Consumer(name="alice", api_keys=[ApiKey(key_sha256="a" * 64), ApiKey(key_sha256="b" * 64)]),
     Secret(name="key", env="OPENAI_API_KEY", allowed_hosts=["api.openai.com", "*.example.com"]),
+    Secret(name="key-file", file="/run/secrets/key"),
 ]
 
 
@@ -194,6 +195,14 @@ def retrying(retry_policy: RetryPolicy, request: Duration | None = None) -> Rout
             retrying(RetryPolicy(per_try_timeout=Duration(seconds=61)), Duration(seconds=60)),
             "retry_policy.per_try_timeout",
             "61s outlasts timeouts.request, 60s",
+        ),
+        (
+            Service(
+                retry_policy=RetryPolicy(per_try_timeout=Duration(seconds=2)),
+                timeouts=Timeouts(request=Duration(seconds=1)),
+            ),
+            "retry_policy.per_try_timeout",
+            "2s outlasts timeouts.request, 1s",
         ),
         (Secret(file="/a\0b"), "file", "NUL"),
         (Secret(env="A", allowed_hosts=["a", "https://b"]), "allowed_hosts[1]", "not an IPv6 address"),
