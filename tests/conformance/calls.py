@@ -34,6 +34,8 @@ class Kind(Enum):
 
 EVENT = "error event"
 """The status of what fails over HTTP after the answer has begun."""
+GARBLED = "garbled"
+"""The status of an answer that the client does not understand."""
 CUT = "cut"
 """The status of an answer that ends without its end."""
 

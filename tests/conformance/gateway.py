@@ -70,6 +70,19 @@ class Gateway:
         samples = (sample for family in text_string_to_metric_families(text) for sample in family.samples)
         return sum(sample.value for sample in samples if sample.name == name and wanted <= sample.labels.items())
 
+    async def access_log_entry(self, request_id: str) -> dict[str, Any]:
+        """The line of that request, once it is written."""
+        found: list[dict[str, Any]] = []
+
+        async def is_written() -> bool:
+            whole_lines = self.process.access_log.read_text("utf-8").rpartition("\n")[0]
+            found.extend(json.loads(line) for line in whole_lines.split("\n") if f'"{request_id}"' in line)
+            return bool(found)
+
+        await eventually(is_written, f"request {request_id} stands in the access log")
+        assert len(found) == 1
+        return found[0]
+
     async def wait_until_idle(self) -> None:
         """Returns once nothing is in flight: neither a client's request nor one to an endpoint."""
 

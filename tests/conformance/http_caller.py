@@ -8,7 +8,18 @@ from typing import Any
 
 import aiohttp
 
-from tests.conformance.calls import CUT, EVENT, Answer, CallFailedError, Failure, Piece, Question, Vectors, Wire
+from tests.conformance.calls import (
+    CUT,
+    EVENT,
+    GARBLED,
+    Answer,
+    CallFailedError,
+    Failure,
+    Piece,
+    Question,
+    Vectors,
+    Wire,
+)
 
 Headers = Mapping[str, str]
 
@@ -82,6 +93,8 @@ class HttpStream:
                 yield _piece(body)
         except aiohttp.ClientError as error:
             raise CallFailedError(Failure(status=CUT, message=str(error)), self.headers) from error
+        except json.JSONDecodeError as error:
+            raise CallFailedError(Failure(status=GARBLED, message=str(error)), self.headers) from error
         raise CallFailedError(Failure(status=CUT), self.headers)
 
     async def _events(self) -> AsyncIterator[tuple[str, str]]:
