@@ -1,7 +1,7 @@
 """How a service is called: where its endpoints are, and which headers a request to it carries."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.config.snapshot import EndpointConfig, ProviderTarget, SecretConfig, ServiceConfig, UpstreamConfig
 from gateway.providers.table import PROVIDERS
@@ -24,7 +24,7 @@ _NEVER_FORWARDED = frozenset(
 class OutboundHeaders:
     """Makes the headers of requests to one service. Compiled once per service."""
 
-    own: tuple[tuple[str, str], ...]
+    own: tuple[tuple[str, str], ...] = field(repr=False)  # one of them is the credential
     stripped: frozenset[bytes]
 
     def build(self, inbound: Mapping[bytes, bytes], request_id: str, *, is_streaming: bool) -> list[tuple[str, str]]:

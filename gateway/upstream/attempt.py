@@ -40,6 +40,9 @@ class UpstreamRequest(msgspec.Struct, frozen=True, kw_only=True):
     stream_idle_timeout_s: float
     deadline: float
 
+    def __repr__(self) -> str:
+        return f"<UpstreamRequest {self.path}>"  # headers hold a credential, the body what is nobody else's business
+
 
 async def attempt(cluster: Cluster, endpoint: Endpoint, request: UpstreamRequest) -> Answer:
     """Sends the request to the endpoint and returns once its answer can be committed to.

@@ -1,0 +1,41 @@
+"""The provider table: every row can be used as it stands."""
+
+from typing import Any
+
+import pytest
+from janua_resources.addresses import parse_url
+from janua_resources.providers import PROVIDER_BASE_URLS
+
+from gateway.config.snapshot import SecretValue
+from gateway.providers.table import PROVIDERS, Provider
+from gateway.schemas.table import SCHEMAS
+from gateway.types import Operation
+
+
+def test_table_has_the_providers_that_resources_may_name() -> None:
+    assert {name: provider.base_url for name, provider in PROVIDERS.items()} == dict(PROVIDER_BASE_URLS)
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+def test_row_is_usable(name: str) -> None:
+    provider = PROVIDERS[name]
+    assert provider.name == name
+    assert SCHEMAS[provider.schema].keys() == set(Operation)
+    assert provider.auth_header == provider.auth_header.lower()
+    assert all(header == header.lower() for header in provider.strip_headers)
+    assert provider.credential_header(SecretValue("sk")) == ("authorization", "Bearer sk")
+    if provider.base_url is not None:
+        address = parse_url(provider.base_url)
+        assert address.scheme == "https" or address.is_loopback
+        assert not provider.base_url.endswith(("/", "/v1")), "the request path begins with /v1"
+
+
+def test_credential_without_a_scheme_stands_alone() -> None:
+    provider = Provider(name="p", base_url=None, auth_header="x-api-key", auth_scheme="")
+    assert provider.credential_header(SecretValue("sk")) == ("x-api-key", "sk")
+
+
+def test_table_cannot_be_changed() -> None:
+    table: Any = PROVIDERS
+    with pytest.raises(TypeError):
+        table["other"] = PROVIDERS["custom"]
