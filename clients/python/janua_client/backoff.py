@@ -1,4 +1,4 @@
-"""How long to wait before the next attempt: exponential back-off with full jitter. Pure: randomness is passed in."""
+"""How long to wait before the next attempt: exponential back-off with jitter. Pure: randomness is passed in."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -8,7 +8,10 @@ from datetime import timedelta
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backoff:
-    """Wait n is random between 0 and 2^n times `base`, at most `limit`: many clients must not come back at once."""
+    """Wait n is between a half and the whole of 2^n times `base`, at most `limit`.
+
+    The random half keeps many clients from coming back at once; the other one gives a server time to start.
+    """
 
     base: timedelta = timedelta(milliseconds=100)
     limit: timedelta = timedelta(seconds=5)
@@ -19,5 +22,6 @@ class Backoff:
         ceiling = self.base.total_seconds()
         limit = self.limit.total_seconds()
         while True:
-            yield self.random() * min(ceiling, limit)
-            ceiling = min(2 * ceiling, limit)
+            ceiling = min(ceiling, limit)
+            yield ceiling * (1 + self.random()) / 2
+            ceiling *= 2

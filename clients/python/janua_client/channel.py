@@ -13,8 +13,8 @@ _OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.enable_http_proxy", 0),  # proxies set up for web traffic rarely speak gRPC, and never reach loopback
     ("grpc.keepalive_time_ms", 30_000),  # notices a peer that vanished without a word
     ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.initial_reconnect_backoff_ms", 100),  # the default of 1 s would outlast our own retries
-    ("grpc.max_reconnect_backoff_ms", 2_000),
+    ("grpc.initial_reconnect_backoff_ms", 100),  # the defaults of 1 s and 120 s would outlast our own retries
+    ("grpc.max_reconnect_backoff_ms", 500),
 )
 
 

@@ -27,7 +27,7 @@ class Method(Protocol[Request, Response]):
 class Retries:
     """How a call that met UNAVAILABLE is repeated."""
 
-    attempts: int = 3
+    attempts: int = 5
     backoff: Backoff = field(default_factory=Backoff)
     sleep: Sleep = asyncio.sleep
 

@@ -144,7 +144,8 @@ async def test_waits_longer_after_each_failure_and_little_again_after_an_answer(
     script = Script([bookmark(1), *lost], lost, lost, lost, lost, lost, lost, lost, [bookmark(2), *lost], lost)
     await script.play()
     ceilings = [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 0.1, 0.2]
-    assert all(wait <= ceiling for wait, ceiling in zip(script.waits, ceilings, strict=True)), script.waits
+    for wait, ceiling in zip(script.waits, ceilings, strict=True):
+        assert ceiling / 2 <= wait <= ceiling
 
 
 async def test_a_first_stream_that_cannot_be_opened_is_an_error() -> None:

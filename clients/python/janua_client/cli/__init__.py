@@ -12,6 +12,7 @@ from janua_client.cli.failures import CommandError, ExitCode, one_line
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code. Errors are on stderr, one line each."""
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # its library tells of connections on stderr otherwise
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         returned = build_app(words)(args=words or ["--help"], prog_name="janua", standalone_mode=False)

@@ -94,10 +94,11 @@ def _janua(
 
     A first answer:
 
-      janua demo                              two local models, and what to try with them
-      janua up -f janua.yaml --watch          your own configuration, applied again when the file changes
-      janua chat MODEL                        talk to a model
+      janua demo                        two local models, and what to try
+      janua up -f janua.yaml --watch    your own configuration, kept up to date
+      janua chat MODEL                  talk to a model
 
-    Every option can be set as an environment variable, such as JANUA_SERVER for --server.
-    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not synced in time or refused by a node.
+    Every option can be set as an environment variable, such as JANUA_SERVER for
+    --server. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not synced in time or
+    refused by a node.
     """

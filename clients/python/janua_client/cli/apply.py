@@ -84,8 +84,8 @@ def apply(
 ) -> None:
     """Push configuration files to the config server: all of it in one new revision, or nothing.
 
-    Resources that the files do not name stay as they are, unless --prune deletes them: those of the same --set. Secrets
-    and consumers are never pruned.
+    Resources that the files do not name stay as they are, unless --prune deletes
+    them: those of the same --set. Secrets and consumers are never pruned.
 
     Examples:
 
@@ -93,7 +93,8 @@ def apply(
       janua apply -f config/ --set team-a --prune --wait all --timeout 1m
       generate-config | janua apply -f - -o json
 
-    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 written, but not synced in time or refused by a node.
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 written, but not synced in time
+    or refused by a node.
     """
     options = ApplyOptions(
         files=tuple(files),

@@ -46,13 +46,14 @@ def explain(
 ) -> None:
     """Say which route a request takes and why, and of the others the first condition that does not hold.
 
-    The most specific route wins: by host, path, method, number of headers, number of query parameters, model; then
-    priority and name.
+    The most specific route wins: by host, path, method, number of headers, number
+    of query parameters, model; then priority and name.
 
     Examples:
 
       janua explain --model gemma-3
-      janua explain -f janua.yaml --path /v1/embeddings --model bge --header x-tier:gold --host ai.example.com
+      janua explain --path /v1/embeddings --model bge --header x-tier:gold
+      janua explain -f janua.yaml --host ai.example.com --model gemma-3
     """
     request = RequestFacts(
         host=_PORT.sub("", host).lower(),

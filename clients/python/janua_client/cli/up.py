@@ -92,9 +92,10 @@ def up(
 ) -> None:
     """Run everything on this machine: a config server with SQLite and a gateway node, and apply files.
 
-    What left the files since the last time is deleted, whatever was applied by other means stays. With --watch an edit
-    that is not right is reported, and the configuration stays as it is; SIGHUP has files and secrets read again.
-    Ctrl-C lets running requests finish; a second one does not.
+    What left the files since the last time is deleted, whatever was applied by
+    other means stays. With --watch an edit that is not right is reported, and the
+    configuration stays as it is; SIGHUP has files and secrets read again. Ctrl-C
+    lets running requests finish; a second one does not.
 
     Examples:
 
@@ -226,6 +227,7 @@ def _friendly(addresses: Addresses) -> Text:
         f"  inference over HTTP   http://{addresses.http}/v1\n",
         f"  inference over gRPC   {addresses.grpc}\n",
         f"  config server         {addresses.config_server}\n",
+        f"  talk to a model       janua chat MODEL --url http://{addresses.http}\n",
         f"  health and metrics    http://{addresses.admin}\n",
         ("Ctrl-C stops it.\n", "dim"),
     )

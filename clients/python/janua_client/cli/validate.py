@@ -14,7 +14,8 @@ from janua_client.cli.sources import read_sources
 def validate(files: Files, output: Output = OutputFormat.TABLE) -> None:
     """Check configuration files without a server, as if they were the whole configuration.
 
-    Every violation is printed with its file, line and column, and so is what works but is probably not meant.
+    Every violation is printed with its file, line and column, and so is what
+    works but is probably not meant.
 
     Examples:
 
