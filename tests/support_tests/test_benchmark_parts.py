@@ -140,3 +140,26 @@ async def test_process_figures_are_of_the_process() -> None:
     assert cpu_seconds(child.pid) > 0.02
     assert resident_bytes(child.pid) > 50 << 20
     await child.stop()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="pins processes to cores")
+async def test_small_run_measures_floor_and_node(tmp_path: Path) -> None:
+    """Its figures mean nothing, so neither does whether the targets are met."""
+    options = (
+        "--rounds",
+        "1",
+        "--requests",
+        "100",
+        "--memory-requests",
+        "1000",
+        "--json",
+        str(tmp_path / "found.json"),
+    )
+    child = await Child.start("bench", [sys.executable, "-m", "tests.benchmarks.bench_gateway", *options])
+    assert await child.wait() in {0, 1}, child.log_tail()
+    await child.stop()
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert [each["load"]["requests"] for each in found["comparisons"]] == [100, 20, 20]
+    assert all(each["node"][0]["requests_per_s"] > 0 for each in found["comparisons"])
+    assert len(found["memory"]["seen"]) == 10
+    assert len(found["checks"]) == 5
