@@ -5,6 +5,8 @@ aiohttp's exceptions end here: callers see `ConnectError` (nothing was sent) and
 
 import asyncio
 import os
+import socket
+import ssl
 from collections.abc import Iterable
 from io import BytesIO
 from typing import Protocol
@@ -151,18 +153,15 @@ class _AiohttpResponse:
             raise ConnectionBrokenError(_reason(error)) from error
 
     async def read_all(self, limit: int) -> bytes:
-        first = await self.read()
-        if not first:
-            return first
-        parts = [first]
-        size = len(first)
+        parts = []
+        size = 0
         while part := await self.read():
             parts.append(part)
             size += len(part)
             if size > limit:
                 self.close()
                 raise AnswerTooLargeError(f"the answer is larger than {limit} bytes")
-        return first if len(parts) == 1 else b"".join(parts)
+        return b"".join(parts)
 
     def abort(self, error: Exception) -> None:
         self._response.content.set_exception(error)
@@ -186,6 +185,17 @@ def _reason(error: Exception) -> str:
         return "connection timed out"
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return "connection closed before the answer"
+    if isinstance(error, aiohttp.ClientResponseError):
+        return "the answer is not valid HTTP"
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return "the answer is cut off or malformed"
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"certificate not accepted: {cause.verify_message}"
+    # The numbers of these two are not those of the system.
+    if isinstance(cause, ssl.SSLError):
+        return f"TLS failed: {cause.reason or 'no handshake'}".lower().replace("_", " ")
+    if isinstance(cause, socket.gaierror):
+        return "host name cannot be resolved"
     if isinstance(cause, OSError) and cause.errno:
         # The text of the exception itself may be asyncio's, with the address in it.
         return os.strerror(cause.errno).lower()
