@@ -12,7 +12,7 @@ Send: TypeAlias = Callable[[AsgiMessage], Awaitable[None]]
 AsgiApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-_GRACE_S = 0.02
+_GRACE_S = 0.1
 
 
 class ClientGoneError(Exception):
