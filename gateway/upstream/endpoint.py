@@ -60,6 +60,8 @@ class Endpoint:
         self._faults = {number: fault for number, fault in self._faults.items() if number < count}
         if count == 0:
             self.reason = "no health checks configured"
+        elif not self._faults and not self.is_healthy:
+            self.reason = "the check that failed is no longer made"
         self._set_health(not self._faults, now)
 
     def _set_health(self, healthy: bool, now: datetime) -> None:

@@ -8,7 +8,7 @@ from random import Random
 from yarl import URL
 
 from gateway.config.snapshot import HttpHealthCheck
-from gateway.transport.http import TransportError
+from gateway.transport.http import AnswerTooLargeError, TransportError
 from gateway.upstream.cluster import Clock, Cluster, utc_now
 from gateway.upstream.endpoint import Endpoint
 
@@ -72,7 +72,8 @@ class HealthChecker:
         self._on_change = on_change
         self._sleep = sleep
         self._now = now
-        self._url = URL(endpoint.config.url, encoded=True).origin().join(URL(check.path, encoded=True))
+        origin = URL(endpoint.config.url, encoded=True).origin()
+        self._url = URL(f"{origin}{check.path}", encoded=True)
         self._tally = HealthTally(check.healthy_threshold, check.unhealthy_threshold, endpoint.is_healthy)
 
     async def run(self) -> None:
@@ -87,11 +88,16 @@ class HealthChecker:
     def _record(self, fault: str | None) -> None:
         was_healthy = self._endpoint.is_healthy
         healthy = self._tally.record(passed=fault is None)
-        passed = f"{self._check.method} {self._check.path} passed"
-        self._endpoint.mark(self._number, healthy=healthy, reason=fault or passed, now=self._now())
+        self._endpoint.mark(self._number, healthy=healthy, reason=fault or self._passed(), now=self._now())
         if self._endpoint.is_healthy != was_healthy:
             self._cluster.health_changed()
             self._on_change()
+
+    def _passed(self) -> str:
+        passed = f"{self._check.method} {self._check.path} passed"
+        if self._tally.is_healthy:
+            return passed
+        return f"{passed} {self._tally.streak} of {self._check.healthy_threshold} times"
 
     async def _ask(self) -> str | None:
         """One check: None if it passed, else what was wrong."""
@@ -116,6 +122,8 @@ class HealthChecker:
         )
         try:
             await response.read_all(_MAX_BODY_BYTES)
+        except AnswerTooLargeError:
+            pass  # its status is there
         finally:
             response.close()
         return response.status

@@ -48,7 +48,11 @@ class RoundRobin:
 
 
 class LeastRequest:
-    """Of `choice_count` endpoints drawn at random the one with the least requests in flight for its weight."""
+    """Of `choice_count` endpoints drawn at random the one with the least requests in flight for its weight.
+
+    Of equals the first drawn is taken, and a heavy endpoint is drawn first as often as its weight says: so idle
+    endpoints share the requests by weight too.
+    """
 
     def __init__(self, choice_count: int, random: Random) -> None:
         self._choice_count = choice_count
@@ -57,18 +61,18 @@ class LeastRequest:
     def pick(self, endpoints: Sequence[Endpoint], exclude: Collection[Endpoint]) -> Endpoint | None:
         """The least busy of those drawn."""
         allowed = [endpoint for endpoint in endpoints if endpoint not in exclude] if exclude else endpoints
-        if not allowed:
-            return None
-        if len(allowed) > self._choice_count:
-            allowed = self._random.sample(allowed, self._choice_count)
-        elif len(allowed) > 1:
-            # min() prefers the first of equals.
-            allowed = self._random.sample(allowed, len(allowed))
-        return min(allowed, key=_load)
+        return min(self._draw(allowed), key=_load, default=None)
+
+    def _draw(self, endpoints: Sequence[Endpoint]) -> Sequence[Endpoint]:
+        count = min(self._choice_count, len(endpoints))
+        if len({endpoint.config.weight for endpoint in endpoints}) <= 1:
+            return self._random.sample(endpoints, count)
+        # The least of exponentially distributed times is each one's with a chance proportional to its rate.
+        return sorted(endpoints, key=lambda endpoint: self._random.expovariate(endpoint.config.weight))[:count]
 
 
 def _load(endpoint: Endpoint) -> float:
-    return (endpoint.active_requests + 1) / endpoint.config.weight
+    return endpoint.active_requests / endpoint.config.weight
 
 
 BALANCERS: Mapping[BalancingPolicy, Callable[[UpstreamConfig, Random], LoadBalancer]] = {
