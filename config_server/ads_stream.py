@@ -1,6 +1,6 @@
 """One discovery stream over all types: which response comes next. Pure and synchronous; no gRPC."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -17,6 +17,7 @@ from config_server.wire import EncodedResource, ResponseEncoder, encode_resource
 MAX_TYPES: Final = 64
 MAX_NAMES_PER_TYPE: Final = 100_000
 
+_PLACES: Final = {info.type_url: place for place, info in enumerate(KINDS)}
 _SECRET_TYPE_URL: Final = kind_info(KIND_SECRET).type_url
 
 
@@ -46,9 +47,13 @@ class AdsStream:
         self._encoder = encoder
         self._stream_id = stream_id
         self._responses = 0
+        self._revision = cache.revision
         self._subscriptions: dict[str, Subscription] = {}
+        # All but that to `SyncState`, make before break; types that are not ours last.
+        self._ordered: Sequence[tuple[str, Subscription]] = ()
         # Only of this stream: its one resource appears when the first sync is complete.
         self._sync_view = TypeView(SYNC_STATE_TYPE_URL)
+        self._sync: Subscription | None = None
 
     def request(self, type_url: str, request: SubscriptionRequest) -> Delivery | None:
         """Takes in a request. Returns the delivery that it accepts or refuses, if it does.
@@ -60,7 +65,7 @@ class AdsStream:
             subscription = self._subscribe(type_url)
         if subscription.name_count + len(request.subscribe) > MAX_NAMES_PER_TYPE:
             raise TooManySubscriptionsError(f"a stream may name {MAX_NAMES_PER_TYPE} resources of a type")
-        if type_url == SYNC_STATE_TYPE_URL:
+        if subscription is self._sync:
             # The mark is sent on every stream: a client that held it from another would wait for it in vain.
             request = replace(request, initial_versions={})
         return subscription.request(request)
@@ -69,95 +74,98 @@ class AdsStream:
         if len(self._subscriptions) >= MAX_TYPES:
             raise TooManySubscriptionsError(f"a stream may ask for {MAX_TYPES} types")
         if type_url == SYNC_STATE_TYPE_URL:
-            view = self._sync_view
+            subscription = self._sync = Subscription(self._sync_view)
         else:
             # A type that is not ours is one without resources.
             view = self._cache.view(type_url) or TypeView(type_url)
-        subscription = Subscription(view, is_by_name_only=type_url == _SECRET_TYPE_URL)
+            subscription = Subscription(view, is_by_name_only=type_url == _SECRET_TYPE_URL)
+            self._ordered = sorted((*self._ordered, (type_url, subscription)), key=_place)
         self._subscriptions[type_url] = subscription
         return subscription
 
+    @property
+    def revision(self) -> int:
+        """The revision up to which changes have been taken in."""
+        return self._revision
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is nothing to send, now or after an acknowledgement."""
+        return all(other.is_caught_up for _, other in self._ordered) and (self._sync is None or self._sync.is_caught_up)
+
+    @property
+    def has_unsent_changes(self) -> bool:
+        """Whether something waits to be pushed."""
+        return any(subscription.has_changes or subscription.has_removals for _, subscription in self._ordered)
+
+    def settled_types(self) -> Iterator[str]:
+        """The types of which the client has acknowledged all there is."""
+        return (type_url for type_url, subscription in self._subscriptions.items() if subscription.is_settled)
+
+    def is_settled(self, type_url: str) -> bool:
+        return self._subscriptions[type_url].is_settled
+
     def next_response(self, *, push: bool) -> Response | None:
         """The response that comes next, None if there is none now. Without `push`, only answers and `SyncState`."""
-        for subscription in self._subscriptions.values():
-            subscription.absorb()
+        self._absorb()
         response = self._next_answer()
         if response is None and push:
             response = self._next_change() or self._next_removal()
         return response or self._next_sync_state()
 
-    @property
-    def has_unsent_changes(self) -> bool:
-        """Whether something waits to be pushed."""
-        return any(subscription.has_changes or subscription.has_removals for _, subscription in self._in_order())
-
-    @property
-    def settled_types(self) -> Iterator[str]:
-        """The types of which the client has acknowledged all there is."""
-        return (
-            type_url
-            for type_url, subscription in self._subscriptions.items()
-            if subscription.is_caught_up and not subscription.is_awaiting_ack
-        )
-
-    @property
-    def oldest_revision(self) -> int | None:
-        """The earliest revision whose changes are not absorbed yet; None without subscriptions."""
-        return min((subscription.revision for _, subscription in self._in_order()), default=None)
+    def _absorb(self) -> None:
+        """Brings all types to one revision: what is sent never mixes two."""
+        if self._revision != self._cache.revision:
+            self._revision = self._cache.revision
+            for _, subscription in self._ordered:
+                subscription.absorb()
 
     def _next_answer(self) -> Response | None:
-        for type_url, subscription in self._in_order():
-            page = subscription.next_answer()
-            if page is not None:
+        for type_url, subscription in self._ordered:
+            if subscription.is_answer_owed and (page := subscription.next_answer()) is not None:
                 return self._respond(type_url, subscription, page)
         return None
 
     def _next_change(self) -> Response | None:
-        for type_url, subscription in self._in_order():
+        for type_url, subscription in self._ordered:
             if subscription.has_changes:
                 page = subscription.next_change()
                 return None if page is None else self._respond(type_url, subscription, page)
         return None
 
     def _next_removal(self) -> Response | None:
-        waiting = tuple(self._in_order())
-        if any(subscription.has_changes for _, subscription in waiting):
+        if any(subscription.has_changes for _, subscription in self._ordered):
             return None
-        for type_url, subscription in reversed(waiting):
+        for type_url, subscription in reversed(self._ordered):
             if subscription.has_removals:
                 page = subscription.next_removal()
                 return None if page is None else self._respond(type_url, subscription, page)
         return None
 
     def _next_sync_state(self) -> Response | None:
-        subscription = self._subscriptions.get(SYNC_STATE_TYPE_URL)
-        if subscription is None or subscription.is_caught_up:
+        if self._sync is None or self._sync.is_caught_up:
             return None
-        if not all(other.is_caught_up for _, other in self._in_order()):
+        if not all(other.is_caught_up for _, other in self._ordered):
             return None
         if self._sync_view.get(SYNC_STATE_NAME) is None:
-            self._sync_view.put(_sync_state(self._cache.epoch, self._cache.revision))
-        page = subscription.next_answer()
-        return None if page is None else self._respond(SYNC_STATE_TYPE_URL, subscription, page)
+            self._sync_view.put(_sync_state(self._cache.epoch, self._revision))
+        page = self._sync.next_answer()
+        return None if page is None else self._respond(SYNC_STATE_TYPE_URL, self._sync, page)
 
     def _respond(self, type_url: str, subscription: Subscription, page: Page) -> Response:
         self._responses += 1
         nonce = f"{self._stream_id}.{self._responses}"
-        revision = self._cache.revision
+        revision = self._revision
         subscription.deliver(page, nonce=nonce, revision=revision)
         data = self._encoder.encode(
             type_url=type_url, nonce=nonce, revision=revision, resources=page.resources, removed=page.removed
         )
         return Response(type_url=type_url, revision=revision, data=data)
 
-    def _in_order(self) -> Iterator[tuple[str, Subscription]]:
-        """All subscriptions but that to `SyncState`, make before break; types that are not ours last."""
-        for info in KINDS:
-            if info.type_url in self._subscriptions:
-                yield info.type_url, self._subscriptions[info.type_url]
-        for type_url, subscription in self._subscriptions.items():
-            if type_url != SYNC_STATE_TYPE_URL and self._cache.view(type_url) is None:
-                yield type_url, subscription
+
+def _place(subscription: tuple[str, Subscription]) -> int:
+    """Where a type stands in the order; types that are not ours have the last place together."""
+    return _PLACES.get(subscription[0], len(_PLACES))
 
 
 def _sync_state(epoch: str, revision: int) -> EncodedResource:

@@ -93,7 +93,7 @@ class Applier:
 
     async def _carry_out(self, batch: Batch, request: ApplyRequest, digest: bytes) -> ApplyResponse:
         now = self._clock()
-        plan = await asyncio.to_thread(self._plan, batch, now)
+        plan = await asyncio.to_thread(plan_apply, batch, self._cache, now=now)
         connected_nodes = self._nodes.connected_nodes
         if request.validate_only:
             return plan.answer_if_not_written(connected_nodes=connected_nodes)
@@ -105,10 +105,6 @@ class Applier:
             )
         await self._write(plan, answered, batch.author, now)
         return response
-
-    def _plan(self, batch: Batch, now: datetime) -> Plan:
-        cache = self._cache
-        return plan_apply(batch, revision=cache.revision, resources=cache.resources, messages=cache.messages, now=now)
 
     async def _write(self, plan: Plan, answered: AnsweredRequest | None, author: str, now: datetime) -> None:
         if not plan.changes:

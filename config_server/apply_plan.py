@@ -4,7 +4,7 @@ Synchronous and slow for large batches: to be run in a thread.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -18,8 +18,9 @@ from config_server.batch import Batch
 from config_server.diff import diff
 from config_server.edits import Edit, Stamp, edits_of
 from config_server.preconditions import check_preconditions
-from config_server.resources import Key, StoredChange, key_to_proto
-from config_server.snapshot_cache import CachedResource, CacheUpdate
+from config_server.reference_index import ReferenceIndex
+from config_server.resources import StoredChange, key_to_proto
+from config_server.snapshot_cache import CacheUpdate, SnapshotCache
 
 # Clients take answers of 4 MiB by default. The diffs and warnings of a batch may fill half of that.
 MAX_DIFF_BYTES: Final = 1024 * 1024
@@ -52,15 +53,17 @@ class Plan:
         return response
 
 
-def plan_apply(
-    batch: Batch, *, revision: int, resources: Mapping[Key, CachedResource], messages: World, now: datetime
-) -> Plan:
-    """What `batch` does to the configuration at `revision`. Raises ApiError if it may not be done."""
-    check_preconditions(batch, revision, resources)
+def plan_apply(batch: Batch, cache: SnapshotCache, *, now: datetime) -> Plan:
+    """What `batch` does to the configuration in `cache`. Raises ApiError if it may not be done.
+
+    Only reads the cache, which must not move on meanwhile.
+    """
+    revision = cache.revision
+    check_preconditions(batch, revision, cache.resources)
     stamp = Stamp(revision=revision + 1, time=now, author=batch.author, set=batch.set)
-    edits = list(edits_of(batch, resources, stamp))
+    edits = list(edits_of(batch, cache.resources, stamp))
     effective = [edit for edit in edits if edit.is_effective]
-    whole = _edited(messages, effective)
+    whole = _edited(cache.messages, effective)
     _check(batch, edits, whole)
     return Plan(
         base_revision=revision,
@@ -71,7 +74,7 @@ def plan_apply(
             deletes=[edit.key for edit in effective if edit.after is None],
         ),
         results=_results(edits),
-        warnings=_warnings(batch, whole, now),
+        warnings=_warnings(batch, whole, cache.references, now),
     )
 
 
@@ -118,6 +121,6 @@ def _diff(edit: Edit) -> Iterator[FieldDiff]:
         yield FieldDiff(field="set", old_json=json.dumps(old_set), new_json=json.dumps(new_set))
 
 
-def _warnings(batch: Batch, whole: World, now: datetime) -> Sequence[ApplyWarning]:
+def _warnings(batch: Batch, whole: World, users: ReferenceIndex, now: datetime) -> Sequence[ApplyWarning]:
     named = {change.key for change in batch.changes}
-    return list(validation.warnings(whole, named, now=now))[:MAX_WARNINGS]
+    return list(validation.warnings(whole, named, users, now=now))[:MAX_WARNINGS]

@@ -125,8 +125,7 @@ class DiscoveryService:
         views = [view for view in self._cache.views if view.log_length > _LOG_LENGTH]
         if not views:
             return
-        revisions = [connection.stream.oldest_revision for connection in self._connections]
-        oldest = min((revision for revision in revisions if revision is not None), default=self._cache.revision)
+        oldest = min((connection.stream.revision for connection in self._connections), default=self._cache.revision)
         for view in views:
             view.trim(oldest)
 

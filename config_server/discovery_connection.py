@@ -81,10 +81,8 @@ class DiscoveryConnection:
         reader = asyncio.create_task(self._read(wire, first))
         reader.add_done_callback(lambda _: self._wake.set())
         try:
-            while not reader.done() and not self._is_draining:
+            while await self._woken() and not reader.done() and not self._is_draining:
                 await self._write(wire)
-                await self._wake.wait()
-                self._wake.clear()
             if reader.done():
                 return reader.result()
             await drained()
@@ -95,11 +93,17 @@ class DiscoveryConnection:
             reader.cancel()
             await asyncio.gather(reader, return_exceptions=True)
 
+    async def _woken(self) -> bool:
+        await self._wake.wait()
+        self._wake.clear()
+        return True
+
     async def _read(self, wire: Wire, first: ads_pb2.DeltaDiscoveryRequest) -> None:
         message: ads_pb2.DeltaDiscoveryRequest | None = first
         while message is not None:
             self._take_in(message)
-            self._wake.set()
+            if not self.stream.is_idle:
+                self._wake.set()
             message = await read_request(wire)
 
     async def _write(self, wire: Wire) -> None:
@@ -107,7 +111,9 @@ class DiscoveryConnection:
             self._session.sent(response.type_url, response.revision)
             await wire.write(response.data)
         self._schedule_push()
-        self._note_progress()
+        if self._session.revision != self.stream.revision:
+            self._session.looked_at(self.stream.revision, self.stream.settled_types())
+            self._nodes.changed(self._session.identity.node_id)
 
     def _schedule_push(self) -> None:
         if not self.stream.has_unsent_changes:
@@ -115,10 +121,6 @@ class DiscoveryConnection:
         elif not self._is_push_due and self._push_timer is None:
             # An answer came upon changes, or leaves removals to be pushed: nothing else may ever call for that.
             self._push_timer = asyncio.get_running_loop().call_later(self._push_delay_s, self.push)
-
-    def _note_progress(self) -> None:
-        self._session.looked_at(self._cache.revision, self.stream.settled_types)
-        self._nodes.changed(self._session.identity.node_id)
 
     def _take_in(self, message: ads_pb2.DeltaDiscoveryRequest) -> None:
         if not message.type_url:
@@ -136,6 +138,8 @@ class DiscoveryConnection:
             raise ApiError(code_pb2.RESOURCE_EXHAUSTED, "TOO_MANY_SUBSCRIPTIONS", str(error)) from error
         if delivery is not None:
             self._answered(message, delivery)
+        if self.stream.is_settled(message.type_url):
+            self._session.progress(message.type_url).nothing_to_send(self.stream.revision)
         self._nodes.heard(self._session.identity.node_id)
 
     def _answered(self, message: ads_pb2.DeltaDiscoveryRequest, delivery: Delivery) -> None:

@@ -4,15 +4,14 @@ Everything here runs on the event loop and is shared by all streams.
 """
 
 import bisect
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from janua.config.v1.resource_pb2 import KIND_SECRET
 from janua_resources.kinds import KINDS, ConfigMessage, World, kind_info
-from janua_resources.references import references
 
+from config_server.reference_index import ReferenceIndex
 from config_server.resources import Key, Kind, StoredEntry, StoredWorld
 from config_server.wire import EncodedResource, encode_resource
 
@@ -153,22 +152,17 @@ class SnapshotCache:
 
     def __init__(self, world: StoredWorld) -> None:
         self.epoch: Final = world.epoch
+        self.references: Final = ReferenceIndex()
         self._revision = world.revision
-        self._resources = {key: cached_resource(entry, entry.decode()) for key, entry in world.entries.items()}
-        self._messages: dict[tuple[Kind, str], ConfigMessage] = {
-            key: resource.message for key, resource in self._resources.items()
-        }
+        self._resources: dict[Key, CachedResource] = {}
+        self._messages: dict[tuple[Kind, str], ConfigMessage] = {}
         self._sorted_keys: list[Key] | None = None
-        self._secret_uses: Counter[str] = Counter()
-        for message in self._messages.values():
-            self._secret_uses.update(_secrets_named_by(message))
+        for key, entry in world.entries.items():
+            resource = self._resources[key] = cached_resource(entry, entry.decode())
+            self._messages[key] = resource.message
+            self.references.replace(key, None, resource.message)
         self._views: Final = {
-            info.type_url: TypeView(
-                info.type_url,
-                world.revision,
-                (resource.encoded for resource in self._shown(info.kind)),
-            )
-            for info in KINDS
+            info.type_url: TypeView(info.type_url, world.revision, self._shown(info.kind)) for info in KINDS
         }
 
     @property
@@ -202,61 +196,39 @@ class SnapshotCache:
         self._revision = update.revision
         for view in self._views.values():
             view.advance(update.revision)
-        touched_secrets: set[str] = set()
+        touched: dict[Key, None] = {}  # in order, so that nodes are told of changes in the order of the batch
         for key in update.deletes:
-            touched_secrets.update(self._forget(key))
+            touched.update(dict.fromkeys(self._put(key, None)))
         for resource in update.upserts:
-            touched_secrets.update(self._replace(resource))
-        for name in touched_secrets:
-            self._show_or_hide_secret(name)
+            touched.update(dict.fromkeys(self._put(resource.entry.key, resource)))
+        for key in touched:
+            self._show_or_hide(key)
 
-    def _forget(self, key: Key) -> Sequence[str]:
-        """Drops a resource. Returns the secrets that may have to be shown or hidden."""
-        message = self._messages.pop(key)
-        del self._resources[key]
-        self._sorted_keys = None
-        if key.kind == KIND_SECRET:
-            return (key.name,)
-        self._view_of(key).remove(key.name)
-        named = _secrets_named_by(message)
-        self._secret_uses.subtract(named)
-        return named
-
-    def _replace(self, resource: CachedResource) -> Sequence[str]:
-        """Creates or replaces a resource. Returns the secrets that may have to be shown or hidden."""
-        key = resource.entry.key
+    def _put(self, key: Key, resource: CachedResource | None) -> Iterator[Key]:
+        """Creates, replaces or deletes a resource. Gives the keys whose visibility may have changed by it."""
+        yield key
         before = self._messages.get(key)
-        if before is None:
+        if resource is None:
+            del self._resources[key], self._messages[key]
+        else:
+            self._resources[key], self._messages[key] = resource, resource.message
+        if before is None or resource is None:
             self._sorted_keys = None
-        self._messages[key] = resource.message
-        self._resources[key] = resource
-        if key.kind == KIND_SECRET:
-            return (key.name,)
-        self._view_of(key).put(resource.encoded)
-        named, named_before = _secrets_named_by(resource.message), () if before is None else _secrets_named_by(before)
-        self._secret_uses.update(named)
-        self._secret_uses.subtract(named_before)
-        return (*named, *named_before)
+        named = self.references.replace(key, before, None if resource is None else resource.message)
+        yield from (other for other in named if other.kind == KIND_SECRET)
 
-    def _show_or_hide_secret(self, name: str) -> None:
-        key = Key(KIND_SECRET, name)
+    def _show_or_hide(self, key: Key) -> None:
+        view = self._views[kind_info(key.kind).type_url]
         resource = self._resources.get(key)
         if resource is not None and self._is_shown(key):
-            self._view_of(key).put(resource.encoded)
+            view.put(resource.encoded)
         else:
-            self._view_of(key).remove(name)
-        if not self._secret_uses[name]:
-            del self._secret_uses[name]
+            view.remove(key.name)
 
-    def _shown(self, kind: Kind) -> Iterator[CachedResource]:
-        return (resource for key, resource in self._resources.items() if key.kind == kind and self._is_shown(key))
+    def _shown(self, kind: Kind) -> Iterator[EncodedResource]:
+        for key, resource in self._resources.items():
+            if key.kind == kind and self._is_shown(key):
+                yield resource.encoded
 
     def _is_shown(self, key: Key) -> bool:
-        return key.kind != KIND_SECRET or self._secret_uses[key.name] > 0
-
-    def _view_of(self, key: Key) -> TypeView:
-        return self._views[kind_info(key.kind).type_url]
-
-
-def _secrets_named_by(message: ConfigMessage) -> Sequence[str]:
-    return tuple(reference.name for reference in references(message) if reference.kind.kind == KIND_SECRET)
+        return key.kind != KIND_SECRET or bool(self.references.users(key))

@@ -99,11 +99,6 @@ class Subscription:
         return len(self._names)
 
     @property
-    def revision(self) -> int:
-        """The revision that the stream has or, with what is still owed, will have."""
-        return self._revision
-
-    @property
     def is_awaiting_ack(self) -> bool:
         return self._outstanding is not None
 
@@ -118,10 +113,15 @@ class Subscription:
     @property
     def is_caught_up(self) -> bool:
         """Whether everything has been sent, if perhaps not acknowledged."""
-        return not (self._is_new or self._is_answer_owed or self._changed or self._removed)
+        return not (self._is_new or self.is_answer_owed or self._changed or self._removed)
 
     @property
-    def _is_answer_owed(self) -> bool:
+    def is_settled(self) -> bool:
+        """Whether everything has been sent and acknowledged."""
+        return self._outstanding is None and self.is_caught_up
+
+    @property
+    def is_answer_owed(self) -> bool:
         return self._owes_response or bool(self._answers) or self._cursor is not None
 
     def request(self, request: SubscriptionRequest) -> Delivery | None:
@@ -244,7 +244,7 @@ class Subscription:
 
     def next_answer(self) -> Page | None:
         """What the client asked for: at most a page of it. None if nothing, or not now."""
-        if self.is_awaiting_ack or not self._is_answer_owed:
+        if self.is_awaiting_ack or not self.is_answer_owed:
             return None
         page = _PageBuilder(self._page_limit)
         is_forced = self._owes_response

@@ -15,7 +15,8 @@ from janua_resources.violations import Violation, first_per_field
 
 from config_server.batch import BatchChange
 from config_server.errors import Conflict, RequestViolation, conflicting, invalid
-from config_server.resources import Key, key_to_proto
+from config_server.reference_index import ReferenceIndex, named_by
+from config_server.resources import Key, Kind, key_to_proto
 
 MAX_RESOURCE_BYTES: Final = 1024 * 1024
 
@@ -63,12 +64,22 @@ def check_world(
         raise conflicting(conflicts)
 
 
-def warnings(whole: World, keys: Collection[Key], *, now: datetime) -> Iterator[ApplyWarning]:
-    """What is doubtful about the resources `keys`."""
-    for violation in world.warnings(whole, now=now):
+def warnings(whole: World, keys: Collection[Key], users: ReferenceIndex, *, now: datetime) -> Iterator[ApplyWarning]:
+    """What is doubtful about the resources `keys`. `users` may be that of before they were changed."""
+    for violation in world.warnings(_around(whole, keys, users), now=now):
         key = Key(violation.kind.kind, violation.name)
         if key in keys:
             yield ApplyWarning(key=key_to_proto(key), field=violation.field, message=violation.message)
+
+
+def _around(whole: World, keys: Collection[Key], users: ReferenceIndex) -> World:
+    """The resources `keys`, what they name and what names them: of a large configuration, all that they warn about."""
+    around: dict[tuple[Kind, str], ConfigMessage] = {key: whole[key] for key in keys if key in whole}
+    for message in list(around.values()):
+        around.update((named, whole[named]) for named in named_by(message) if named in whole)
+    for key in keys:
+        around.update((user, whole[user]) for user in users.users(key) if user in whole)
+    return around
 
 
 def _in_request(path: str, violation: Violation) -> RequestViolation:

@@ -90,21 +90,36 @@ def test_settled_types_are_those_with_nothing_to_send_or_to_answer() -> None:
     cache = cache_of(upstream("u"), consumer("c"))
     client = Client(cache)
     client.ask(UPSTREAM)
-    assert list(client.stream.settled_types) == []
+    assert list(client.stream.settled_types()) == []
     response = client.take()
     assert response is not None
-    assert list(client.stream.settled_types) == []
+    assert list(client.stream.settled_types()) == []
     client.ask(UPSTREAM, nonce=response.nonce)
-    assert list(client.stream.settled_types) == [UPSTREAM]
+    assert list(client.stream.settled_types()) == [UPSTREAM]
 
 
-def test_the_oldest_revision_is_that_of_what_is_not_looked_at() -> None:
+def test_the_revision_is_that_of_what_has_been_looked_at() -> None:
     cache = cache_of(upstream("u"))
     client = Client(cache)
-    assert client.stream.oldest_revision is None
+    client.ask("type.googleapis.com/test.Other")  # of which nothing ever changes
     client.ask(UPSTREAM)
     client.take_and_ack()
     change(cache, upstream("v"))
-    assert client.stream.oldest_revision == 1
+    assert client.stream.revision == 1
     assert client.take() is not None
-    assert client.stream.oldest_revision == 2
+    assert client.stream.revision == 2
+
+
+def test_a_stream_is_idle_while_nothing_is_owed() -> None:
+    cache = cache_of(upstream("u"))
+    client = Client(cache)
+    assert client.stream.is_idle
+    client.ask(UPSTREAM)
+    assert not client.stream.is_idle
+    response = client.take()
+    assert response is not None
+    assert client.stream.is_idle
+    client.ask(UPSTREAM, nonce=response.nonce)
+    assert client.stream.is_idle
+    client.ask(SYNC_STATE_TYPE_URL)
+    assert not client.stream.is_idle

@@ -1,0 +1,36 @@
+"""Who names whom: the references of all resources, the other way round."""
+
+from collections.abc import Collection
+
+from janua_resources.kinds import ConfigMessage
+from janua_resources.references import references
+
+from config_server.resources import Key
+
+
+def named_by(message: ConfigMessage) -> frozenset[Key]:
+    """What a resource names, whether it exists or not."""
+    return frozenset(Key(reference.kind.kind, reference.name) for reference in references(message))
+
+
+class ReferenceIndex:
+    """For each key, the resources that name it."""
+
+    def __init__(self) -> None:
+        self._users: dict[Key, set[Key]] = {}
+
+    def users(self, key: Key) -> Collection[Key]:
+        return self._users.get(key, ())
+
+    def replace(self, key: Key, before: ConfigMessage | None, after: ConfigMessage | None) -> Collection[Key]:
+        """Takes in a change of the resource `key`. Returns what it named before or names now."""
+        old = frozenset() if before is None else named_by(before)
+        new = frozenset() if after is None else named_by(after)
+        for named in old - new:
+            users = self._users[named]
+            users.remove(key)
+            if not users:
+                del self._users[named]
+        for named in new - old:
+            self._users.setdefault(named, set()).add(key)
+        return old | new
