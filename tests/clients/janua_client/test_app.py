@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -139,3 +140,12 @@ def test_planes_get_all_arguments(command: str, module: str) -> None:
     code, _, err = run(JANUA, command, "--frob", "-x", "1")
     assert code == 2
     assert "--frob" in err
+
+
+async def test_what_an_encoding_does_not_have_is_escaped(tmp_path: Path) -> None:
+    file = tmp_path / "janua.yaml"
+    file.write_text("upstreams:\n- {name: pool, endpoints: [{address: 'é'}]}\n", encoding="utf-8")
+    done = await run_janua("validate", "-f", str(file), env={"PYTHONIOENCODING": "ascii"})
+    assert done.code == 1
+    assert "\\xe9" in done.err
+    assert "Traceback" not in done.err

@@ -16,6 +16,8 @@ from janua.config.v1.config_service_pb2 import (
     ApplyResponse,
     GetRolloutRequest,
     GetRolloutResponse,
+    ListResourcesRequest,
+    ListResourcesResponse,
     NodeRollout,
     Rejection,
 )
@@ -270,6 +272,17 @@ async def test_prune_spares_consumers_and_secrets_and_says_so(config_server: Con
     assert line in done.errors
 
 
+async def test_what_others_name_is_not_pruned(config_server: ConfigServer, write: Write) -> None:
+    await apply(config_server, "-f", write(upstreams=[POOL], services=[LLM]), "--set", "mine")
+    await apply(config_server, "-f", write(policies=[KEYS], routes=[CHAT]))
+    done = await apply(config_server, "-f", write(upstreams=[POOL]), "--set", "mine", "--prune", "--yes")
+    assert (done.code, done.out) == (1, "")
+    assert done.errors == [
+        "route chat: backends[0].service: service 'llm' does not exist",
+        "janua apply: the batch would break what is on the server, nothing was written: change or delete that first",
+    ]
+
+
 async def test_prune_without_a_terminal_wants_yes(write: Write) -> None:
     done = await janua("apply", "-f", write(**ALL), "--set", "mine", "--prune", "--server", "127.0.0.1:1")
     assert done.code == 2
@@ -322,7 +335,10 @@ async def test_what_changed_meanwhile_is_not_deleted(write: Write) -> None:
         await context.abort(grpc.StatusCode.ABORTED, "the configuration is at revision 6")
         raise AssertionError("the call was aborted")
 
-    async with serving(Apply=apply_) as address:
+    async def list_(request: ListResourcesRequest, context: Context) -> ListResourcesResponse:
+        return ListResourcesResponse()
+
+    async with serving(Apply=apply_, ListResources=list_) as address:
         ours, theirs = pty.openpty()
         process = await asyncio.create_subprocess_exec(
             *(JANUA, "apply", "-f", write(**ALL), "--set", "mine", "--prune", "--server", address),
@@ -484,6 +500,18 @@ async def test_a_retry_after_a_lost_answer_is_safe(write: Write) -> None:
     assert done.code == 0
     assert len(ids) == 2
     assert ids[0] == ids[1] != ""
+
+
+async def test_a_wait_that_loses_the_server(write: Write) -> None:
+    async def get_rollout(request: GetRolloutRequest, context: Context) -> GetRolloutResponse:
+        await context.abort(grpc.StatusCode.INTERNAL, "no\nmore")
+        raise AssertionError("the call was aborted")
+
+    async with serving(**(rollout() | {"GetRollout": get_rollout})) as address:
+        done = await janua("apply", "-f", write(**ALL), "--server", address, "--wait", "all", "-o", "json")
+    assert done.code == 3
+    assert json.loads(done.out)["revision"] == 4
+    assert done.err == "janua apply: revision 4 is written, but not known to be on the nodes: no more\n"
 
 
 # diff

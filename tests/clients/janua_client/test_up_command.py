@@ -65,8 +65,12 @@ def rewrite(path: Path, text: str) -> None:
 def planes(child: Child) -> dict[str, int]:
     """The process ids of the planes, by module."""
     pids = Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split()
-    words = {int(pid): Path(f"/proc/{pid}/cmdline").read_text().split("\0") for pid in pids}
+    words = {int(pid): command_line(int(pid)) for pid in pids}
     return {each[each.index("-m") + 1]: pid for pid, each in words.items() if "-m" in each}
+
+
+def command_line(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
 
 
 async def names(config_server: str) -> list[str]:
@@ -162,6 +166,25 @@ async def test_a_plane_that_dies_ends_it(up: Up, module: str, name: str) -> None
         os.kill(planes(child)[module], signal.SIGKILL)
         assert await child.wait() == 1
         assert any(f"janua up: {name} ended unexpectedly (signal SIGKILL)" in line for line in child.log_tail())
+
+
+async def test_options_reach_both_planes(up: Up) -> None:
+    async with up(
+        "--log-format", "json", "--log-level", "debug", "--drain-timeout", "1m", "--insecure-allow-remote"
+    ) as child:
+        await child.ready(LONG)
+        words = [command_line(pid) for pid in planes(child).values()]
+    assert all("debug" in each and "json" in each for each in words)
+    assert ["--insecure-allow-remote" in each for each in words] == ["config_server" in each for each in words]
+    assert ["60s" in each for each in words] == ["gateway" in each for each in words]
+
+
+async def test_a_store_that_is_in_use(up: Up) -> None:
+    async with up() as first:
+        await first.ready(LONG)
+        async with up() as second:
+            assert await second.wait() == 1
+            assert any("janua up: config-server ended before it was ready" in line for line in second.log_tail())
 
 
 async def test_interrupted_before_it_is_ready(up: Up) -> None:

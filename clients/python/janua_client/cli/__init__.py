@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 
 import typer
 
@@ -13,6 +14,7 @@ from janua_client.cli.failures import CommandError, ExitCode, one_line
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code. Errors are on stderr, one line each."""
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # its library tells of connections on stderr otherwise
+    _escape_what_cannot_be_encoded()
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         returned = build_app(words)(args=words or ["--help"], prog_name="janua", standalone_mode=False)
@@ -33,6 +35,13 @@ def _fail(words: Sequence[str], message: str, code: ExitCode, details: Sequence[
     command = next((word for word in words[:1] if not word.startswith("-")), "")
     print(*details, f"janua {command}".rstrip() + f": {message}", sep="\n", file=sys.stderr)
     return code
+
+
+def _escape_what_cannot_be_encoded() -> None:
+    """Names and models may have any characters; a terminal of another encoding must not end the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _forget_stdout() -> None:

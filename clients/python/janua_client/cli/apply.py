@@ -2,14 +2,14 @@
 
 import asyncio
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 from janua.config.v1.config_service_pb2 import ApplyResponse, ChangeResult
 from janua.config.v1.resource_pb2 import KIND_CONSUMER, KIND_SECRET
-from janua_resources.kinds import key_of, kind_info, unwrap
+from janua_resources.kinds import key_of, unwrap
 
 from janua_client.cli.apply_report import (
     print_changes,
@@ -19,7 +19,7 @@ from janua_client.cli.apply_report import (
     summary,
 )
 from janua_client.cli.batch import Batch, read_batch
-from janua_client.cli.failures import CommandError, usage_error
+from janua_client.cli.failures import CommandError, ExitCode, one_line, usage_error
 from janua_client.cli.options import DEFAULT_SERVER, Files, Output, Server, duration_seconds
 from janua_client.cli.output import OutputFormat, print_data, stderr, stdout, warn
 from janua_client.cli.push import push
@@ -27,7 +27,7 @@ from janua_client.cli.rollout_report import print_end, rollout_data, rollout_err
 from janua_client.cli.server import connect
 from janua_client.cli.sources import STDIN
 from janua_client.config_client import ConfigClient
-from janua_client.errors import AbortedError
+from janua_client.errors import AbortedError, JanuaError
 from janua_client.rollout import RolloutProgress, WaitTarget, parse_wait_target
 
 _SPARED = (KIND_SECRET, KIND_CONSUMER)  # kinds that pruning leaves alone
@@ -124,15 +124,18 @@ def _target(text: str) -> WaitTarget | None:
 
 async def _apply(options: ApplyOptions, batch: Batch, timeout: float) -> None:
     async with connect(options.server) as client:
+        spared = await _spared(client, options.set_name, batch) if options.prune else ()
         response = await _write(client, options, batch)
         if options.output is OutputFormat.TABLE:
             print_changes(response.results, stdout())
             stdout().print(summary(response, dry_run=options.dry_run))
         print_warnings(response)
-        if options.prune:
-            await _name_the_spared(client, options.set_name, batch)
-        progress = await _wait(client, response, options.wait, timeout) if options.wait else None
+        for name in spared:
+            warn(f"{name} left the files and stays: `janua delete {name.replace('/', ' ')}` deletes it")
+        progress, failure = await _wait(client, response, options, timeout)
     _finish(options, response, progress)
+    if failure is not None:
+        raise failure
 
 
 async def _write(client: ConfigClient, options: ApplyOptions, batch: Batch) -> ApplyResponse:
@@ -168,36 +171,40 @@ def _ask(doomed: Iterable[ChangeResult]) -> None:
         raise CommandError("nothing was changed")
 
 
-async def _name_the_spared(client: ConfigClient, set_name: str, batch: Batch) -> None:
-    """Warns of resources that left the files and stay all the same."""
+async def _spared(client: ConfigClient, set_name: str, batch: Batch) -> Sequence[str]:
+    """The resources that left the files and stay all the same."""
     written = {(each.kind, each.name) for each in map(key_of, batch.messages)}
-    for kind in _SPARED:
-        async for stored in client.list(kind, set_name=set_name):
-            message = unwrap(stored.resource)
-            if (kind, message.name) not in written:
-                word = kind_info(kind).field
-                warn(f"{word}/{message.name} left the files and stays: `janua delete {word} {message.name}` deletes it")
+    of_set = [key_of(unwrap(each.resource)) for kind in _SPARED async for each in client.list(kind, set_name=set_name)]
+    return [resource_name(each) for each in of_set if (each.kind, each.name) not in written]
 
 
-async def _wait(client: ConfigClient, response: ApplyResponse, target: WaitTarget, timeout: float) -> RolloutProgress:
-    with shown_progress() as on_progress:
-        return await client.wait_for_rollout(
-            response.revision,
-            connected_at_commit=response.connected_nodes,
-            target=target,
-            timeout=timeout,
-            on_progress=on_progress,
+async def _wait(
+    client: ConfigClient, response: ApplyResponse, options: ApplyOptions, timeout: float
+) -> tuple[RolloutProgress | None, CommandError | None]:
+    """How far the nodes have come in time, and the failure if that is not far enough."""
+    if options.wait is None:
+        return None, None
+    try:
+        with shown_progress() as on_progress:
+            progress = await client.wait_for_rollout(
+                response.revision,
+                connected_at_commit=response.connected_nodes,
+                target=options.wait,
+                timeout=timeout,
+                on_progress=on_progress,
+            )
+    except JanuaError as error:
+        message = (
+            f"revision {response.revision} is written, but not known to be on the nodes: {one_line(error.message)}"
         )
+        return None, CommandError(message, code=ExitCode.NOT_SYNCED)
+    return progress, rollout_error(progress, options.timeout)
 
 
 def _finish(options: ApplyOptions, response: ApplyResponse, progress: RolloutProgress | None) -> None:
-    if options.output is not OutputFormat.TABLE:
-        data = report_data(response, dry_run=options.dry_run)
-        print_data(data | ({"rollout": rollout_data(progress)} if progress else {}), options.output)
-    if progress is None:
-        return
-    failure = rollout_error(progress, options.timeout)
-    if failure is not None:
-        raise failure
     if options.output is OutputFormat.TABLE:
-        print_end(progress)
+        if progress is not None:
+            print_end(progress)
+        return
+    data = report_data(response, dry_run=options.dry_run)
+    print_data(data | ({"rollout": rollout_data(progress)} if progress else {}), options.output)

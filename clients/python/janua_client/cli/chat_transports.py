@@ -89,6 +89,8 @@ class HttpChat:
                         yield text
         except aiohttp.InvalidURL as error:
             raise CommandError(f"{self._url!r} is not a URL: --url wants http://HOST:PORT") from error
+        except aiohttp.ClientPayloadError as error:
+            raise _cut_off() from error
         except (aiohttp.ClientError, TimeoutError) as error:
             raise _unreachable(self._url, str(error) or type(error).__name__) from error
 
@@ -112,6 +114,10 @@ def _unreachable(where: str, cause: str) -> CommandError:
     return CommandError(f"cannot reach the gateway at {where} ({one_line(cause)}): {advice}")
 
 
+def _cut_off() -> CommandError:
+    return CommandError("the answer was cut off: the connection ended before it did")
+
+
 async def _texts(chunks: AsyncIterator[bytes]) -> AsyncGenerator[str]:
     """The text within OpenAI's stream of server-sent events."""
     async for data in sse_data(chunks):
@@ -119,7 +125,7 @@ async def _texts(chunks: AsyncIterator[bytes]) -> AsyncGenerator[str]:
             return
         if text := _text(data):
             yield text
-    raise CommandError("the answer was cut off: the connection ended before it did")
+    raise _cut_off()
 
 
 def _text(data: str) -> str:

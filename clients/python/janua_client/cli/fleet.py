@@ -17,7 +17,7 @@ from rich.text import Text
 from janua_client.cli.ages import ago, rfc3339
 from janua_client.cli.options import DEFAULT_SERVER, Output, Server
 from janua_client.cli.output import Cell, Json, OutputFormat, print_data, print_table, stdout, warn
-from janua_client.cli.rollout_report import rejection_data, rejection_line, state
+from janua_client.cli.rollout_report import rejection_data, rejection_line, state, state_words
 from janua_client.cli.server import connect
 from janua_client.config_client import ConfigClient
 from janua_client.errors import NotFoundError
@@ -90,7 +90,7 @@ class Fleet:
             node.cluster or "-",
             node.version or "-",
             Text(connection(node), "green" if connection(node) == "ready" else "yellow"),
-            state(rollout) if rollout else "-",
+            state_words(rollout) if rollout else "-",
             str(rollout.acked_revision) if rollout else "-",
             str(len(list(_rejections(node)))),
             ago(node.last_seen_time, now),

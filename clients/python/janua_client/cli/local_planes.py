@@ -46,9 +46,18 @@ class LocalPlanes:
     What they write goes to stderr, each line after the name of its process.
     """
 
-    def __init__(self, listen: Listen, data_dir: Path, *, gateway_options: Sequence[str], drain_timeout: float) -> None:
+    def __init__(
+        self,
+        listen: Listen,
+        data_dir: Path,
+        *,
+        config_server_options: Sequence[str],
+        gateway_options: Sequence[str],
+        drain_timeout: float,
+    ) -> None:
         self._listen = listen
         self._data_dir = data_dir
+        self._config_server_options = config_server_options
         self._gateway_options = gateway_options
         self._drain_timeout = drain_timeout
         self._stack = AsyncExitStack()
@@ -67,8 +76,13 @@ class LocalPlanes:
         except OSError as error:
             raise CommandError(f"{self._data_dir}: {error.strerror}: name another directory with --data-dir") from error
         store = f"sqlite:///{self._data_dir / 'config.db'}"
-        listen = ("--listen", self._listen.config_server)
-        child = await self._start(CONFIG_SERVER, _STOP, "config_server", *listen, "--store", store)
+        child = await self._start(
+            CONFIG_SERVER,
+            _STOP,
+            "config_server",
+            *("--listen", self._listen.config_server, "--store", store),
+            *self._config_server_options,
+        )
         return str((await child.ready(_START))["grpc"])
 
     async def start_gateway(self, config_server: str) -> Addresses:

@@ -12,7 +12,7 @@ from janua_client.changes import upsert
 from janua_client.cli.batch import Batch
 from janua_client.cli.failures import CommandError
 from janua_client.config_client import ConfigClient
-from janua_client.errors import FieldViolation, InvalidArgumentError
+from janua_client.errors import FailedPreconditionError, FieldViolation, InvalidArgumentError
 
 _CHANGE = re.compile(r"changes\[(?P<index>\d+)\](?:\.upsert(?:\.[a-z]+(?:\.(?P<field>.+))?)?)?")
 
@@ -45,9 +45,11 @@ async def push(
         if not error.violations:
             raise
         lines = [describe(violation, batch) for violation in error.violations]
-        raise CommandError(
-            f"the config server refuses the batch, nothing was written: {error}", details=lines
-        ) from error
+        message = f"the config server refuses the batch, nothing was written: {error}"
+        raise CommandError(message, details=lines) from error
+    except FailedPreconditionError as error:
+        message = "the batch would break what is on the server, nothing was written: change or delete that first"
+        raise CommandError(message, details=map(str, error.violations) if error.violations else [str(error)]) from error
 
 
 def describe(violation: FieldViolation, batch: Batch) -> str:

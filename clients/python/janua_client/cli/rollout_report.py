@@ -24,7 +24,7 @@ def shown_progress() -> Iterator[Progress | None]:
 
 
 def _line(progress: RolloutProgress) -> str:
-    missing = ", ".join(f"{node.node_id} {state(node)}" for node in progress.missing[:5])
+    missing = ", ".join(f"{node.node_id} {state_words(node)}" for node in progress.missing[:5])
     more = f" and {len(progress.missing) - 5} more" if len(progress.missing) > 5 else ""
     return f"{len(progress.synced)} of {progress.needed} nodes have revision {progress.revision}; {missing}{more}"
 
@@ -71,15 +71,20 @@ def rejection_line(rejection: Rejection) -> str:
 
 
 def state(node: NodeRollout) -> str:
-    """`synced`, `stale`, `not sent` or `error`."""
-    return NodeRollout.State.Name(node.state).removeprefix("STATE_").replace("_", " ").lower()
+    """`synced`, `stale`, `not_sent` or `error`."""
+    return NodeRollout.State.Name(node.state).removeprefix("STATE_").lower()
+
+
+def state_words(node: NodeRollout) -> str:
+    """The state for people."""
+    return state(node).replace("_", " ")
 
 
 def print_end(progress: RolloutProgress) -> None:
-    """Says that the wait was met; warns of nodes that it was not about."""
+    """Says that the wait was met, if it was; warns of nodes that it was not about."""
     if progress.verdict is RolloutVerdict.NO_NODES:
         warn("no node is connected: nobody serves this configuration yet")
-    else:
+    elif progress.verdict is RolloutVerdict.SYNCED:
         stdout().print(f"{len(progress.synced)} of {len(progress.counted)} nodes have it", soft_wrap=True)
     if progress.disconnected:
         names = ", ".join(node.node_id for node in progress.disconnected)
@@ -109,7 +114,7 @@ def rollout_error(progress: RolloutProgress, timeout: str) -> CommandError | Non
 
 
 def _missing(progress: RolloutProgress) -> str:
-    named = [f"{node.node_id} ({state(node)})" for node in progress.missing]
+    named = [f"{node.node_id} ({state_words(node)})" for node in progress.missing]
     gone = progress.needed - len(progress.counted)
     if gone > 0:
         named.append(f"{gone} that left meanwhile")

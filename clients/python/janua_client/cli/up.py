@@ -1,55 +1,31 @@
 """The command `up`: a config server and a gateway on this machine, with files applied, and applied again on change."""
 
 import asyncio
-import json
-import signal
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from janua.config.v1.resource_pb2 import KIND_CONSUMER, KIND_SECRET
-from rich.text import Text
 
-from janua_client.cli.apply_report import changes, print_changes, print_warnings, summary
-from janua_client.cli.batch import read_batch
-from janua_client.cli.failures import CommandError, ExitCode, usage_error
-from janua_client.cli.file_changes import FileChanges
-from janua_client.cli.local_planes import Addresses, Listen, LocalPlanes
+from janua_client.cli.local_planes import Listen, LocalPlanes
 from janua_client.cli.options import duration_seconds
-from janua_client.cli.output import stderr, stdout, warn
-from janua_client.cli.push import push
-from janua_client.cli.rollout_report import rejection_line
-from janua_client.cli.server import connect
-from janua_client.cli.sources import STDIN
-from janua_client.processes import ChildError, first_death
-
-_SET = "up"
-_POLL = 1.0  # seconds between two looks at the files
-_ROLLOUT = 10.0  # seconds for the node to take a change
+from janua_client.cli.up_run import Up, UpOptions
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UpOptions:
-    """What was asked for."""
+class LogLevel(StrEnum):
+    """How much is told."""
 
-    files: tuple[str, ...]
-    watch: bool
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
 
-    @property
-    def can_read_again(self) -> bool:
-        """Whether there are files, and none is standard input, which ends."""
-        return bool(self.files) and STDIN not in self.files
 
-    def check(self) -> None:
-        """Refuses combinations that make no sense. Raises `CommandError`."""
-        if self.watch and not self.files:
-            raise usage_error("--watch needs files to watch: give -f")
-        if self.watch and STDIN in self.files:
-            raise usage_error("--watch cannot watch standard input")
+class LogFormat(StrEnum):
+    """The form of a line."""
+
+    TEXT = "text"
+    JSON = "json"
 
 
 def up(
@@ -89,6 +65,23 @@ def up(
     access_log: Annotated[
         str, typer.Option(envvar="JANUA_ACCESS_LOG", metavar="PATH|-|off", help="A line per request; - is stderr.")
     ] = "-",
+    max_body_bytes: Annotated[int, typer.Option(envvar="JANUA_MAX_BODY_BYTES", min=1024, help="Largest request.")] = 32
+    * 1024
+    * 1024,
+    log_level: Annotated[
+        LogLevel, typer.Option(envvar="JANUA_LOG_LEVEL", help="What both processes tell on stderr.")
+    ] = LogLevel.INFO,
+    log_format: Annotated[
+        LogFormat, typer.Option(envvar="JANUA_LOG_FORMAT", help="How they tell it.")
+    ] = LogFormat.TEXT,
+    insecure_allow_remote: Annotated[
+        bool,
+        typer.Option(
+            "--insecure-allow-remote",
+            envvar="JANUA_INSECURE_ALLOW_REMOTE",
+            help="Let --listen be off loopback, although everybody may then change everything.",
+        ),
+    ] = False,
 ) -> None:
     """Run everything on this machine: a config server with SQLite and a gateway node, and apply files.
 
@@ -104,158 +97,16 @@ def up(
     """
     options = UpOptions(files=tuple(file or ()), watch=watch)
     options.check()
+    drain_seconds = duration_seconds("--drain-timeout", drain_timeout)
+    logging = ("--log-level", log_level.value, "--log-format", log_format.value)
     planes = LocalPlanes(
         Listen(config_server=listen, http=http, grpc=grpc, admin=admin),
         data_dir,
+        config_server_options=(*logging, *(["--insecure-allow-remote"] if insecure_allow_remote else ())),
         gateway_options=(
-            *("--node-id", node_id, "--node-cluster", node_cluster),
-            *("--drain-timeout", drain_timeout, "--access-log", access_log),
+            *(*logging, "--access-log", access_log, "--max-body-bytes", str(max_body_bytes)),
+            *("--node-id", node_id, "--node-cluster", node_cluster, "--drain-timeout", f"{drain_seconds:g}s"),
         ),
-        drain_timeout=duration_seconds("--drain-timeout", drain_timeout),
+        drain_timeout=drain_seconds,
     )
     asyncio.run(Up(options, planes).run())
-
-
-class Up:
-    """Everything on this machine, from start to drain."""
-
-    def __init__(self, options: UpOptions, planes: LocalPlanes) -> None:
-        self._options = options
-        self._planes = planes
-        self._is_ready = False
-        self._reload = asyncio.Event()
-
-    async def run(self) -> None:
-        """Serves until SIGINT or SIGTERM, then drains. Raises `CommandError` for whatever keeps it from serving."""
-        serving = asyncio.create_task(self._serve())
-        interrupt = _Interrupt(serving, self._planes.kill)
-        with _on_signals({signal.SIGINT: interrupt, signal.SIGTERM: interrupt, signal.SIGHUP: self._on_hangup}):
-            await asyncio.wait({serving})
-        if not serving.cancelled():
-            serving.result()
-        elif not self._is_ready:
-            raise typer.Exit(ExitCode.INTERRUPTED)
-
-    async def _serve(self) -> None:
-        files = FileChanges(self._options.files)
-        try:
-            async with self._planes as planes:
-                server = await planes.start_config_server()
-                if self._options.files:
-                    await self._apply(server)
-                addresses = await planes.start_gateway(server)
-                await self._report_rejections(server)
-                self._announce(addresses)
-                await self._supervise(server, files)
-        except ChildError as error:
-            raise CommandError(str(error)) from error  # its last lines are on stderr already
-
-    async def _supervise(self, server: str, files: FileChanges) -> None:
-        """Applies edits until a plane dies."""
-        async with asyncio.TaskGroup() as tasks:
-            editing = tasks.create_task(self._apply_edits(server, files))
-            death = await first_death(self._planes.children)
-            editing.cancel()
-        raise death
-
-    async def _apply_edits(self, server: str, files: FileChanges) -> None:
-        while True:
-            await self._edit(files)
-            try:
-                await self._apply(server)
-                await self._report_rejections(server)
-            except CommandError as error:
-                stderr().print(*error.details, f"not applied, the configuration stays as it is: {error}", sep="\n")
-
-    async def _edit(self, files: FileChanges) -> None:
-        """Waits for a reason to read the files again: SIGHUP, or a change if changes are watched."""
-        while not self._reload.is_set() and not (self._options.watch and files.seen()):
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._reload.wait(), _POLL)
-        self._reload.clear()
-
-    def _on_hangup(self) -> None:
-        """Reads files and the node's secrets again. Where a person looks it is the terminal that went away: the end."""
-        if sys.stdin.isatty():
-            signal.raise_signal(signal.SIGTERM)
-            return
-        self._planes.reload()
-        if self._options.can_read_again:
-            self._reload.set()
-
-    async def _apply(self, server: str) -> None:
-        batch = read_batch(self._options.files)
-        if not batch.located:
-            warn("the files name no resource: the configuration stays as it is")
-            return
-        async with connect(server) as client:
-            response = await push(
-                client,
-                batch,
-                validate_only=False,
-                set_name=_SET,
-                prune=True,
-                prune_kinds=(KIND_SECRET, KIND_CONSUMER),  # the files are all there is to this set
-            )
-        if changes(response):
-            print_changes(changes(response), stderr())
-            stderr().print(summary(response, dry_run=False))
-        print_warnings(response)
-
-    async def _report_rejections(self, server: str) -> None:
-        """Waits until the node has the configuration; what it refuses is a warning, for the rest of it serves."""
-        async with connect(server) as client:
-            revision = (await client.nodes()).revision
-            if not revision:
-                return
-            progress = await client.wait_for_rollout(revision, timeout=_ROLLOUT)
-        for node in progress.rejecting:
-            for rejection in node.rejections:
-                warn(f"the node refuses {rejection_line(rejection)}")
-
-    def _announce(self, addresses: Addresses) -> None:
-        self._is_ready = True
-        if stdout().is_terminal:
-            stdout().print(_friendly(addresses))
-        else:
-            print(json.dumps({"event": "ready", "component": "up", **asdict(addresses)}), flush=True)
-
-
-def _friendly(addresses: Addresses) -> Text:
-    return Text.assemble(
-        ("\nJanua is ready.\n", "bold green"),
-        f"  inference over HTTP   http://{addresses.http}/v1\n",
-        f"  inference over gRPC   {addresses.grpc}\n",
-        f"  config server         {addresses.config_server}\n",
-        f"  talk to a model       janua chat MODEL --url http://{addresses.http}\n",
-        f"  health and metrics    http://{addresses.admin}\n",
-        ("Ctrl-C stops it.\n", "dim"),
-    )
-
-
-class _Interrupt:
-    """What a signal does: the first one ends the serving, so that everything drains; the next one ends at once."""
-
-    def __init__(self, serving: asyncio.Task[None], kill: Callable[[], None]) -> None:
-        self._serving = serving
-        self._kill = kill
-        self._is_first = True
-
-    def __call__(self) -> None:
-        if self._is_first:
-            self._is_first = False
-            self._serving.cancel()
-        else:
-            self._kill()
-
-
-@contextmanager
-def _on_signals(handlers: Mapping[signal.Signals, Callable[[], None]]) -> Iterator[None]:
-    loop = asyncio.get_running_loop()
-    for number, handle in handlers.items():
-        loop.add_signal_handler(number, handle)
-    try:
-        yield
-    finally:
-        for number in handlers:
-            loop.remove_signal_handler(number)
