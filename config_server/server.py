@@ -28,6 +28,8 @@ _OPTIONS: Final = (
     # Idle streams are kept alive from both sides: the server finds nodes that are gone, and lets nodes ping it.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
+    # Without it a ping that nobody answers is waited for much longer than the line above says.
+    ("grpc.http2.ping_timeout_ms", 10_000),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.http2.max_ping_strikes", 0),
