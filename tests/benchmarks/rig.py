@@ -1,4 +1,5 @@
-"""The machines of the benchmark: mock upstream and load on one core, what is measured alone on the other."""
+"""The machines of the benchmark: what is measured alone on one core, everything else on the other. The node has its
+configuration from a config server, as in a fleet: reading files itself would add their validation to its memory."""
 
 import json
 import os
@@ -9,7 +10,10 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from janua_client.changes import upsert
+from janua_client.config_client import ConfigClient
 from janua_client.processes import Child, ChildError
+from janua_resources import documents
 
 from tests.benchmarks.procfs import cpu_seconds
 
@@ -101,13 +105,15 @@ async def running_rig(directory: Path) -> AsyncIterator[Rig]:
         mock = await _start(stack, "mock", _other_core(), "tests.benchmarks.mock_upstream")
         address = str((await mock.ready(_START_S))["address"])
         relay = await _start(stack, "relay", _measured_core(), "tests.benchmarks.relay_floor", address)
-        config = directory / "janua.yaml"
-        config.write_text(CONFIG.replace("ADDRESS", address).replace("HASH", sha256(API_KEY.encode()).hexdigest()))
+        store = ("--listen", "127.0.0.1:0", "--store", f"sqlite:///{directory / 'config.db'}")
+        server = await _start(stack, "config server", _other_core(), "config_server", *store)
+        config_address = str((await server.ready(_START_S))["grpc"])
+        await _apply(config_address, address)
         node = await _start(
             stack,
             "node",
             _measured_core(),
-            *("gateway", "--config-file", str(config), "--state-dir", str(directory / "state")),
+            *("gateway", "--config-server", config_address, "--state-dir", str(directory / "state")),
             *("--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--admin", "127.0.0.1:0"),
         )
         try:
@@ -115,6 +121,13 @@ async def running_rig(directory: Path) -> AsyncIterator[Rig]:
         except ChildError as error:
             error.add_note("\n".join(["the end of the node's log:", *node.log_tail(10)]))
             raise
+
+
+async def _apply(config_server: str, upstream: str) -> None:
+    text = CONFIG.replace("ADDRESS", upstream).replace("HASH", sha256(API_KEY.encode()).hexdigest())
+    found = documents.parse(text, source="benchmark").resources
+    async with ConfigClient(config_server) as client:
+        await client.apply([upsert(located.message) for located in found])
 
 
 async def _target(child: Child) -> Target:
