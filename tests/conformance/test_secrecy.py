@@ -1,5 +1,7 @@
 """No key, credential, prompt or answer stands in anything that a node writes or shows of itself."""
 
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from hashlib import sha256
 from pathlib import Path
@@ -114,3 +116,23 @@ async def send_garbage(gateway: Gateway, session: aiohttp.ClientSession) -> None
     for path in (f"/v1/{KEY}", f"/other?key={KEY}"):
         async with session.get(f"http://{gateway.addresses.http}{path}", headers=headers) as got:
             assert got.status == 404
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_faults_are_logged_without_the_values_of_variables(log_format: str) -> None:
+    program = f"""
+import sys, structlog
+from gateway.telemetry.logging import configure_logging
+configure_logging("info", "{log_format}")
+def handle(body):
+    raise ValueError("a fault of ours")
+try:
+    handle(sys.argv[1])
+except ValueError:
+    structlog.get_logger("janua.http").exception("request failed")
+"""
+    command = [sys.executable, "-c", program, PROMPT]
+    logged = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    assert "Traceback" in logged
+    assert "a fault of ours" in logged
+    assert PROMPT not in logged
