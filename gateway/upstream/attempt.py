@@ -1,6 +1,7 @@
 """One attempt: a request to one endpoint, up to the commit point, where its answer starts to go to the client."""
 
 import asyncio
+import re
 from collections.abc import Sequence
 
 import msgspec
@@ -25,6 +26,9 @@ from gateway.upstream.retry import AttemptFailedError
 
 _MAX_ANSWER_BYTES = 64 * 1024 * 1024
 _MAX_ERROR_BYTES = 1024 * 1024
+
+# Longer waits than decades are nonsense that no client could represent.
+_SECONDS = re.compile(r"\s*[0-9]{1,9}\s*")
 
 
 class UpstreamRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,9 +94,9 @@ async def _send(cluster: Cluster, endpoint: Endpoint, request: UpstreamRequest) 
     try:
         if not 200 <= response.status < 300:
             raise await _status_error(response, request.dialect)
-        if response.header("content-encoding") not in (None, "identity"):
+        if (response.header("content-encoding") or "identity").lower() != "identity":
             raise _reset("the upstream compressed its answer although it was asked not to")
-        if request.is_streaming and (response.header("content-type") or "").startswith("text/event-stream"):
+        if request.is_streaming and (response.header("content-type") or "").lower().startswith("text/event-stream"):
             first = await _read_first_content(response, request.dialect)
             is_kept = True
             return _stream(response, endpoint, request, first)
@@ -149,10 +153,12 @@ def _has_content(parser: SseParser, data: bytes, dialect: Dialect) -> bool:
 async def _status_error(response: HttpResponse, dialect: Dialect) -> AttemptFailedError | UpstreamRejectedError:
     """The error for an answer whose status is not a success."""
     status = response.status
-    body = await response.read_all(_MAX_ERROR_BYTES)
+    if status < 200:
+        return _reset(f"the upstream answered with status {status}, which nobody asked for")
+    body = await _error_body(response)
     message = dialect.read_error(body)
     retry_after_s = parse_retry_after(response.header("retry-after"))
-    if 300 <= status < 400:
+    if status < 400:
         text = f"the upstream answered with a redirect (status {status}), which is not followed"
         return AttemptFailedError(None, BadGatewayError(text))
     if status in (401, 403, 407):
@@ -179,6 +185,14 @@ async def _status_error(response: HttpResponse, dialect: Dialect) -> AttemptFail
     )
 
 
+async def _error_body(response: HttpResponse) -> bytes:
+    """What an upstream says of its error; nothing if it says too much, for the status is there."""
+    try:
+        return await response.read_all(_MAX_ERROR_BYTES)
+    except AnswerTooLargeError:
+        return b""
+
+
 def _server_error(status: int, message: str | None, retry_after_s: float | None) -> GatewayError:
     text = f"the upstream failed (status {status})" + (f": {message}" if message else "")
     match status:
@@ -192,9 +206,7 @@ def _server_error(status: int, message: str | None, retry_after_s: float | None)
 
 def parse_retry_after(value: str | None) -> float | None:
     """Seconds of a `Retry-After` header; its date form, rare among model servers, is not read."""
-    if value is None or not value.strip().isdigit():
-        return None
-    return float(value)
+    return float(value) if value is not None and _SECONDS.fullmatch(value) else None
 
 
 def _reset(message: str) -> AttemptFailedError:
