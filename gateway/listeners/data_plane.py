@@ -16,6 +16,7 @@ from gateway.listeners.errors import ErrorAnswer, internal_error, openai_error, 
 from gateway.listeners.inbound import host_name, join_headers, request_id
 from gateway.listeners.service import GatewayService
 from gateway.listeners.sse import EventRelay, RenamedEvents, WholeEvents
+from gateway.listeners.unread_body import EndAfterBody, WithoutBody
 from gateway.pipeline import Exchange
 from gateway.schemas.openai_fields import RequestHead, read_request, set_request_model, without_duplicate_model
 from gateway.types import Operation, Schema
@@ -60,7 +61,7 @@ class DataPlane:
     """Handles inference paths and hands everything else to the application."""
 
     def __init__(self, app: AsgiApp, service: GatewayService, *, max_body_bytes: int) -> None:
-        self._app = app
+        self._app = WithoutBody(app)
         self._service = service
         self._max_body_bytes = max_body_bytes
 
@@ -96,8 +97,9 @@ class DataPlane:
     async def _handle(self, scope: Scope, receive: Receive, exchange: "HttpExchange") -> None:
         context = exchange.context
         if scope["method"] != "POST":
+            exchange.end_after_body(receive)
             raise MethodNotAllowedError(f"{context.path} takes POST, not {context.method}")
-        body = await self._read_body(receive, context.headers)
+        body = await self._read_body(receive, exchange)
         head = read_request(body)
         context.model = head.model
         context.is_streaming = bool(head.stream) and context.operation is Operation.CHAT
@@ -108,30 +110,28 @@ class DataPlane:
             context.first_content_at = time.perf_counter()
             await exchange.relay(answer)
 
-    async def _read_body(self, receive: Receive, headers: Mapping[bytes, bytes]) -> bytes:
+    async def _read_body(self, receive: Receive, exchange: "HttpExchange") -> bytes:
         """The whole body. Raises `PayloadTooLargeError` over the limit, before reading where the length is told."""
-        length = headers.get(b"content-length", b"0")
+        length = exchange.context.headers.get(b"content-length", b"0")
         if length.isdigit() and int(length) > self._max_body_bytes:
+            exchange.end_after_body(receive)
             raise self._too_large()
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGoneError
-        body: bytes = message.get("body", b"")
-        if not message.get("more_body", False):
-            if len(body) > self._max_body_bytes:
-                raise self._too_large()
-            return body
-        parts = [body]
-        size = len(body)
-        while message.get("more_body", False):
+        parts: list[bytes] = []
+        size = 0
+        while True:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise ClientGoneError
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
+            part: bytes = message.get("body", b"")
+            size += len(part)
+            is_last = not message.get("more_body", False)
             if size > self._max_body_bytes:
+                if not is_last:
+                    exchange.end_after_body(receive)
                 raise self._too_large()
-        return b"".join(parts)
+            parts.append(part)
+            if is_last:
+                return b"".join(parts)
 
     def _too_large(self) -> PayloadTooLargeError:
         return PayloadTooLargeError(f"the body is larger than the limit of {self._max_body_bytes} bytes")
@@ -145,6 +145,10 @@ class HttpExchange:
         self._send = send
         self.status = 0
         self._is_stream = False
+
+    def end_after_body(self, receive: Receive) -> None:
+        """Has the answer end only after the request's body, which has not been read."""
+        self._send = EndAfterBody(receive, self._send)
 
     async def relay(self, exchange: Exchange) -> None:
         """Sends the answer of a backend."""

@@ -2,10 +2,13 @@
 
 import asyncio
 import socket
+import sys
 
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 from quart import Quart
+
+from gateway.listeners.http2 import mend_http2
 
 _KEEP_ALIVE_S = 75.0
 _BACKLOG = 2048
@@ -38,12 +41,15 @@ def listen_error_text(host: str, port: int, error: OSError) -> str:
 
 async def serve_http(app: Quart, listener: socket.socket, drain: asyncio.Event, drain_timeout_s: float) -> None:
     """Serves until `drain` is set: then stops accepting, finishes what runs for up to the timeout, and returns."""
+    mend_http2()
     config = Config()
     # Hypercorn makes its own socket object of the descriptor and closes it.
     config.bind = [f"fd://{listener.detach()}"]
     config.include_server_header = False
     config.graceful_timeout = drain_timeout_s
     config.keep_alive_timeout = _KEEP_ALIVE_S
+    # A limit would end the streams that share an HTTP/2 connection with the last request.
+    config.keep_alive_max_requests = sys.maxsize
     config.backlog = _BACKLOG
     config.loglevel = "WARNING"
     config.errorlog = None

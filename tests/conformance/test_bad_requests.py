@@ -117,6 +117,25 @@ async def test_unannounced_body_over_the_limit_is_not_read_to_its_end(
     assert response.status == 413
 
 
+@pytest.mark.parametrize(
+    ("path", "status"), [(CHAT, 413), ("/v1/models", 405), ("/none", 404)], ids=["413", "405", "404"]
+)
+async def test_refusal_reaches_a_client_that_sends_all_before_it_reads(
+    gateway: Gateway, path: str, status: int
+) -> None:
+    body = b" " * (8 * MAX_BODY_BYTES)
+    async with connected(gateway.addresses.http) as connection:
+        await connection.send(post(body, f"content-length: {len(body)}", path=path))
+        response = await connection.response()
+        assert response is not None
+        assert response.status == status
+        # The whole body was taken, so that the connection is good for more.
+        await connection.send(post(b"", "content-length: 0", path="/none"))
+        following = await connection.response()
+    assert following is not None
+    assert following.status == 404
+
+
 @pytest.mark.parametrize(("method", "path"), [("GET", CHAT), ("PUT", "/v1/embeddings"), ("POST", "/v1/models")])
 async def test_wrong_method(gateway: Gateway, session: aiohttp.ClientSession, method: str, path: str) -> None:
     async with session.request(method, f"http://{gateway.addresses.http}{path}") as response:

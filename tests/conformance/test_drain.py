@@ -17,13 +17,13 @@ from tests.conformance.gateway import Gateway, render
 from tests.conformance.gateway_process import GatewayProcess
 from tests.conformance.grpc_caller import GrpcCaller
 from tests.conformance.grpc_tools import NOT_SERVING, SERVING, HealthClient
+from tests.conformance.http2_client import http2_client
 from tests.conformance.http_caller import HttpCaller
 from tests.conformance.polling import eventually
 from tests.conformance.raw_http import connected
-from tests.conformance.upstream_scripts import FIRST_EVENTS, STOP, open_stream
+from tests.conformance.upstream_scripts import FIRST_EVENTS, after, hello_until, open_stream
 from tests.support.faulty_upstream import FaultyUpstream
-from tests.support.http_wire import chunked_response, sse
-from tests.support.scripts import Exchange, chat, stall
+from tests.support.scripts import chat, stall
 
 SERVICE = "janua.inference.v1.InferenceService"
 Mortal = Callable[..., Awaitable["MortalNode"]]
@@ -85,13 +85,7 @@ async def test_stream_in_flight_is_finished_and_nothing_new_is_taken(
 ) -> None:
     node = await mortal(upstream.address)
     may_end = asyncio.Event()
-
-    async def script(exchange: Exchange) -> None:
-        await exchange.send(open_stream(FIRST_EVENTS))
-        await may_end.wait()
-        await exchange.send(chunked_response(sse(STOP)).removeprefix(open_stream()))
-
-    upstream.script = script
+    upstream.script = hello_until(may_end)
     begun = asyncio.Event()
     asking = asyncio.create_task(ask(node.caller(wire), streamed=True, on_piece=begun.set))
     await begun.wait()
@@ -110,6 +104,25 @@ async def test_stream_in_flight_is_finished_and_nothing_new_is_taken(
     assert len(upstream.requests) == 1
 
 
+async def test_http2_connection_is_told_to_go_when_its_last_stream_has_ended(
+    mortal: Mortal, upstream: FaultyUpstream
+) -> None:
+    node = await mortal(upstream.address)
+    may_end = asyncio.Event()
+    upstream.script = hello_until(may_end)
+    async with http2_client(node.gateway.addresses.http) as client:
+        number = await client.post({"model": "m", "stream": True})
+        await client.body_with(number, b"hello")
+        node.terminate()
+        await node.wait_until_draining()
+        may_end.set()
+        answer = await client.answer(number)
+        assert answer.is_complete
+        assert answer.body.endswith(b"data: [DONE]\n\n")
+        assert await node.exit_code() == 0
+        assert client.is_told_to_go
+
+
 async def wait_until_refused(address: str) -> None:
     """Returns once nobody listens there any more."""
 
@@ -126,12 +139,7 @@ async def wait_until_refused(address: str) -> None:
 async def test_unary_answers_in_flight_are_finished(mortal: Mortal, upstream: FaultyUpstream) -> None:
     node = await mortal(upstream.address)
     may_answer = asyncio.Event()
-
-    async def script(exchange: Exchange) -> None:
-        await may_answer.wait()
-        await chat()(exchange)
-
-    upstream.script = script
+    upstream.script = after(may_answer, chat())
     asking = asyncio.gather(*(ask(node.caller(wire)) for wire in Wire for _ in range(5)))
     await upstream.wait_for_requests(10)
     node.terminate()
@@ -204,12 +212,7 @@ async def test_drain_by_request_takes_a_node_out_without_stopping_it(mortal: Mor
 async def test_second_signal_changes_nothing(mortal: Mortal, upstream: FaultyUpstream) -> None:
     node = await mortal(upstream.address)
     may_answer = asyncio.Event()
-
-    async def script(exchange: Exchange) -> None:
-        await may_answer.wait()
-        await chat()(exchange)
-
-    upstream.script = script
+    upstream.script = after(may_answer, chat())
     asking = asyncio.create_task(ask(node.caller(Wire.HTTP)))
     await upstream.wait_for_requests(1)
     node.terminate()

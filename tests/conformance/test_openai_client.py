@@ -10,6 +10,7 @@ import openai
 import pytest
 
 from tests.conformance.configuration import api_key, one_pool, with_keys
+from tests.conformance.conftest import MAX_BODY_BYTES
 from tests.conformance.gateway import Gateway
 from tests.conformance.upstream_scripts import (
     ERROR,
@@ -144,6 +145,14 @@ async def test_bad_request(client: openai.AsyncOpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as error:
         await client.chat.completions.create(model="m", messages=MESSAGES, extra_body={"stream": "maybe"})
     assert (error.value.code, error.value.param) == ("invalid_request", "stream")
+
+
+async def test_request_over_the_limit(client: openai.AsyncOpenAI) -> None:
+    too_long: Any = [{"role": "user", "content": "x" * (8 * MAX_BODY_BYTES)}]
+    for _ in range(5):  # a race it would be between the answer and the end of the connection
+        with pytest.raises(openai.APIStatusError) as error:
+            await client.chat.completions.create(model="m", messages=too_long)
+        assert (error.value.status_code, error.value.code) == (413, "payload_too_large")
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,8 @@ from tests.conformance.configuration import EMPTY, Configuration, api_key, one_p
 from tests.conformance.conftest import Upstreams
 from tests.conformance.gateway import Gateway
 from tests.conformance.polling import eventually
-from tests.conformance.upstream_scripts import FIRST_EVENTS, STOP, open_stream
+from tests.conformance.upstream_scripts import hello_until
 from tests.support.faulty_upstream import FaultyUpstream
-from tests.support.http_wire import LAST_CHUNK, sse
-from tests.support.scripts import Exchange
 
 RELOADS = 100
 
@@ -72,13 +70,7 @@ async def test_stream_outlives_its_route_and_its_upstream(
 ) -> None:
     await gateway.apply(one_pool(upstream.address))
     may_end = asyncio.Event()
-
-    async def script(exchange: Exchange) -> None:
-        await exchange.send(open_stream(FIRST_EVENTS))
-        await may_end.wait()
-        await exchange.send(open_stream(*sse(STOP)).removeprefix(open_stream()) + LAST_CHUNK)
-
-    upstream.script = script
+    upstream.script = hello_until(may_end)
     begun = asyncio.Event()
     asking = asyncio.create_task(ask(caller, streamed=True, on_piece=begun.set))
     await begun.wait()

@@ -51,6 +51,27 @@ def stream_of(pieces: Sequence[bytes]) -> Script:
     return script
 
 
+def after(gate: asyncio.Event, script: Script) -> Script:
+    """Does nothing until the gate is open."""
+
+    async def waiting(exchange: Exchange) -> None:
+        await gate.wait()
+        await script(exchange)
+
+    return waiting
+
+
+def hello_until(gate: asyncio.Event) -> Script:
+    """A streamed answer, `hello`, that is finished only when the gate is open."""
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.send(open_stream(FIRST_EVENTS))
+        await gate.wait()
+        await exchange.send(chunked_response(sse(STOP)).removeprefix(open_stream()))
+
+    return script
+
+
 def embeddings(vectors: Sequence[Sequence[float]]) -> Script:
     """Answers with these vectors as lists of numbers, whatever is asked."""
     data = [{"object": "embedding", "index": index, "embedding": vector} for index, vector in enumerate(vectors)]
