@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+import structlog
 from google.rpc import code_pb2
 from janua.config.v1.config_service_pb2 import ApplyRequest, ApplyResponse
 
@@ -19,6 +20,8 @@ from config_server.snapshot_cache import SnapshotCache
 from config_server.store.base import AnsweredRequest, Commit, Store
 
 REQUEST_IDS_KEPT: Final = timedelta(hours=24)
+
+_log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
 
 # Applies that wait for their turn. Beyond that a caller is told to come back.
 _MAX_WAITING: Final = 256
@@ -116,6 +119,7 @@ class Applier:
         )
         self._cache.apply(plan.update)
         self._signal.announce(plan.update.revision)
+        _log.info("applied", revision=plan.update.revision, changes=len(plan.changes), author=author)
 
 
 def _digest(request: ApplyRequest) -> bytes:

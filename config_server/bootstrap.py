@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+import structlog
+
 from config_server.apply import Applier
 from config_server.config_service import ConfigService
 from config_server.discovery import DiscoveryService
@@ -20,6 +22,8 @@ from config_server.snapshot_cache import SnapshotCache
 from config_server.store.base import Store
 from config_server.store.sqlite import open_sqlite
 from config_server.watch import Watcher
+
+_log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +63,7 @@ async def run(
                 background = [tasks.create_task(part.run()) for part in parts.background]
                 on_ready(Ready(grpc=address, store=settings.store, revision=parts.revision))
                 await stopped()
+                _log.info("draining", timeout_s=settings.drain_timeout_s)
                 await parts.server.drain(settings.drain_timeout_s)
                 for task in background:
                     task.cancel()

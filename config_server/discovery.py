@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Final
 
 import grpc
+import structlog
 from google.rpc import code_pb2
 from janua.discovery.v3 import ads_pb2
 
@@ -18,6 +19,8 @@ from config_server.errors import ApiError
 from config_server.nodes import NodeIdentity, NodeRegistry
 from config_server.snapshot_cache import SnapshotCache
 from config_server.wire import ResponseEncoder
+
+_log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
 
 SERVICE_NAME: Final = ads_pb2.DESCRIPTOR.services_by_name["AggregatedDiscoveryService"].full_name
 
@@ -92,7 +95,7 @@ class DiscoveryService:
                 nodes=self._nodes,
                 push_delay_s=self._push_delay_s,
             )
-            with self._registered(connection):
+            with self._registered(connection), _told_of(session.identity):
                 await connection.run(context, first, drained=self._drained)
 
     async def _first_request(self, context: rpc.Context) -> ads_pb2.DeltaDiscoveryRequest | None:
@@ -128,6 +131,15 @@ class DiscoveryService:
         oldest = min((connection.stream.revision for connection in self._connections), default=self._cache.revision)
         for view in views:
             view.trim(oldest)
+
+
+@contextmanager
+def _told_of(identity: NodeIdentity) -> Iterator[None]:
+    _log.info("node connected", node_id=identity.node_id, cluster=identity.cluster, version=identity.version)
+    try:
+        yield
+    finally:
+        _log.info("node disconnected", node_id=identity.node_id)
 
 
 def _identity(node: ads_pb2.Node) -> NodeIdentity:

@@ -50,8 +50,9 @@ class Housekeeping:
         try:
             await self._store.save_nodes(changed, removed)
         except StoreUnavailableError as error:
-            # Records of nodes are of use only to people; those that change again will be written then.
-            _log.warning("node records could not be written", exc_info=error)
+            _log.warning("node records could not be written: they are tried again", exc_info=error)
+            for row in changed:
+                self._nodes.changed(row.node_id)
 
     async def _forget_requests(self) -> None:
         try:

@@ -132,6 +132,7 @@ class NodeRegistry:
         self._unsaved.add(node_id)
 
     def changed(self, node_id: str) -> None:
+        """The node's record is to be written."""
         self._unsaved.add(node_id)
 
     def report(self, node_id: str, status: NodeStatus) -> bool:

@@ -10,8 +10,9 @@ from janua.config.v1.config_service_pb2 import NodeType, Rejection
 
 from config_server.subscription import Delivery
 
-# What is kept of a node's own words with a refusal, in bytes of UTF-8.
+# What is kept of a node's own words with a refusal, in bytes of UTF-8, and of each text of a rejection.
 ERROR_TEXT_BYTES: Final = 4096
+REJECTION_TEXT_BYTES: Final = 1024
 # A response names 500 resources at most; beyond that a refusal says nothing more.
 MAX_REJECTIONS: Final = 500
 
@@ -42,7 +43,7 @@ class TypeProgress:
             self.acked_revision = self.settled_revision = delivery.revision
 
     def refused(self, delivery: Delivery, error: status_pb2.Status) -> None:
-        self.error_message = limited(error.message)
+        self.error_message = _limited(error.message, ERROR_TEXT_BYTES)
         self.nacked_revision = delivery.revision
         rejections = tuple(_explained(self.type_url, delivery, error)) or tuple(_all_of(self.type_url, delivery, error))
         self._replace_rejections(delivery, rejections)
@@ -85,9 +86,9 @@ def progress_from_proto(kept: NodeType) -> TypeProgress:
     )
 
 
-def limited(text: str) -> str:
-    """At most `ERROR_TEXT_BYTES` bytes of a node's text."""
-    return text.encode()[:ERROR_TEXT_BYTES].decode(errors="ignore")
+def _limited(text: str, size: int = REJECTION_TEXT_BYTES) -> str:
+    """At most `size` bytes of a node's text."""
+    return text.encode()[:size].decode(errors="ignore")
 
 
 def _explained(type_url: str, delivery: Delivery, error: status_pb2.Status) -> Iterator[Rejection]:
@@ -103,17 +104,17 @@ def _explained(type_url: str, delivery: Delivery, error: status_pb2.Status) -> I
             continue
         yield Rejection(
             type_url=rejection.type_url or type_url,
-            name=limited(rejection.name),
-            version=limited(rejection.version or versions.get(rejection.name, "")),
-            reason=limited(rejection.reason),
-            field=limited(rejection.field),
-            message=limited(rejection.message),
+            name=_limited(rejection.name),
+            version=_limited(rejection.version or versions.get(rejection.name, "")),
+            reason=_limited(rejection.reason),
+            field=_limited(rejection.field),
+            message=_limited(rejection.message),
         )
 
 
 def _all_of(type_url: str, delivery: Delivery, error: status_pb2.Status) -> Iterator[Rejection]:
     """A refusal that does not say of what is one of everything in the response."""
-    text = limited(error.message)
+    text = _limited(error.message)
     for resource in delivery.page.resources:
         yield Rejection(
             type_url=type_url, name=resource.name, version=resource.version, reason=UNEXPLAINED, message=text

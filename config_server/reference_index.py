@@ -22,15 +22,12 @@ class ReferenceIndex:
     def users(self, key: Key) -> Collection[Key]:
         return self._users.get(key, ())
 
-    def replace(self, key: Key, before: ConfigMessage | None, after: ConfigMessage | None) -> Collection[Key]:
-        """Takes in a change of the resource `key`. Returns what it named before or names now."""
-        old = frozenset() if before is None else named_by(before)
-        new = frozenset() if after is None else named_by(after)
-        for named in old - new:
+    def replace(self, key: Key, before: frozenset[Key], after: frozenset[Key]) -> None:
+        """Takes in that the resource `key` names `after` instead of `before`."""
+        for named in before - after:
             users = self._users[named]
             users.remove(key)
             if not users:
                 del self._users[named]
-        for named in new - old:
+        for named in after - before:
             self._users.setdefault(named, set()).add(key)
-        return old | new

@@ -11,18 +11,19 @@ from typing import Final
 from janua.config.v1.resource_pb2 import KIND_SECRET
 from janua_resources.kinds import KINDS, ConfigMessage, World, kind_info
 
-from config_server.reference_index import ReferenceIndex
+from config_server.reference_index import ReferenceIndex, named_by
 from config_server.resources import Key, Kind, StoredEntry, StoredWorld
 from config_server.wire import EncodedResource, encode_resource
 
 
 @dataclass(frozen=True, slots=True)
 class CachedResource:
-    """A resource in the three forms it is needed in."""
+    """A resource in the three forms it is needed in, and what it names."""
 
     entry: StoredEntry
     message: ConfigMessage
     encoded: EncodedResource
+    names: frozenset[Key]
 
 
 def cached_resource(entry: StoredEntry, message: ConfigMessage) -> CachedResource:
@@ -30,7 +31,7 @@ def cached_resource(entry: StoredEntry, message: ConfigMessage) -> CachedResourc
     encoded = encode_resource(
         type_url=kind_info(entry.key.kind).type_url, name=entry.key.name, version=entry.version, body=entry.body
     )
-    return CachedResource(entry, message, encoded)
+    return CachedResource(entry, message, encoded, named_by(message))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +161,7 @@ class SnapshotCache:
         for key, entry in world.entries.items():
             resource = self._resources[key] = cached_resource(entry, entry.decode())
             self._messages[key] = resource.message
-            self.references.replace(key, None, resource.message)
+            self.references.replace(key, frozenset(), resource.names)
         self._views: Final = {
             info.type_url: TypeView(info.type_url, world.revision, self._shown(info.kind)) for info in KINDS
         }
@@ -207,15 +208,18 @@ class SnapshotCache:
     def _put(self, key: Key, resource: CachedResource | None) -> Iterator[Key]:
         """Creates, replaces or deletes a resource. Gives the keys whose visibility may have changed by it."""
         yield key
-        before = self._messages.get(key)
+        before = self._resources.get(key)
         if resource is None:
             del self._resources[key], self._messages[key]
         else:
             self._resources[key], self._messages[key] = resource, resource.message
         if before is None or resource is None:
             self._sorted_keys = None
-        named = self.references.replace(key, before, None if resource is None else resource.message)
-        yield from (other for other in named if other.kind == KIND_SECRET)
+        old = frozenset[Key]() if before is None else before.names
+        new = frozenset[Key]() if resource is None else resource.names
+        if old != new:
+            self.references.replace(key, old, new)
+            yield from (other for other in old ^ new if other.kind == KIND_SECRET)
 
     def _show_or_hide(self, key: Key) -> None:
         view = self._views[kind_info(key.kind).type_url]

@@ -3,6 +3,8 @@
 import asyncio
 import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import grpc
@@ -123,6 +125,20 @@ async def test_an_unsupported_store() -> None:
 )
 async def test_wrong_usage(arguments: tuple[str, ...], says: str) -> None:
     assert says in one_line(await failure(*arguments), 2)
+
+
+def test_a_traceback_in_the_log_shows_no_values() -> None:
+    code = (
+        "import structlog\n"
+        "from config_server.logging import configure_logging\n"
+        "configure_logging('info', 'text')\n"
+        "def fail(password): raise RuntimeError('it failed')\n"
+        "try: fail('hunter' + '2')\n"
+        "except RuntimeError as error: structlog.get_logger('config_server').error('oops', exc_info=error)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "it failed" in ended.stderr
+    assert "hunter2" not in ended.stderr
 
 
 async def test_off_loopback_with_the_flag(tmp_path: Path) -> None:

@@ -150,6 +150,10 @@ async def test_validate_only_does_not_use_up_a_request_id(filled: RunningServer)
     await filled.apply_request(request)
     request.validate_only = False
     assert (await filled.apply_request(request)).revision == 2
+    # Nor does it matter to a dry run that the id is used.
+    request.validate_only = True
+    request.author = "somebody else"
+    assert (await filled.apply_request(request)).results[0].outcome == UNCHANGED
 
 
 async def test_a_retry_gets_the_first_answer(filled: RunningServer) -> None:

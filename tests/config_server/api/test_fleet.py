@@ -184,6 +184,13 @@ async def test_a_report_of_an_unknown_node(filled: RunningServer) -> None:
     assert (refusal.code, refusal.reason) == (grpc.StatusCode.NOT_FOUND, "NODE_NOT_FOUND")
 
 
+async def test_a_report_that_is_too_large(filled: RunningServer, client: AdsClient) -> None:
+    await client.ask(ROUTE)
+    status = NodeStatus(endpoints=[EndpointStatus(reason="x" * 1000) for _ in range(300)])
+    refusal = await refused(filled.nodes.ReportStatus(ReportStatusRequest(node_id="node-1", status=status)))
+    assert (refusal.code, refusal.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "STATUS_TOO_LARGE")
+
+
 @pytest.mark.parametrize(
     ("request_", "path"),
     [

@@ -1,0 +1,83 @@
+"""What is written down from time to time, by a clock that the test turns."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from config_server.housekeeping import Housekeeping
+from config_server.nodes import NodeIdentity, NodeRegistry
+from config_server.store.base import AnsweredRequest
+from config_server.store.sqlite import SqliteStore, open_sqlite
+from tests.config_server.stored import NOW
+
+
+class Rounds:
+    """Housekeeping that goes one round each time the test says so."""
+
+    def __init__(self, store: SqliteStore) -> None:
+        self.now = NOW
+        self.store = store
+        self.nodes = NodeRegistry([], clock=lambda: self.now)
+        self._slept = asyncio.Event()
+        self._go = asyncio.Event()
+        self.housekeeping = Housekeeping(store=store, nodes=self.nodes, clock=lambda: self.now, sleep=self._sleep)
+
+    async def _sleep(self, seconds: float) -> None:
+        assert seconds == 1
+        self._slept.set()
+        await self._go.wait()
+        self._go.clear()
+
+    async def first(self) -> None:
+        await self._slept.wait()
+        self._slept.clear()
+
+    async def next(self, after: timedelta = timedelta(seconds=1)) -> None:
+        self.now += after
+        self._go.set()
+        await self.first()
+
+
+@pytest.fixture
+async def rounds(tmp_path: Path) -> AsyncIterator[Rounds]:
+    async with open_sqlite(f"sqlite:///{tmp_path / 'config.db'}") as store:
+        made = Rounds(store)
+        task = asyncio.create_task(made.housekeeping.run())
+        await made.first()
+        yield made
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def test_nodes_are_written_once_a_second(rounds: Rounds) -> None:
+    with rounds.nodes.connected(NodeIdentity(node_id="n", cluster="", version="")):
+        assert await rounds.store.load_nodes() == ()
+        await rounds.next()
+        assert [row.node_id for row in await rounds.store.load_nodes()] == ["n"]
+
+
+async def test_a_store_that_fails_does_not_end_it(rounds: Rounds) -> None:
+    rounds.store._writer.execute("PRAGMA query_only = 1")
+    with rounds.nodes.connected(NodeIdentity(node_id="n", cluster="", version="")):
+        await rounds.next()
+        with pytest.raises(sqlite3.OperationalError):
+            rounds.store._writer.execute("DELETE FROM nodes")
+        rounds.store._writer.execute("PRAGMA query_only = 0")
+        assert await rounds.store.load_nodes() == ()
+        # Nothing else may ever change the node's record: it is written all the same.
+        await rounds.next()
+        assert [row.node_id for row in await rounds.store.load_nodes()] == ["n"]
+
+
+async def test_old_request_ids_are_dropped_every_hour(rounds: Rounds) -> None:
+    await rounds.store.save_request(AnsweredRequest(request_id="id", digest=b"", response=b"", time=NOW))
+    await rounds.next(timedelta(hours=24))
+    assert await rounds.store.find_request("id", not_before=NOW) is not None
+    await rounds.next(timedelta(minutes=59))
+    assert await rounds.store.find_request("id", not_before=NOW) is not None
+    await rounds.next(timedelta(minutes=1))
+    assert await rounds.store.find_request("id", not_before=NOW) is None
