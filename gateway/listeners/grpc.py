@@ -114,6 +114,7 @@ class InferenceServicer(inference_service_pb2_grpc.InferenceServiceServicer):
 
         async def answer(context: RequestContext) -> models_pb2.ListModelsResponse:
             models = self._service.pin().models(context)
+            await call.send_initial_metadata(_metadata(context))
             return models_pb2.ListModelsResponse(
                 models=[
                     models_pb2.Model(id=model.id, created=self._created, owned_by=model.owned_by) for model in models

@@ -131,6 +131,14 @@ class Vectors:
     headers: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Models:
+    """Ids of the models that are served."""
+
+    ids: Sequence[str]
+    headers: Mapping[str, str]
+
+
 class AnswerStream(Protocol):
     """An answer that is being written. Leaving its context before the end abandons it, as a client does that goes."""
 
@@ -156,8 +164,8 @@ class Caller(Protocol):
     async def embed(self, model: str, texts: Sequence[str]) -> Vectors:
         """Embeddings. Raises `CallFailedError`."""
 
-    async def models(self, headers: Mapping[str, str] | None = None) -> list[str]:
-        """Ids of the models that are served. Raises `CallFailedError`."""
+    async def models(self, headers: Mapping[str, str] | None = None) -> Models:
+        """The models that are served. Raises `CallFailedError`."""
 
 
 async def ask(

@@ -9,7 +9,7 @@ from google.rpc import error_details_pb2, status_pb2
 from janua.inference.v1 import chat_pb2, embeddings_pb2, models_pb2, usage_pb2
 from janua.inference.v1.inference_service_pb2_grpc import InferenceServiceStub
 
-from tests.conformance.calls import Answer, CallFailedError, Failure, Piece, Question, Vectors, Wire
+from tests.conformance.calls import Answer, CallFailedError, Failure, Models, Piece, Question, Vectors, Wire
 
 StreamCall: TypeAlias = (
     "grpc.aio.UnaryStreamCall[chat_pb2.StreamChatCompletionRequest, chat_pb2.StreamChatCompletionResponse]"
@@ -64,13 +64,14 @@ class GrpcCaller:
             headers=_headers(await call.initial_metadata()),
         )
 
-    async def models(self, headers: Mapping[str, str] | None = None) -> list[str]:
-        """Ids of the models that are served."""
+    async def models(self, headers: Mapping[str, str] | None = None) -> Models:
+        """The models that are served."""
         call = self._stub.ListModels(models_pb2.ListModelsRequest(), metadata=_metadata(headers or {}))
         try:
-            return [model.id for model in (await call).models]
+            answer = await call
         except grpc.aio.AioRpcError as error:
             raise _failed(error) from error
+        return Models(ids=[model.id for model in answer.models], headers=_headers(await call.initial_metadata()))
 
 
 class GrpcStream:

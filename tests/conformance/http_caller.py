@@ -15,6 +15,7 @@ from tests.conformance.calls import (
     Answer,
     CallFailedError,
     Failure,
+    Models,
     Piece,
     Question,
     Vectors,
@@ -64,10 +65,11 @@ class HttpCaller:
             headers=_headers(response),
         )
 
-    async def models(self, headers: Mapping[str, str] | None = None) -> list[str]:
-        """Ids of the models that are served."""
+    async def models(self, headers: Mapping[str, str] | None = None) -> Models:
+        """The models that are served."""
         async with self._session.get(f"{self._url}/v1/models", headers=headers) as response:
-            return [model["id"] for model in (await _json(response))["data"]]
+            ids = [model["id"] for model in (await _json(response))["data"]]
+            return Models(ids=ids, headers=_headers(response))
 
     def _post(self, path: str, body: object, headers: Headers) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         data = BytesIO(json.dumps(body).encode())  # aiohttp takes no bytes of more than 1 MiB

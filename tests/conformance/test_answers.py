@@ -1,26 +1,29 @@
 """What a node answers when all is well is the same over HTTP and over gRPC."""
 
+import json
 from typing import Any
 
+import aiohttp
 import pytest
 
 from tests.conformance.calls import Caller, Question, ask, assert_answered
 from tests.conformance.configuration import one_pool
 from tests.conformance.gateway import Gateway
-from tests.conformance.upstream_scripts import MODEL, ROLE, STOP, as_asked, embeddings
+from tests.conformance.upstream_scripts import MODEL, ROLE, STOP, as_asked, embeddings, text_event
 from tests.support.faulty_upstream import FaultyUpstream
-from tests.support.scripts import chat, chat_completion
+from tests.support.http_wire import chunked_response, json_response, sse
+from tests.support.scripts import answer, chat, chat_completion, cut
 
 
 async def test_plain_answer(gateway: Gateway, upstream: FaultyUpstream, caller: Caller, streamed: bool) -> None:
     await gateway.apply(one_pool(upstream.address))
     upstream.script = chat("the quick brown fox")
 
-    answer = await ask(caller, Question(model="m", text="what?"), streamed=streamed)
+    got = await ask(caller, Question(model="m", text="what?"), streamed=streamed)
 
-    assert_answered(answer, "the quick brown fox")
-    assert answer.models == {"m"}
-    assert answer.usage == (1, 4)
+    assert_answered(got, "the quick brown fox")
+    assert got.models == {"m"}
+    assert got.usage == (1, 4)
     (request,) = upstream.requests
     assert (request.method, request.target) == ("POST", "/v1/chat/completions")
     assert request.json()["messages"] == [{"role": "user", "content": "what?"}]
@@ -57,10 +60,10 @@ async def test_tool_calls_pass_both_ways(
         [ROLE, *(_chunk({"tool_calls": [piece]}) for piece in pieces), _chunk({}, finish_reason="tool_calls")],
     )
 
-    answer = await ask(caller, Question(tools=["weather", "time"]), streamed=streamed)
+    got = await ask(caller, Question(tools=["weather", "time"]), streamed=streamed)
 
-    assert answer.tool_calls == (("weather", arguments),)
-    assert (answer.text, answer.finish_reason) == ("", "tool_calls")
+    assert got.tool_calls == (("weather", arguments),)
+    assert (got.text, got.finish_reason) == ("", "tool_calls")
     (request,) = upstream.requests
     assert [tool["function"]["name"] for tool in request.json()["tools"]] == ["weather", "time"]
 
@@ -75,10 +78,10 @@ async def test_logprobs_pass_both_ways(
         [ROLE, _chunk({"content": "Hi"}, logprobs=logprobs), STOP],
     )
 
-    answer = await ask(caller, Question(top_logprobs=2), streamed=streamed)
+    got = await ask(caller, Question(top_logprobs=2), streamed=streamed)
 
-    assert_answered(answer, "Hi")
-    assert answer.logprobs == (("Hi", -0.25),)
+    assert_answered(got, "Hi")
+    assert got.logprobs == (("Hi", -0.25),)
     (request,) = upstream.requests
     assert (request.json()["logprobs"], request.json()["top_logprobs"]) == (True, 2)
 
@@ -99,11 +102,11 @@ async def test_embeddings(gateway: Gateway, upstream: FaultyUpstream, caller: Ca
     await gateway.apply(one_pool(upstream.address))
     upstream.script = embeddings([[0.5, -1.0], [0.25, 2.0]])
 
-    answer = await caller.embed("m", ["one", "two"])
+    got = await caller.embed("m", ["one", "two"])
 
-    assert (answer.model, answer.vectors) == ("m", [[0.5, -1.0], [0.25, 2.0]])
-    assert answer.usage == (5, 0)
-    assert answer.headers["x-janua-service"] == "llm"
+    assert (got.model, got.vectors) == ("m", [[0.5, -1.0], [0.25, 2.0]])
+    assert got.usage == (5, 0)
+    assert got.headers["x-janua-service"] == "llm"
     (request,) = upstream.requests
     assert request.target == "/v1/embeddings"
     assert request.json()["input"] == ["one", "two"]
@@ -112,7 +115,7 @@ async def test_embeddings(gateway: Gateway, upstream: FaultyUpstream, caller: Ca
 async def test_model_list_has_exact_and_advertised_names_but_no_patterns(gateway: Gateway, caller: Caller) -> None:
     match = {"models": ["small", "gpt-*"]}
     await gateway.apply(one_pool("127.0.0.1:9", route={"match": match, "advertised_models": ["gpt-large"]}))
-    assert await caller.models() == ["gpt-large", "small"]
+    assert (await caller.models()).ids == ["gpt-large", "small"]
 
 
 async def test_client_sees_its_own_name_of_a_renamed_model(
@@ -121,10 +124,10 @@ async def test_client_sees_its_own_name_of_a_renamed_model(
     models = [{"name": "nice", "upstream_name": "vendor/ugly-v1.gguf"}]
     await gateway.apply(one_pool(upstream.address, service={"models": models}))
 
-    answer = await ask(caller, Question(model="nice"), streamed=streamed)
+    got = await ask(caller, Question(model="nice"), streamed=streamed)
 
-    assert_answered(answer)
-    assert answer.models == {"nice"}
+    assert_answered(got)
+    assert got.models == {"nice"}
     assert [request.json()["model"] for request in upstream.requests] == ["vendor/ugly-v1.gguf"]
 
 
@@ -134,10 +137,10 @@ async def test_client_sees_its_own_name_of_an_overridden_model(
     backends = [{"service": "llm", "model_override": "next"}]
     await gateway.apply(one_pool(upstream.address, route={"backends": backends}))
 
-    answer = await ask(caller, Question(model="assistant"), streamed=streamed)
+    got = await ask(caller, Question(model="assistant"), streamed=streamed)
 
-    assert_answered(answer)
-    assert answer.models == {"assistant"}
+    assert_answered(got)
+    assert got.models == {"assistant"}
     assert [request.json()["model"] for request in upstream.requests] == ["next"]
 
 
@@ -147,3 +150,31 @@ async def test_embeddings_of_a_renamed_model(gateway: Gateway, upstream: FaultyU
     upstream.script = embeddings([[1.0]])
     assert (await caller.embed("nice", ["one"])).model == "nice"
     assert upstream.requests[0].json()["model"] == "ugly"
+
+
+@pytest.mark.parametrize("framing", ["chunks", "end of the connection"])
+async def test_answer_without_a_length(
+    gateway: Gateway, upstream: FaultyUpstream, caller: Caller, streamed: bool, framing: str
+) -> None:
+    await gateway.apply(one_pool(upstream.address))
+    whole = json.dumps(chat_completion("hello there", model="m")).encode()
+    pieces = sse(ROLE, text_event("hello"), text_event(" there"), STOP) if streamed else [whole[:50], whole[50:]]
+    content_type = "text/event-stream; charset=utf-8" if streamed else "application/json"
+    chunked = chunked_response(pieces, content_type=content_type)
+    until_closed = f"HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\n\r\n".encode() + b"".join(pieces)
+    data = chunked if framing == "chunks" else until_closed
+    upstream.script = answer(data) if framing == "chunks" else cut(data, len(data))
+    assert_answered(await ask(caller, streamed=streamed))
+
+
+async def test_answer_that_was_to_be_streamed_but_comes_whole(
+    gateway: Gateway, upstream: FaultyUpstream, grpc_caller: Caller, session: aiohttp.ClientSession
+) -> None:
+    """Some servers do not stream everything. Over HTTP the client gets what the backend gave."""
+    await gateway.apply(one_pool(upstream.address))
+    upstream.script = answer(json_response(200, chat_completion("hello there", model="m")))
+    assert_answered(await ask(grpc_caller, streamed=True))
+    body = {"model": "m", "stream": True}
+    async with session.post(f"http://{gateway.addresses.http}/v1/chat/completions", json=body) as got:
+        assert (got.status, got.content_type) == (200, "application/json")
+        assert await got.json() == chat_completion("hello there", model="m")

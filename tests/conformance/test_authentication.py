@@ -94,4 +94,4 @@ async def test_model_list_needs_the_key_of_its_routes(gateway: Gateway, caller: 
 
     assert refused.value.failure.status == Kind.UNAUTHENTICATED.on(caller.wire)
     assert refused.value.failure.reason == "MISSING_API_KEY"
-    assert await caller.models({"authorization": f"Bearer {KEY}"}) == ["m"]
+    assert (await caller.models({"authorization": f"Bearer {KEY}"})).ids == ["m"]

@@ -21,6 +21,12 @@ async def test_request_id_is_kept_from_end_to_end(
     assert upstream.requests[0].header("x-request-id") == "req-42"
 
 
+async def test_model_list_tells_its_request_id(gateway: Gateway, caller: Caller) -> None:
+    await gateway.apply(one_pool("127.0.0.1:9"))
+    assert (await caller.models({"x-request-id": "req-42"})).headers["x-request-id"] == "req-42"
+    assert re.fullmatch(r"[0-9a-f]{32}", (await caller.models()).headers["x-request-id"])
+
+
 @pytest.mark.parametrize("headers", [{}, {"x-request-id": "two words"}, {"x-request-id": "x" * 129}], ids=len)
 async def test_request_id_is_made_where_there_is_no_usable_one(
     gateway: Gateway, upstream: FaultyUpstream, caller: Caller, headers: dict[str, str]
