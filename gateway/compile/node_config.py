@@ -55,7 +55,7 @@ class NodeConfig:
 
     def load(self, epoch: str, revision: int, resources: Sequence[ReceivedResource]) -> list[Rejection]:
         """Takes a whole configuration at once, from disk or a file, and publishes it. Says what is refused."""
-        known = {type_url: set(self.table.held_versions(type_url)) for type_url in RESOURCE_TYPES}
+        known = {type_url: self.table.names(type_url) for type_url in RESOURCE_TYPES}
         for type_url in RESOURCE_TYPES:
             upserts = [resource for resource in resources if resource.type_url == type_url]
             known[type_url] -= {resource.name for resource in upserts}

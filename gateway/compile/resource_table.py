@@ -139,7 +139,6 @@ class ResourceTable:
             waiting = self._waiting[info.type_url]
             for compiled in list(waiting.values()):
                 if self._missing(compiled) is None:
-                    del waiting[compiled.resource.name]
                     self._activate(compiled)
         for info in reversed(KINDS):
             for key in [key for key in self._leaving if key[0] == info.type_url and not self._users[key]]:
@@ -155,8 +154,10 @@ class ResourceTable:
 
     def _activate(self, compiled: _Compiled) -> None:
         if refused := self._host_refusal(compiled):
+            # It goes on waiting: the version of the secret that allows it may come after it.
             self._rejections[compiled.key] = (compiled.resource, (refused,))
             return
+        del self._waiting[compiled.resource.type_url][compiled.resource.name]
         self.generation += 1
         before = self._active[compiled.resource.type_url].get(compiled.resource.name)
         self._users.update(compiled.references.keys())
@@ -187,9 +188,9 @@ class ResourceTable:
                 del self._users[key]
 
     def waiting(self, type_url: str, names: Iterable[str]) -> list[str]:
-        """Those of the names whose newest version waits for something it names."""
+        """Those of the names whose newest version waits for something it names, and is not refused yet."""
         waiting = self._waiting[type_url]
-        return [name for name in names if name in waiting]
+        return [name for name in names if name in waiting and (type_url, name) not in self._rejections]
 
     def refuse_waiting(self, type_url: str, names: Iterable[str]) -> None:
         """Records what has waited long enough as refused. It still comes into use when what it names arrives."""
@@ -248,6 +249,11 @@ class ResourceTable:
                 self._rejections[key] = before
         self._settle()
         return unreadable
+
+    def names(self, type_url: str) -> set[str]:
+        """The names of all that is in use, waits or is refused."""
+        refused = {name for kind, name in self._rejections if kind == type_url}
+        return self._active[type_url].keys() | self._waiting[type_url].keys() | refused
 
     def held_versions(self, type_url: str) -> dict[str, str]:
         """Name to version of what is in use and not on its way out."""

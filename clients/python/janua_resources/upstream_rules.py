@@ -26,6 +26,10 @@ def check_upstream(upstream: Upstream) -> Iterator[Problem]:
 def _check_endpoints(upstream: Upstream) -> Iterator[Problem]:
     places: dict[Address, int] = {}
     for index, endpoint in enumerate(upstream.endpoints):
+        if endpoint.HasField("weight") and not endpoint.weight:
+            yield Problem(
+                field=f"endpoints[{index}].weight", message="is 0; DISABLED is the state that takes no requests"
+            )
         field = f"endpoints[{index}].address"
         try:
             address = parse_address(endpoint.address)

@@ -224,7 +224,7 @@ def test_what_a_node_cannot_act_on_is_refused(message: ConfigMessage, field: str
             Service(proxy_service=ProxyService(provider="openai", headers={"X-A": "1", "x-a": "2"})),
             'proxy_service.headers["x-a"]',
         ),
-        (Consumer(api_keys=[ApiKey(key_sha256="a"), ApiKey(key_sha256="a")]), "api_keys[1].key_sha256"),
+        (Consumer(api_keys=[ApiKey(key_sha256="a" * 64)] * 2), "api_keys[1].key_sha256"),
     ],
 )
 def test_what_must_be_unique_is_unique(message: ConfigMessage, field: str) -> None:
