@@ -29,7 +29,7 @@ def load_config_file(path: Path, config: NodeConfig) -> None:
     except DocumentError as error:
         raise ConfigFileError(str(error)) from error
     _check(located)
-    rejections = config.load("", 0, [_received(item.message) for item in located])
+    rejections = config.load_if_good([_received(item.message) for item in located])
     if rejections:
         raise ConfigFileError("\n".join(f"{path}: {rejection}" for rejection in rejections))
 

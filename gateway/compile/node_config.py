@@ -54,19 +54,20 @@ class NodeConfig:
         return self._is_started.is_set()
 
     def load(self, epoch: str, revision: int, resources: Sequence[ReceivedResource]) -> list[Rejection]:
-        """Takes a whole configuration at once, from disk or a file, and publishes it. Says what is refused."""
-        known = {type_url: self.table.names(type_url) for type_url in RESOURCE_TYPES}
-        for type_url in RESOURCE_TYPES:
-            upserts = [resource for resource in resources if resource.type_url == type_url]
-            known[type_url] -= {resource.name for resource in upserts}
-            self.table.update(type_url, upserts, ())
-        for type_url in reversed(RESOURCE_TYPES):
-            self.table.update(type_url, (), known[type_url])
-        for type_url in RESOURCE_TYPES:
-            self.table.refuse_waiting(type_url, [r.name for r in resources if r.type_url == type_url])
+        """Takes a whole configuration at once, as far as it is good, and publishes it. Says what is refused."""
+        rejections = _replace_all(self.table, resources)
         self.epoch, self.revision = epoch, revision
         self._start()
-        return self.table.all_rejections
+        return rejections
+
+    def load_if_good(self, resources: Sequence[ReceivedResource]) -> list[Rejection]:
+        """Takes a whole configuration at once and publishes it; nothing of it if anything is refused. Says what is."""
+        trial = self.table.copy()
+        rejections = _replace_all(trial, resources)
+        if not rejections:
+            self.table = trial
+            self._start()
+        return rejections
 
     def held_versions(self, type_url: str) -> Mapping[str, str]:
         """Name to version of what is in use."""
@@ -137,3 +138,17 @@ class NodeConfig:
 
     def _recovered(self) -> list[Key]:
         return self.table.take_recovered()
+
+
+def _replace_all(table: ResourceTable, resources: Sequence[ReceivedResource]) -> list[Rejection]:
+    """Makes these resources all that the table knows. Says what is refused."""
+    known = {type_url: table.names(type_url) for type_url in RESOURCE_TYPES}
+    for type_url in RESOURCE_TYPES:
+        upserts = [resource for resource in resources if resource.type_url == type_url]
+        known[type_url] -= {resource.name for resource in upserts}
+        table.update(type_url, upserts, ())
+    for type_url in reversed(RESOURCE_TYPES):
+        table.update(type_url, (), known[type_url])
+    for type_url in RESOURCE_TYPES:
+        table.refuse_waiting(type_url, [resource.name for resource in resources if resource.type_url == type_url])
+    return table.all_rejections

@@ -8,6 +8,7 @@ reference that does not resolve, whatever the order in which changes arrive.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
@@ -86,6 +87,17 @@ class ResourceTable:
         self._recovered: list[Key] = []
         self.generation = 0
         """Grows whenever what is in use changes."""
+
+    def copy(self) -> "ResourceTable":
+        """A table in the same state, on which changes can be tried."""
+        twin = copy(self)
+        twin._active = {type_url: dict(compiled) for type_url, compiled in self._active.items()}
+        twin._waiting = {type_url: dict(compiled) for type_url, compiled in self._waiting.items()}
+        twin._leaving = set(self._leaving)
+        twin._users = Counter(self._users)
+        twin._rejections = dict(self._rejections)
+        twin._recovered = list(self._recovered)
+        return twin
 
     def update(self, type_url: str, upserts: Iterable[ReceivedResource], removals: Iterable[str]) -> None:
         """Takes resources and removals of one type, and brings into use whatever can be now."""

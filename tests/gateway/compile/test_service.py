@@ -1,0 +1,132 @@
+"""`Service` messages: every field, and what stands for a field that is not set."""
+
+from typing import Any
+
+import pytest
+from google.protobuf.json_format import ParseDict
+from janua.config.v1 import service_pb2
+from janua_resources import rules
+from janua_resources.providers import PROVIDER_BASE_URLS
+
+from gateway.compile.service import compile_retry, compile_service, compile_timeouts
+from gateway.config.snapshot import (
+    ProviderTarget,
+    RetryConfig,
+    RetryOn,
+    ServiceConfig,
+    TimeoutsConfig,
+    UpstreamTarget,
+)
+from gateway.types import Schema
+
+
+def compiled(**fields: Any) -> ServiceConfig:
+    message = ParseDict({"name": "s", **fields}, service_pb2.Service())
+    assert rules.check(message) == []
+    return compile_service(message)
+
+
+def test_defaults_before_a_pool() -> None:
+    assert compiled(upstream_service={"upstream": "u"}) == ServiceConfig(
+        name="s",
+        target=UpstreamTarget(upstream="u", path_prefix=""),
+        schema=Schema.OPENAI,
+        model_names={},
+        retry=None,
+        timeouts=TimeoutsConfig(),
+    )
+
+
+def test_defaults_before_a_provider() -> None:
+    assert compiled(proxy_service={"provider": "groq"}).target == ProviderTarget(
+        provider="groq", base_url="https://api.groq.com:443/openai", secret=None, headers=()
+    )
+
+
+def test_every_field_before_a_pool() -> None:
+    assert compiled(
+        labels={"a": "b"},
+        description="d",
+        upstream_service={"upstream": "u", "schema": "SCHEMA_OPENAI", "path_prefix": "/api"},
+        models=[{"name": "m", "upstream_name": "m.gguf"}, {"name": "n"}, {"name": "o", "upstream_name": "o"}],
+        retry_policy={"num_retries": 0},
+        timeouts={"connect": "1s"},
+    ) == ServiceConfig(
+        name="s",
+        target=UpstreamTarget(upstream="u", path_prefix="/api"),
+        schema=Schema.OPENAI,
+        model_names={"m": "m.gguf", "o": "o"},
+        retry=RetryConfig(num_retries=0),
+        timeouts=TimeoutsConfig(connect_s=1.0),
+    )
+
+
+def test_every_field_before_a_provider() -> None:
+    assert compiled(
+        proxy_service={
+            "provider": "custom",
+            "base_url": "https://API.Example/base/",
+            "credentials": [{"secret": "key"}],
+            "headers": {"X-B": "2", "a": "1"},
+        }
+    ).target == ProviderTarget(
+        provider="custom", base_url="https://api.example:443/base", secret="key", headers=(("a", "1"), ("x-b", "2"))
+    )
+
+
+@pytest.mark.parametrize("provider", [name for name, url in PROVIDER_BASE_URLS.items() if url])
+def test_every_provider_can_be_used(provider: str) -> None:
+    target = compiled(proxy_service={"provider": provider}).target
+    assert isinstance(target, ProviderTarget)
+    assert target.provider == provider
+    assert target.base_url
+
+
+def retry(**fields: Any) -> RetryConfig:
+    return compile_retry(ParseDict(fields, service_pb2.RetryPolicy()))
+
+
+def test_empty_retry_policy_is_the_default_one() -> None:
+    assert (
+        retry()
+        == RetryConfig()
+        == RetryConfig(
+            num_retries=2,
+            retry_on=frozenset({RetryOn.CONNECT_FAILURE, RetryOn.RESET, RetryOn.GATEWAY_ERROR}),
+            per_try_timeout_s=None,
+            base_interval_s=0.025,
+            max_interval_s=0.25,
+        )
+    )
+
+
+def test_every_field_of_a_retry_policy() -> None:
+    assert retry(
+        num_retries=10,
+        retry_on=["RETRY_ON_TIMEOUT"],
+        per_try_timeout="1.5s",
+        retry_back_off={"base_interval": "0.1s", "max_interval": "0.3s"},
+    ) == RetryConfig(
+        num_retries=10,
+        retry_on=frozenset({RetryOn.TIMEOUT}),
+        per_try_timeout_s=1.5,
+        base_interval_s=0.1,
+        max_interval_s=0.3,
+    )
+
+
+def test_longest_wait_is_ten_times_the_first() -> None:
+    assert retry(retry_back_off={"base_interval": "2s"}).max_interval_s == 20.0
+
+
+@pytest.mark.parametrize("number", [number for number in service_pb2.RetryOn.values() if number])
+def test_every_failure_is_known(number: int) -> None:
+    (kind,) = retry(retry_on=[number]).retry_on
+    assert f"RETRY_ON_{kind.name}" == service_pb2.RetryOn.Name(service_pb2.RetryOn.ValueType(number))
+
+
+def test_every_timeout() -> None:
+    fields = {"connect": "1s", "request": "2s", "first_token": "3s", "stream_idle": "4s"}
+    assert compile_timeouts(ParseDict(fields, service_pb2.Timeouts())) == TimeoutsConfig(
+        connect_s=1.0, request_s=2.0, first_token_s=3.0, stream_idle_s=4.0
+    )
