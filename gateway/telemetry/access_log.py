@@ -4,9 +4,12 @@ import asyncio
 from typing import BinaryIO
 
 import msgspec
+import structlog
 
 _FLUSH_INTERVAL_S = 0.2
 _MAX_BUFFERED_LINES = 10_000
+
+_log = structlog.get_logger("janua.access_log")
 
 
 class AccessLogEntry(msgspec.Struct, omit_defaults=True):
@@ -39,6 +42,7 @@ class AccessLog:
         self._output = output
         self._lines: list[bytes] = []
         self._encoder = msgspec.json.Encoder()
+        self._is_failing = False
 
     @property
     def is_enabled(self) -> bool:
@@ -54,20 +58,37 @@ class AccessLog:
             del self._lines[: _MAX_BUFFERED_LINES // 10]
 
     async def run(self) -> None:
-        """Writes until cancelled, then writes what is left."""
+        """Writes until cancelled, then writes what is left. Entries that cannot be written are lost; requests go on."""
         try:
             while True:
                 await asyncio.sleep(_FLUSH_INTERVAL_S)
                 if self._lines:
-                    await asyncio.to_thread(self._write, self._take())
+                    await self._flush()
         finally:
             self._write(self._take())
+
+    async def _flush(self) -> None:
+        writing = asyncio.ensure_future(asyncio.to_thread(self._write, self._take()))
+        try:
+            await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            # The lines are the thread's by now: whoever closes the output must wait for it.
+            await writing
+            raise
 
     def _take(self) -> list[bytes]:
         lines, self._lines = self._lines, []
         return lines
 
     def _write(self, lines: list[bytes]) -> None:
-        if self._output is not None and lines:
+        if self._output is None or not lines:
+            return
+        try:
             self._output.write(b"\n".join(lines) + b"\n")
             self._output.flush()
+        except OSError as error:
+            if not self._is_failing:
+                _log.error("access log cannot be written, entries are lost", error=str(error))
+            self._is_failing = True
+        else:
+            self._is_failing = False
