@@ -40,6 +40,7 @@ WRITERS = 8
 MOST_P99_MS = 150.0
 
 _UNLIMITED = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
+_QUIETLY = ("--log-level", "warning", "--drain-timeout", "1s")
 # Each node has a connection of its own, as in a fleet.
 _OWN_CONNECTION = (("grpc.use_local_subchannel_pool", 1),)
 
@@ -115,7 +116,7 @@ async def fresh_server() -> AsyncIterator[tuple[ServerProcess, "ConfigServiceAsy
     with tempfile.TemporaryDirectory(prefix="janua-bench-") as directory:
         store = f"sqlite:///{Path(directory) / 'config.db'}"
         async with (
-            server_process("--listen", "127.0.0.1:0", "--store", store, "--drain-timeout", "1s") as server,
+            server_process(*_QUIETLY, "--listen", "127.0.0.1:0", "--store", store) as server,
             aio.insecure_channel(server.address, options=_UNLIMITED) as channel,
         ):
             yield server, ConfigServiceStub(channel)
