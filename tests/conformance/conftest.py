@@ -1,5 +1,6 @@
 """One node for all conformance tests, and a client for each protocol."""
 
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 
@@ -23,11 +24,18 @@ Upstreams = Callable[[int], Awaitable[list[FaultyUpstream]]]
 
 @pytest.fixture(scope="session")
 def gateway_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    """A node that is configured anew for each test, and so reloads its file hundreds of times."""
+    """A node that is configured anew for each test, and so reloads its file hundreds of times. Whatever the tests did
+    to it, it must stop in order and have met no fault of its own."""
     process = GatewayProcess(tmp_path_factory.mktemp("gateway"))
     process.start(render(EMPTY, "at-start"), f"--max-body-bytes={MAX_BODY_BYTES}")
-    yield process
-    process.stop()
+    try:
+        yield process
+        process.send_signal(signal.SIGTERM)
+        assert process.wait() == 0
+        # grpcio logs it as an error when a caller leaves while a message is on its way to it.
+        assert process.log.count("Traceback") == process.log.count("ExecuteBatchError raised in core")
+    finally:
+        process.stop()
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from tests.conformance.calls import Caller, Kind, Question, ask, assert_answered
 from tests.conformance.configuration import one_pool
 from tests.conformance.conftest import Upstreams
 from tests.conformance.gateway import Gateway
-from tests.conformance.upstream_scripts import ERROR, FIRST_EVENTS, ROLE, open_stream, stream_of, truncated_json
+from tests.conformance.upstream_scripts import ERROR, FIRST_EVENTS, MODEL, ROLE, open_stream, stream_of, truncated_json
 from tests.support.faulty_upstream import FaultyUpstream
 from tests.support.http_wire import response, sse
 from tests.support.scripts import Exchange, Script, answer, chat, cut, fail, reset, stall
@@ -141,6 +141,18 @@ async def test_stream_cut_after_content_is_an_error_and_not_retried(
     assert_broken(answer, Kind.BAD_GATEWAY, "UPSTREAM_CUT")
     assert answer.text == "hello"
     assert second.requests == []
+
+
+@pytest.mark.parametrize("service", [{}, {"models": [{"name": "m", "upstream_name": MODEL}]}], ids=["bytes", "renamed"])
+async def test_half_an_event_does_not_garble_the_error_after_it(
+    gateway: Gateway, upstream: FaultyUpstream, caller: Caller, service: dict[str, object]
+) -> None:
+    begun = open_stream(FIRST_EVENTS, b'data: {"id": "chatcmpl-1", "choi')
+    upstream.script = cut(begun, len(begun))
+    await gateway.apply(one_pool(upstream.address, service=service))
+    answer = await ask(caller, streamed=True)
+    assert_broken(answer, Kind.BAD_GATEWAY, "UPSTREAM_CUT")
+    assert answer.text == "hello"
 
 
 async def test_stream_ended_in_order_but_unfinished_is_an_error(
