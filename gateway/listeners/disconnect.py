@@ -46,8 +46,9 @@ class CancelOnDisconnect:
         if self._watcher is not None:
             self._watcher.cancel()
         if self._is_gone and self._task is not None:
-            self._task.uncancel()
-            if kind is asyncio.CancelledError:
+            # Somebody else may want the task to end as well.
+            is_ours_alone = self._task.uncancel() == 0
+            if is_ours_alone and kind is asyncio.CancelledError:
                 raise ClientGoneError from None
 
     def _start(self) -> None:
