@@ -4,7 +4,7 @@ import time
 from typing import cast
 
 import structlog
-from quart import Quart, Response, request
+from quart import Quart, Response, g, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from gateway.context import RequestContext
@@ -24,6 +24,15 @@ def make_http_app(service: GatewayService, *, max_body_bytes: int) -> Quart:
     """The ASGI application of the HTTP listener."""
     app = Quart("gateway.listeners.http", static_folder=None)
     started = int(time.time())
+
+    @app.before_request
+    async def take_request_id() -> None:
+        g.request_id = request_id(request.headers.get("x-request-id", "").encode("latin-1", "replace"))
+
+    @app.after_request
+    async def tell_request_id(response: Response) -> Response:
+        response.headers["x-request-id"] = g.request_id
+        return response
 
     @app.get("/v1/models")
     async def list_models() -> Response:
@@ -53,9 +62,8 @@ def make_http_app(service: GatewayService, *, max_body_bytes: int) -> Quart:
 
     @app.errorhandler(Exception)
     async def on_fault(error: Exception) -> Response:
-        identifier = request_id(None)
-        _log.error("request failed", request_id=identifier, path=request.path, exc_info=error)
-        return _error(internal_error(identifier))
+        _log.error("request failed", request_id=g.request_id, path=request.path, exc_info=error)
+        return _error(internal_error(g.request_id))
 
     # Quart's documented way to put a layer before an application; it types ASGI messages more closely than we do.
     inner = cast("AsgiApp", app.asgi_app)
@@ -66,7 +74,7 @@ def make_http_app(service: GatewayService, *, max_body_bytes: int) -> Quart:
 def _context() -> RequestContext:
     headers = join_headers((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in request.headers)
     return RequestContext(
-        request_id=request_id(headers.get(b"x-request-id")),
+        request_id=g.request_id,
         protocol="http",
         operation=Operation.CHAT,
         method=request.method,
@@ -86,15 +94,12 @@ def _model(model: ModelListing, created: int) -> dict[str, str | int]:
 
 
 def _json(app: Quart, content: object) -> Response:
-    response = Response(app.json.dumps(content), content_type="application/json")
-    response.headers["x-request-id"] = request_id(request.headers.get("x-request-id", "").encode("latin-1", "replace"))
-    return response
+    return Response(app.json.dumps(content), content_type="application/json")
 
 
 def _error(error: GatewayError, status: int | None = None) -> Response:
     answer: ErrorAnswer = openai_error(error) if request.path.startswith("/v1/") else problem(error)
     response = Response(answer.body, status or answer.status, content_type=answer.content_type.decode())
-    response.headers["x-request-id"] = request_id(request.headers.get("x-request-id", "").encode("latin-1", "replace"))
     if answer.retry_after is not None:
         response.headers["retry-after"] = answer.retry_after.decode()
     return response
