@@ -1,5 +1,7 @@
 """Shares of endpoints: exact for round robin, fair for least request, and nobody starves whatever else happens."""
 
+import gc
+import weakref
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
@@ -148,6 +150,22 @@ def test_changed_weights_count_at_once() -> None:
     among[0].reconfigure(EndpointConfig(address="e0", url="http://e0", weight=3))
     found = picks(balancer, among, 40)
     assert abs(found["e0"] - 30) <= 1
+
+
+class WatchedEndpoint(Endpoint):
+    """An endpoint whose end can be seen."""
+
+
+def test_round_robin_forgets_endpoints_that_are_gone() -> None:
+    balancer, kept = RoundRobin(), endpoint("kept")
+    config = EndpointConfig(address="gone", url="http://gone")
+    gone = WatchedEndpoint(config=config, since=datetime.now(UTC))
+    picks(balancer, [kept, gone], 5)
+    seen = weakref.ref(gone)
+    del gone
+    picks(balancer, [kept], 5)
+    gc.collect()
+    assert seen() is None
 
 
 # Least request.
