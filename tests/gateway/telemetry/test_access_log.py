@@ -43,9 +43,10 @@ class Output(io.BytesIO):
     def write(self, data: Any) -> int:
         self.is_writing.set()
         self.gate.wait()
-        if self.failure is not None:
+        failure = self.failure
+        if failure is not None:
             self._loop.call_soon_threadsafe(self.flushed.set)
-            raise self.failure
+            raise failure
         return super().write(data)
 
     def flush(self) -> None:
