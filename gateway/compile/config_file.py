@@ -9,7 +9,7 @@ from pathlib import Path
 from janua_resources import documents, field_rules, rules, world
 from janua_resources.documents import DocumentError, Located
 from janua_resources.kinds import ConfigMessage, kind_of
-from janua_resources.violations import Violation, first_per_field
+from janua_resources.violations import first_per_field
 
 from gateway.bootstrap import ConfigFileError
 from gateway.compile.node_config import NodeConfig
@@ -38,18 +38,13 @@ def _check(located: Sequence[Located]) -> None:
     faults = []
     for item in located:
         found = [*field_rules.check_fields(item.message), *rules.check(item.message)]
-        faults += [_place(item, violation) for violation in first_per_field(found)]
+        faults += [str(item.locate(violation)) for violation in first_per_field(found)]
     if not faults:
         by_key = {(kind_of(item.message).kind, item.message.name): item for item in located}
         found = world.check_world({key: item.message for key, item in by_key.items()})
-        faults = [_place(by_key[violation.kind.kind, violation.name], violation) for violation in found]
+        faults = [str(by_key[violation.kind.kind, violation.name].locate(violation)) for violation in found]
     if faults:
         raise ConfigFileError("\n".join(faults))
-
-
-def _place(item: Located, violation: Violation) -> str:
-    line, column = item.position(violation.field)
-    return f"{item.source}:{line}:{column}: {violation}"
 
 
 def _received(message: ConfigMessage) -> ReceivedResource:
