@@ -19,9 +19,11 @@ class Operation(Enum):
 
 
 class Schema(Enum):
-    """A family of wire formats that backends speak."""
+    """A family of wire formats that backends speak. What speaks `PASSTHROUGH` is not understood, only relayed."""
 
     OPENAI = auto()
+    OPEN_INFERENCE = auto()
+    PASSTHROUGH = auto()
 
 
 class Role(StrEnum):

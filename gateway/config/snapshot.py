@@ -8,101 +8,45 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, auto
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import re2
 
+from gateway.config.secret import SecretValue
+from gateway.config.upstream import HealthCheckConfig, OutlierConfig, UpstreamConfig
 from gateway.types import Schema
 
 
-class SecretValue:
-    """A credential that does not show itself in logs, dumps and tracebacks."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def reveal(self) -> str:
-        """The credential itself."""
-        return self._value
-
-    def __repr__(self) -> str:
-        return "***"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, SecretValue) and other._value == self._value
-
-    def __hash__(self) -> int:
-        return hash(self._value)
-
-
-class EndpointState(Enum):
-    """What the configuration says of an endpoint, apart from its health."""
-
-    ACTIVE = auto()
-    DRAINING = auto()
-    DISABLED = auto()
-
-    @property
-    def is_checked(self) -> bool:
-        """Whether active health checks are made."""
-        return self is not EndpointState.DISABLED
-
-
-class BalancingPolicy(Enum):
-    """How an endpoint is chosen."""
-
-    ROUND_ROBIN = auto()
-    LEAST_REQUEST = auto()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EndpointConfig:
-    """One server. `url` is scheme, host, port and base path without a trailing slash."""
-
-    address: str
-    url: str
-    weight: int = 1
-    state: EndpointState = EndpointState.ACTIVE
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HttpHealthCheck:
-    """An active check. `statuses` are inclusive ranges; `host` None means the endpoint's own."""
-
-    path: str
-    statuses: tuple[tuple[int, int], ...]
-    host: str | None
-    method: str
-    interval_s: float
-    unhealthy_interval_s: float
-    timeout_s: float
-    jitter_s: float
-    unhealthy_threshold: int
-    healthy_threshold: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UpstreamConfig:
-    """A pool of endpoints."""
-
-    name: str
-    endpoints: tuple[EndpointConfig, ...]
-    connect_timeout_s: float = 2.0
-    idle_timeout_s: float = 60.0
-    balancing: BalancingPolicy = BalancingPolicy.ROUND_ROBIN
-    choice_count: int = 2
-    health_checks: tuple[HttpHealthCheck, ...] = ()
-
-
-class RetryOn(Enum):
-    """What may go wrong with an attempt so that another is made."""
+class Failure(Enum):
+    """What may go wrong with an attempt, so that another is made or another backend is tried."""
 
     CONNECT_FAILURE = auto()
     RESET = auto()
     GATEWAY_ERROR = auto()
+    SERVER_ERROR = auto()
     TIMEOUT = auto()
+    RATE_LIMITED = auto()
+    OVERLOADED = auto()
+    CONTEXT_LENGTH = auto()
+    CONTENT_FILTER = auto()
+    NO_ENDPOINT = auto()
+    BREAKER_OPEN = auto()
+
+
+UNAVAILABLE: Final = frozenset(
+    {
+        Failure.CONNECT_FAILURE,
+        Failure.RESET,
+        Failure.GATEWAY_ERROR,
+        Failure.SERVER_ERROR,
+        Failure.NO_ENDPOINT,
+        Failure.BREAKER_OPEN,
+    }
+)
+"""The failures that mean that a backend cannot answer at all."""
+
+DEFAULT_RETRY_ON: Final = frozenset({Failure.CONNECT_FAILURE, Failure.RESET, Failure.GATEWAY_ERROR})
+DEFAULT_FALLBACK_ON: Final = UNAVAILABLE | {Failure.RATE_LIMITED, Failure.OVERLOADED, Failure.TIMEOUT}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,10 +54,11 @@ class RetryConfig:
     """When and how often a failed attempt is made again."""
 
     num_retries: int = 2
-    retry_on: frozenset[RetryOn] = frozenset({RetryOn.CONNECT_FAILURE, RetryOn.RESET, RetryOn.GATEWAY_ERROR})
+    retry_on: frozenset[Failure] = DEFAULT_RETRY_ON
     per_try_timeout_s: float | None = None
     base_interval_s: float = 0.025
     max_interval_s: float = 0.25
+    respect_retry_after: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +87,8 @@ class ProviderTarget:
     base_url: str
     secret: str | None = None
     headers: tuple[tuple[str, str], ...] = ()
+    health_checks: tuple[HealthCheckConfig, ...] = ()
+    outlier_detection: OutlierConfig | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,7 +163,10 @@ class QueryMatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteMatch:
-    """Conditions on a request; empty ones always hold. Hosts are in lower case."""
+    """Conditions on a request; empty ones always hold. Hosts are in lower case.
+
+    Without a path it is only for inference requests. The path of a gRPC method is `/package.Service/Method`.
+    """
 
     hosts: tuple[str, ...] = ()
     path: PathMatch | None = None
@@ -228,16 +178,52 @@ class RouteMatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackendConfig:
-    """One of the services that share a route's requests."""
+    """One of the services that share a route's requests. `priority` is its tier; lower is preferred."""
 
     service: str
     weight: int = 1
+    priority: int = 0
     model_override: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MirrorConfig:
+    """A service that gets copies of a share of the requests, in per cent."""
+
+    service: str
+    percent: float = 100.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RewriteConfig:
+    """Another path and host for the backend. `path_prefix` stands for what the route's path match names."""
+
+    path_prefix: str | None = None
+    host: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedirectConfig:
+    """Sends clients elsewhere; None leaves a part as requested."""
+
+    status: int = 302
+    scheme: str | None = None
+    host: str | None = None
+    path: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirectResponseConfig:
+    """A fixed answer."""
+
+    status: int
+    body: str = ""
+    content_type: str = "text/plain; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RouteConfig:
-    """Which requests go where, under which policies."""
+    """Which requests go where, under which policies. With a `fixed_answer` nothing is called."""
 
     name: str
     match: RouteMatch
@@ -245,6 +231,10 @@ class RouteConfig:
     priority: int = 0
     retry: RetryConfig | None = None
     timeouts: TimeoutsConfig = TimeoutsConfig()
+    fallback_on: frozenset[Failure] = DEFAULT_FALLBACK_ON
+    mirror: MirrorConfig | None = None
+    rewrite: RewriteConfig | None = None
+    fixed_answer: RedirectConfig | DirectResponseConfig | None = None
     advertised_models: tuple[str, ...] = ()
     policies: tuple[str, ...] = ()
 

@@ -156,10 +156,14 @@ async def test_what_outlasts_the_drain_timeout_is_cut_and_does_not_look_complete
     node = await mortal(upstream.address, "--drain-timeout=300ms")
     begun = open_stream(FIRST_EVENTS)
     upstream.script = stall(begun, len(begun))
-    pieces = asyncio.Semaphore(0)
-    asking = [asyncio.create_task(ask(node.caller(wire), streamed=True, on_piece=pieces.release)) for wire in Wire]
-    for _ in asking:
-        await pieces.acquire()
+    has_begun = {wire: asyncio.Event() for wire in Wire}
+    asking = [
+        asyncio.create_task(ask(node.caller(wire), streamed=True, on_piece=begun_there.set))
+        for wire, begun_there in has_begun.items()
+    ]
+    # The pieces of one protocol say nothing of the other.
+    for begun_there in has_begun.values():
+        await begun_there.wait()
 
     node.terminate()
 

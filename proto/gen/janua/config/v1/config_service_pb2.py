@@ -23,11 +23,13 @@ _sym_db = _symbol_database.Default()
 
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from janua.config.v1 import resource_pb2 as janua_dot_config_dot_v1_dot_resource__pb2
+from janua.config.v1 import upstream_pb2 as janua_dot_config_dot_v1_dot_upstream__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$janua/config/v1/config_service.proto\x12\x0fjanua.config.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ejanua/config/v1/resource.proto\"\xca\x02\n\x0c\x41pplyRequest\x12(\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x17.janua.config.v1.Change\x12#\n\rbase_revision\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00H\x00\x88\x01\x01\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\x12\x1c\n\nrequest_id\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12<\n\x03set\x18\x05 \x01(\tB/\xbaH,r*\x18\x80\x01\x32%^([a-z0-9]([a-z0-9._/-]*[a-z0-9])?)?$\x12\r\n\x05prune\x18\x06 \x01(\x08\x12=\n\x0bprune_kinds\x18\x07 \x03(\x0e\x32\x15.janua.config.v1.KindB\x11\xbaH\x0e\x92\x01\x0b\x18\x01\"\x07\x82\x01\x04\x18\x05\x18\x06\x12\x18\n\x06\x61uthor\x18\x08 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x42\x10\n\x0e_base_revision\"\x9f\x01\n\x06\x43hange\x12+\n\x06upsert\x18\x01 \x01(\x0b\x32\x19.janua.config.v1.ResourceH\x00\x12.\n\x06\x64\x65lete\x18\x02 \x01(\x0b\x32\x1c.janua.config.v1.ResourceKeyH\x00\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x16\n\x0emust_not_exist\x18\x04 \x01(\x08\x42\x12\n\toperation\x12\x05\xbaH\x02\x08\x01\"\x96\x01\n\rApplyResponse\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12.\n\x07results\x18\x02 \x03(\x0b\x32\x1d.janua.config.v1.ChangeResult\x12*\n\x08warnings\x18\x03 \x03(\x0b\x32\x18.janua.config.v1.Warning\x12\x17\n\x0f\x63onnected_nodes\x18\x04 \x01(\x05\"\xa3\x02\n\x0c\x43hangeResult\x12)\n\x03key\x18\x01 \x01(\x0b\x32\x1c.janua.config.v1.ResourceKey\x12\x36\n\x07outcome\x18\x02 \x01(\x0e\x32%.janua.config.v1.ChangeResult.Outcome\x12(\n\x04\x64iff\x18\x03 \x03(\x0b\x32\x1a.janua.config.v1.FieldDiff\x12\x0c\n\x04\x65tag\x18\x04 \x01(\t\"x\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x13\n\x0fOUTCOME_CREATED\x10\x01\x12\x13\n\x0fOUTCOME_UPDATED\x10\x02\x12\x15\n\x11OUTCOME_UNCHANGED\x10\x03\x12\x13\n\x0fOUTCOME_DELETED\x10\x04\">\n\tFieldDiff\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x10\n\x08old_json\x18\x02 \x01(\t\x12\x10\n\x08new_json\x18\x03 \x01(\t\"T\n\x07Warning\x12)\n\x03key\x18\x01 \x01(\x0b\x32\x1c.janua.config.v1.ResourceKey\x12\r\n\x05\x66ield\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"G\n\x12GetResourceRequest\x12\x31\n\x03key\x18\x01 \x01(\x0b\x32\x1c.janua.config.v1.ResourceKeyB\x06\xbaH\x03\xc8\x01\x01\"Z\n\x13GetResourceResponse\x12\x31\n\x08resource\x18\x01 \x01(\x0b\x32\x1f.janua.config.v1.StoredResource\x12\x10\n\x08revision\x18\x02 \x01(\x03\"\xf7\x01\n\x14ListResourcesRequest\x12-\n\x04kind\x18\x01 \x01(\x0e\x32\x15.janua.config.v1.KindB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x41\n\x06labels\x18\x02 \x03(\x0b\x32\x31.janua.config.v1.ListResourcesRequest.LabelsEntry\x12\x0b\n\x03set\x18\x03 \x01(\t\x12\x1d\n\tpage_size\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x12\n\npage_token\x18\x05 \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"v\n\x15ListResourcesResponse\x12\x32\n\tresources\x18\x01 \x03(\x0b\x32\x1f.janua.config.v1.StoredResource\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x03\"r\n\x15\x44\x65leteResourceRequest\x12\x31\n\x03key\x18\x01 \x01(\x0b\x32\x1c.janua.config.v1.ResourceKeyB\x06\xbaH\x03\xc8\x01\x01\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x18\n\x06\x61uthor\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\"*\n\x16\x44\x65leteResourceResponse\x12\x10\n\x08revision\x18\x01 \x01(\x03\"\x7f\n\x15WatchResourcesRequest\x12-\n\x04kind\x18\x01 \x01(\x0e\x32\x15.janua.config.v1.KindB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12$\n\x0e\x61\x66ter_revision\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00H\x00\x88\x01\x01\x42\x11\n\x0f_after_revision\"Z\n\x16WatchResourcesResponse\x12.\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1e.janua.config.v1.ResourceEvent\x12\x10\n\x08revision\x18\x02 \x01(\x03\"\xdb\x01\n\rResourceEvent\x12\x31\n\x04type\x18\x01 \x01(\x0e\x32#.janua.config.v1.ResourceEvent.Type\x12\x31\n\x08resource\x18\x02 \x01(\x0b\x32\x1f.janua.config.v1.StoredResource\"d\n\x04Type\x12\x14\n\x10TYPE_UNSPECIFIED\x10\x00\x12\x0e\n\nTYPE_ADDED\x10\x01\x12\x11\n\rTYPE_MODIFIED\x10\x02\x12\x10\n\x0cTYPE_DELETED\x10\x03\x12\x11\n\rTYPE_BOOKMARK\x10\x04\".\n\x11GetRolloutRequest\x12\x19\n\x08revision\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"S\n\x12GetRolloutResponse\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12+\n\x05nodes\x18\x02 \x03(\x0b\x32\x1c.janua.config.v1.NodeRollout\"\x94\x02\n\x0bNodeRollout\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x31\n\x05state\x18\x02 \x01(\x0e\x32\".janua.config.v1.NodeRollout.State\x12\x16\n\x0e\x61\x63ked_revision\x18\x03 \x01(\x03\x12.\n\nrejections\x18\x04 \x03(\x0b\x32\x1a.janua.config.v1.Rejection\x12\x11\n\tconnected\x18\x05 \x01(\x08\"f\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSTATE_SYNCED\x10\x01\x12\x0f\n\x0bSTATE_STALE\x10\x02\x12\x12\n\x0eSTATE_NOT_SENT\x10\x03\x12\x0f\n\x0bSTATE_ERROR\x10\x04\"l\n\tRejection\x12\x10\n\x08type_url\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\r\n\x05\x66ield\x18\x05 \x01(\t\x12\x0f\n\x07message\x18\x06 \x01(\t\"\x12\n\x10ListNodesRequest\"K\n\x11ListNodesResponse\x12$\n\x05nodes\x18\x01 \x03(\x0b\x32\x15.janua.config.v1.Node\x12\x10\n\x08revision\x18\x02 \x01(\x03\"\x84\x02\n\x04Node\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x63luster\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x11\n\tconnected\x18\x04 \x01(\x08\x12\x30\n\x0c\x63onnect_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0elast_seen_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x05types\x18\x07 \x03(\x0b\x32\x19.janua.config.v1.NodeType\x12+\n\x06status\x18\x08 \x01(\x0b\x32\x1b.janua.config.v1.NodeStatus\"\xab\x01\n\x08NodeType\x12\x10\n\x08type_url\x18\x01 \x01(\t\x12\x15\n\rsent_revision\x18\x02 \x01(\x03\x12\x16\n\x0e\x61\x63ked_revision\x18\x03 \x01(\x03\x12\x17\n\x0fnacked_revision\x18\x04 \x01(\x03\x12.\n\nrejections\x18\x05 \x03(\x0b\x32\x1a.janua.config.v1.Rejection\x12\x15\n\rerror_message\x18\x06 \x01(\t\"\xcf\x01\n\nNodeStatus\x12\x31\n\taddresses\x18\x01 \x01(\x0b\x32\x1e.janua.config.v1.NodeAddresses\x12\x10\n\x08\x64raining\x18\x02 \x01(\x08\x12\x17\n\x0f\x61\x63tive_requests\x18\x03 \x01(\x05\x12\x32\n\tendpoints\x18\x04 \x03(\x0b\x32\x1f.janua.config.v1.EndpointStatus\x12/\n\x0breport_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\":\n\rNodeAddresses\x12\x0c\n\x04http\x18\x01 \x01(\t\x12\x0c\n\x04grpc\x18\x02 \x01(\t\x12\r\n\x05\x61\x64min\x18\x03 \x01(\t\"\x98\x01\n\x0e\x45ndpointStatus\x12\x10\n\x08upstream\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x0f\n\x07healthy\x18\x03 \x01(\x08\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12)\n\x05since\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0f\x61\x63tive_requests\x18\x06 \x01(\x05\x32\x84\x05\n\rConfigService\x12\x46\n\x05\x41pply\x12\x1d.janua.config.v1.ApplyRequest\x1a\x1e.janua.config.v1.ApplyResponse\x12X\n\x0bGetResource\x12#.janua.config.v1.GetResourceRequest\x1a$.janua.config.v1.GetResourceResponse\x12^\n\rListResources\x12%.janua.config.v1.ListResourcesRequest\x1a&.janua.config.v1.ListResourcesResponse\x12\x61\n\x0e\x44\x65leteResource\x12&.janua.config.v1.DeleteResourceRequest\x1a\'.janua.config.v1.DeleteResourceResponse\x12\x63\n\x0eWatchResources\x12&.janua.config.v1.WatchResourcesRequest\x1a\'.janua.config.v1.WatchResourcesResponse0\x01\x12U\n\nGetRollout\x12\".janua.config.v1.GetRolloutRequest\x1a#.janua.config.v1.GetRolloutResponse\x12R\n\tListNodes\x12!.janua.config.v1.ListNodesRequest\x1a\".janua.config.v1.ListNodesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$janua/config/v1/config_service.proto\x12\x0fjanua.config.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ejanua/config/v1/resource.proto\x1a\x1ejanua/config/v1/upstream.proto\"\xca\x02\n\x0c\x41pplyRequest\x12(\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x17.janua.config.v1.Change\x12#\n\rbase_revision\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00H\x00\x88\x01\x01\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\x12\x1c\n\nrequest_id\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12<\n\x03set\x18\x05 \x01(\tB/\xbaH,r*\x18\x80\x01\x32%^([a-z0-9]([a-z0-9._/-]*[a-z0-9])?)?$\x12\r\n\x05prune\x18\x06 \x01(\x08\x12=\n\x0bprune_kinds\x18\x07 \x03(\x0e\x32\x15.janua.config.v1.KindB\x11\xbaH\x0e\x92\x01\x0b\x18\x01\"\x07\x82\x01\x04\x18\x05\x18\x06\x12\x18\n\x06\x61uthor\x18\x08 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x42\x10\n\x0e_base_revision\"\x9f\x01\n\x06\x43hange\x12+\n\x06upsert\x18\x01 \x01(\x0b\x32\x19.janua.config.v1.ResourceH\x00\x12.\n\x06\x64\x65lete\x18\x02 \x01(\x0b\x32\x1c.janua.config.v1.ResourceKeyH\x00\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x16\n\x0emust_not_exist\x18\x04 \x01(\x08\x42\x12\n\toperation\x12\x05\xbaH\x02\x08\x01\"\x96\x01\n\rApplyResponse\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12.\n\x07results\x18\x02 \x03(\x0b\x32\x1d.janua.config.v1.ChangeResult\x12*\n\x08warnings\x18\x03 \x03(\x0b\x32\x18.janua.config.v1.Warning\x12\x17\n\x0f\x63onnected_nodes\x18\x04 \x01(\x05\"\xa3\x02\n\x0c\x43hangeResult\x12)\n\x03key\x18\x01 \x01(\x0b\x32\x1c.janua.config.v1.ResourceKey\x12\x36\n\x07outcome\x18\x02 \x01(\x0e\x32%.janua.config.v1.ChangeResult.Outcome\x12(\n\x04\x64iff\x18\x03 \x03(\x0b\x32\x1a.janua.config.v1.FieldDiff\x12\x0c\n\x04\x65tag\x18\x04 \x01(\t\"x\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x13\n\x0fOUTCOME_CREATED\x10\x01\x12\x13\n\x0fOUTCOME_UPDATED\x10\x02\x12\x15\n\x11OUTCOME_UNCHANGED\x10\x03\x12\x13\n\x0fOUTCOME_DELETED\x10\x04\">\n\tFieldDiff\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x10\n\x08old_json\x18\x02 \x01(\t\x12\x10\n\x08new_json\x18\x03 \x01(\t\"T\n\x07Warning\x12)\n\x03key\x18\x01 \x01(\x0b\x32\x1c.janua.config.v1.ResourceKey\x12\r\n\x05\x66ield\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"G\n\x12GetResourceRequest\x12\x31\n\x03key\x18\x01 \x01(\x0b\x32\x1c.janua.config.v1.ResourceKeyB\x06\xbaH\x03\xc8\x01\x01\"Z\n\x13GetResourceResponse\x12\x31\n\x08resource\x18\x01 \x01(\x0b\x32\x1f.janua.config.v1.StoredResource\x12\x10\n\x08revision\x18\x02 \x01(\x03\"\xf7\x01\n\x14ListResourcesRequest\x12-\n\x04kind\x18\x01 \x01(\x0e\x32\x15.janua.config.v1.KindB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x41\n\x06labels\x18\x02 \x03(\x0b\x32\x31.janua.config.v1.ListResourcesRequest.LabelsEntry\x12\x0b\n\x03set\x18\x03 \x01(\t\x12\x1d\n\tpage_size\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x12\n\npage_token\x18\x05 \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"v\n\x15ListResourcesResponse\x12\x32\n\tresources\x18\x01 \x03(\x0b\x32\x1f.janua.config.v1.StoredResource\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x03\"r\n\x15\x44\x65leteResourceRequest\x12\x31\n\x03key\x18\x01 \x01(\x0b\x32\x1c.janua.config.v1.ResourceKeyB\x06\xbaH\x03\xc8\x01\x01\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x18\n\x06\x61uthor\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\"*\n\x16\x44\x65leteResourceResponse\x12\x10\n\x08revision\x18\x01 \x01(\x03\"\x7f\n\x15WatchResourcesRequest\x12-\n\x04kind\x18\x01 \x01(\x0e\x32\x15.janua.config.v1.KindB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12$\n\x0e\x61\x66ter_revision\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00H\x00\x88\x01\x01\x42\x11\n\x0f_after_revision\"Z\n\x16WatchResourcesResponse\x12.\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1e.janua.config.v1.ResourceEvent\x12\x10\n\x08revision\x18\x02 \x01(\x03\"\xdb\x01\n\rResourceEvent\x12\x31\n\x04type\x18\x01 \x01(\x0e\x32#.janua.config.v1.ResourceEvent.Type\x12\x31\n\x08resource\x18\x02 \x01(\x0b\x32\x1f.janua.config.v1.StoredResource\"d\n\x04Type\x12\x14\n\x10TYPE_UNSPECIFIED\x10\x00\x12\x0e\n\nTYPE_ADDED\x10\x01\x12\x11\n\rTYPE_MODIFIED\x10\x02\x12\x10\n\x0cTYPE_DELETED\x10\x03\x12\x11\n\rTYPE_BOOKMARK\x10\x04\".\n\x11GetRolloutRequest\x12\x19\n\x08revision\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"S\n\x12GetRolloutResponse\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12+\n\x05nodes\x18\x02 \x03(\x0b\x32\x1c.janua.config.v1.NodeRollout\"\x94\x02\n\x0bNodeRollout\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x31\n\x05state\x18\x02 \x01(\x0e\x32\".janua.config.v1.NodeRollout.State\x12\x16\n\x0e\x61\x63ked_revision\x18\x03 \x01(\x03\x12.\n\nrejections\x18\x04 \x03(\x0b\x32\x1a.janua.config.v1.Rejection\x12\x11\n\tconnected\x18\x05 \x01(\x08\"f\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSTATE_SYNCED\x10\x01\x12\x0f\n\x0bSTATE_STALE\x10\x02\x12\x12\n\x0eSTATE_NOT_SENT\x10\x03\x12\x0f\n\x0bSTATE_ERROR\x10\x04\"l\n\tRejection\x12\x10\n\x08type_url\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\r\n\x05\x66ield\x18\x05 \x01(\t\x12\x0f\n\x07message\x18\x06 \x01(\t\"\x12\n\x10ListNodesRequest\"K\n\x11ListNodesResponse\x12$\n\x05nodes\x18\x01 \x03(\x0b\x32\x15.janua.config.v1.Node\x12\x10\n\x08revision\x18\x02 \x01(\x03\"\x84\x02\n\x04Node\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x63luster\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x11\n\tconnected\x18\x04 \x01(\x08\x12\x30\n\x0c\x63onnect_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0elast_seen_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x05types\x18\x07 \x03(\x0b\x32\x19.janua.config.v1.NodeType\x12+\n\x06status\x18\x08 \x01(\x0b\x32\x1b.janua.config.v1.NodeStatus\"\xab\x01\n\x08NodeType\x12\x10\n\x08type_url\x18\x01 \x01(\t\x12\x15\n\rsent_revision\x18\x02 \x01(\x03\x12\x16\n\x0e\x61\x63ked_revision\x18\x03 \x01(\x03\x12\x17\n\x0fnacked_revision\x18\x04 \x01(\x03\x12.\n\nrejections\x18\x05 \x03(\x0b\x32\x1a.janua.config.v1.Rejection\x12\x15\n\rerror_message\x18\x06 \x01(\t\"\xcf\x01\n\nNodeStatus\x12\x31\n\taddresses\x18\x01 \x01(\x0b\x32\x1e.janua.config.v1.NodeAddresses\x12\x10\n\x08\x64raining\x18\x02 \x01(\x08\x12\x17\n\x0f\x61\x63tive_requests\x18\x03 \x01(\x05\x12\x32\n\tendpoints\x18\x04 \x03(\x0b\x32\x1f.janua.config.v1.EndpointStatus\x12/\n\x0breport_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\":\n\rNodeAddresses\x12\x0c\n\x04http\x18\x01 \x01(\t\x12\x0c\n\x04grpc\x18\x02 \x01(\t\x12\r\n\x05\x61\x64min\x18\x03 \x01(\t\"\xcc\x02\n\x0e\x45ndpointStatus\x12\x10\n\x08upstream\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x0f\n\x07healthy\x18\x03 \x01(\x08\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12)\n\x05since\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0f\x61\x63tive_requests\x18\x06 \x01(\x05\x12*\n\x07latency\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tejections\x18\x08 \x01(\r\x12\x31\n\rejected_until\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x05state\x18\n \x01(\x0e\x32\x1f.janua.config.v1.Endpoint.State\x12\x10\n\x08priority\x18\x0b \x01(\r2\x84\x05\n\rConfigService\x12\x46\n\x05\x41pply\x12\x1d.janua.config.v1.ApplyRequest\x1a\x1e.janua.config.v1.ApplyResponse\x12X\n\x0bGetResource\x12#.janua.config.v1.GetResourceRequest\x1a$.janua.config.v1.GetResourceResponse\x12^\n\rListResources\x12%.janua.config.v1.ListResourcesRequest\x1a&.janua.config.v1.ListResourcesResponse\x12\x61\n\x0e\x44\x65leteResource\x12&.janua.config.v1.DeleteResourceRequest\x1a\'.janua.config.v1.DeleteResourceResponse\x12\x63\n\x0eWatchResources\x12&.janua.config.v1.WatchResourcesRequest\x1a\'.janua.config.v1.WatchResourcesResponse0\x01\x12U\n\nGetRollout\x12\".janua.config.v1.GetRolloutRequest\x1a#.janua.config.v1.GetRolloutResponse\x12R\n\tListNodes\x12!.janua.config.v1.ListNodesRequest\x1a\".janua.config.v1.ListNodesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -64,66 +66,66 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WATCHRESOURCESREQUEST'].fields_by_name['after_revision']._serialized_options = b'\272H\004\"\002(\000'
   _globals['_GETROLLOUTREQUEST'].fields_by_name['revision']._loaded_options = None
   _globals['_GETROLLOUTREQUEST'].fields_by_name['revision']._serialized_options = b'\272H\004\"\002(\000'
-  _globals['_APPLYREQUEST']._serialized_start=152
-  _globals['_APPLYREQUEST']._serialized_end=482
-  _globals['_CHANGE']._serialized_start=485
-  _globals['_CHANGE']._serialized_end=644
-  _globals['_APPLYRESPONSE']._serialized_start=647
-  _globals['_APPLYRESPONSE']._serialized_end=797
-  _globals['_CHANGERESULT']._serialized_start=800
-  _globals['_CHANGERESULT']._serialized_end=1091
-  _globals['_CHANGERESULT_OUTCOME']._serialized_start=971
-  _globals['_CHANGERESULT_OUTCOME']._serialized_end=1091
-  _globals['_FIELDDIFF']._serialized_start=1093
-  _globals['_FIELDDIFF']._serialized_end=1155
-  _globals['_WARNING']._serialized_start=1157
-  _globals['_WARNING']._serialized_end=1241
-  _globals['_GETRESOURCEREQUEST']._serialized_start=1243
-  _globals['_GETRESOURCEREQUEST']._serialized_end=1314
-  _globals['_GETRESOURCERESPONSE']._serialized_start=1316
-  _globals['_GETRESOURCERESPONSE']._serialized_end=1406
-  _globals['_LISTRESOURCESREQUEST']._serialized_start=1409
-  _globals['_LISTRESOURCESREQUEST']._serialized_end=1656
-  _globals['_LISTRESOURCESREQUEST_LABELSENTRY']._serialized_start=1611
-  _globals['_LISTRESOURCESREQUEST_LABELSENTRY']._serialized_end=1656
-  _globals['_LISTRESOURCESRESPONSE']._serialized_start=1658
-  _globals['_LISTRESOURCESRESPONSE']._serialized_end=1776
-  _globals['_DELETERESOURCEREQUEST']._serialized_start=1778
-  _globals['_DELETERESOURCEREQUEST']._serialized_end=1892
-  _globals['_DELETERESOURCERESPONSE']._serialized_start=1894
-  _globals['_DELETERESOURCERESPONSE']._serialized_end=1936
-  _globals['_WATCHRESOURCESREQUEST']._serialized_start=1938
-  _globals['_WATCHRESOURCESREQUEST']._serialized_end=2065
-  _globals['_WATCHRESOURCESRESPONSE']._serialized_start=2067
-  _globals['_WATCHRESOURCESRESPONSE']._serialized_end=2157
-  _globals['_RESOURCEEVENT']._serialized_start=2160
-  _globals['_RESOURCEEVENT']._serialized_end=2379
-  _globals['_RESOURCEEVENT_TYPE']._serialized_start=2279
-  _globals['_RESOURCEEVENT_TYPE']._serialized_end=2379
-  _globals['_GETROLLOUTREQUEST']._serialized_start=2381
-  _globals['_GETROLLOUTREQUEST']._serialized_end=2427
-  _globals['_GETROLLOUTRESPONSE']._serialized_start=2429
-  _globals['_GETROLLOUTRESPONSE']._serialized_end=2512
-  _globals['_NODEROLLOUT']._serialized_start=2515
-  _globals['_NODEROLLOUT']._serialized_end=2791
-  _globals['_NODEROLLOUT_STATE']._serialized_start=2689
-  _globals['_NODEROLLOUT_STATE']._serialized_end=2791
-  _globals['_REJECTION']._serialized_start=2793
-  _globals['_REJECTION']._serialized_end=2901
-  _globals['_LISTNODESREQUEST']._serialized_start=2903
-  _globals['_LISTNODESREQUEST']._serialized_end=2921
-  _globals['_LISTNODESRESPONSE']._serialized_start=2923
-  _globals['_LISTNODESRESPONSE']._serialized_end=2998
-  _globals['_NODE']._serialized_start=3001
-  _globals['_NODE']._serialized_end=3261
-  _globals['_NODETYPE']._serialized_start=3264
-  _globals['_NODETYPE']._serialized_end=3435
-  _globals['_NODESTATUS']._serialized_start=3438
-  _globals['_NODESTATUS']._serialized_end=3645
-  _globals['_NODEADDRESSES']._serialized_start=3647
-  _globals['_NODEADDRESSES']._serialized_end=3705
-  _globals['_ENDPOINTSTATUS']._serialized_start=3708
-  _globals['_ENDPOINTSTATUS']._serialized_end=3860
-  _globals['_CONFIGSERVICE']._serialized_start=3863
-  _globals['_CONFIGSERVICE']._serialized_end=4507
+  _globals['_APPLYREQUEST']._serialized_start=216
+  _globals['_APPLYREQUEST']._serialized_end=546
+  _globals['_CHANGE']._serialized_start=549
+  _globals['_CHANGE']._serialized_end=708
+  _globals['_APPLYRESPONSE']._serialized_start=711
+  _globals['_APPLYRESPONSE']._serialized_end=861
+  _globals['_CHANGERESULT']._serialized_start=864
+  _globals['_CHANGERESULT']._serialized_end=1155
+  _globals['_CHANGERESULT_OUTCOME']._serialized_start=1035
+  _globals['_CHANGERESULT_OUTCOME']._serialized_end=1155
+  _globals['_FIELDDIFF']._serialized_start=1157
+  _globals['_FIELDDIFF']._serialized_end=1219
+  _globals['_WARNING']._serialized_start=1221
+  _globals['_WARNING']._serialized_end=1305
+  _globals['_GETRESOURCEREQUEST']._serialized_start=1307
+  _globals['_GETRESOURCEREQUEST']._serialized_end=1378
+  _globals['_GETRESOURCERESPONSE']._serialized_start=1380
+  _globals['_GETRESOURCERESPONSE']._serialized_end=1470
+  _globals['_LISTRESOURCESREQUEST']._serialized_start=1473
+  _globals['_LISTRESOURCESREQUEST']._serialized_end=1720
+  _globals['_LISTRESOURCESREQUEST_LABELSENTRY']._serialized_start=1675
+  _globals['_LISTRESOURCESREQUEST_LABELSENTRY']._serialized_end=1720
+  _globals['_LISTRESOURCESRESPONSE']._serialized_start=1722
+  _globals['_LISTRESOURCESRESPONSE']._serialized_end=1840
+  _globals['_DELETERESOURCEREQUEST']._serialized_start=1842
+  _globals['_DELETERESOURCEREQUEST']._serialized_end=1956
+  _globals['_DELETERESOURCERESPONSE']._serialized_start=1958
+  _globals['_DELETERESOURCERESPONSE']._serialized_end=2000
+  _globals['_WATCHRESOURCESREQUEST']._serialized_start=2002
+  _globals['_WATCHRESOURCESREQUEST']._serialized_end=2129
+  _globals['_WATCHRESOURCESRESPONSE']._serialized_start=2131
+  _globals['_WATCHRESOURCESRESPONSE']._serialized_end=2221
+  _globals['_RESOURCEEVENT']._serialized_start=2224
+  _globals['_RESOURCEEVENT']._serialized_end=2443
+  _globals['_RESOURCEEVENT_TYPE']._serialized_start=2343
+  _globals['_RESOURCEEVENT_TYPE']._serialized_end=2443
+  _globals['_GETROLLOUTREQUEST']._serialized_start=2445
+  _globals['_GETROLLOUTREQUEST']._serialized_end=2491
+  _globals['_GETROLLOUTRESPONSE']._serialized_start=2493
+  _globals['_GETROLLOUTRESPONSE']._serialized_end=2576
+  _globals['_NODEROLLOUT']._serialized_start=2579
+  _globals['_NODEROLLOUT']._serialized_end=2855
+  _globals['_NODEROLLOUT_STATE']._serialized_start=2753
+  _globals['_NODEROLLOUT_STATE']._serialized_end=2855
+  _globals['_REJECTION']._serialized_start=2857
+  _globals['_REJECTION']._serialized_end=2965
+  _globals['_LISTNODESREQUEST']._serialized_start=2967
+  _globals['_LISTNODESREQUEST']._serialized_end=2985
+  _globals['_LISTNODESRESPONSE']._serialized_start=2987
+  _globals['_LISTNODESRESPONSE']._serialized_end=3062
+  _globals['_NODE']._serialized_start=3065
+  _globals['_NODE']._serialized_end=3325
+  _globals['_NODETYPE']._serialized_start=3328
+  _globals['_NODETYPE']._serialized_end=3499
+  _globals['_NODESTATUS']._serialized_start=3502
+  _globals['_NODESTATUS']._serialized_end=3709
+  _globals['_NODEADDRESSES']._serialized_start=3711
+  _globals['_NODEADDRESSES']._serialized_end=3769
+  _globals['_ENDPOINTSTATUS']._serialized_start=3772
+  _globals['_ENDPOINTSTATUS']._serialized_end=4104
+  _globals['_CONFIGSERVICE']._serialized_start=4107
+  _globals['_CONFIGSERVICE']._serialized_end=4751
 # @@protoc_insertion_point(module_scope)

@@ -5,11 +5,13 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from janua.config.v1 import resource_pb2 as _resource_pb2
+from janua.config.v1 import upstream_pb2 as _upstream_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -1001,6 +1003,11 @@ class EndpointStatus(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     SINCE_FIELD_NUMBER: _builtins.int
     ACTIVE_REQUESTS_FIELD_NUMBER: _builtins.int
+    LATENCY_FIELD_NUMBER: _builtins.int
+    EJECTIONS_FIELD_NUMBER: _builtins.int
+    EJECTED_UNTIL_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
     upstream: _builtins.str
     """The upstream it belongs to."""
     address: _builtins.str
@@ -1011,9 +1018,23 @@ class EndpointStatus(_message.Message):
     """Why it is as it is: the last check's result."""
     active_requests: _builtins.int
     """Requests in flight to it."""
+    ejections: _builtins.int
+    """How often outlier detection has ejected it since the node knows it."""
+    state: _upstream_pb2.Endpoint.State.ValueType
+    """What the configuration says: whether it takes requests at all."""
+    priority: _builtins.int
+    """Its level; lower is preferred."""
     @_builtins.property
     def since(self) -> _timestamp_pb2.Timestamp:
         """Since when."""
+
+    @_builtins.property
+    def latency(self) -> _duration_pb2.Duration:
+        """How long it takes to answer up to the first content, recent answers counting most; absent before the first."""
+
+    @_builtins.property
+    def ejected_until(self) -> _timestamp_pb2.Timestamp:
+        """Until when it is ejected; absent if it is not."""
 
     def __init__(
         self,
@@ -1024,10 +1045,15 @@ class EndpointStatus(_message.Message):
         reason: _builtins.str = ...,
         since: _timestamp_pb2.Timestamp | None = ...,
         active_requests: _builtins.int = ...,
+        latency: _duration_pb2.Duration | None = ...,
+        ejections: _builtins.int = ...,
+        ejected_until: _timestamp_pb2.Timestamp | None = ...,
+        state: _upstream_pb2.Endpoint.State.ValueType = ...,
+        priority: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ejected_until", b"ejected_until", "latency", b"latency", "since", b"since"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_requests", b"active_requests", "address", b"address", "healthy", b"healthy", "reason", b"reason", "since", b"since", "upstream", b"upstream"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_requests", b"active_requests", "address", b"address", "ejected_until", b"ejected_until", "ejections", b"ejections", "healthy", b"healthy", "latency", b"latency", "priority", b"priority", "reason", b"reason", "since", b"since", "state", b"state", "upstream", b"upstream"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from janua.config.v1 import service_pb2 as janua_dot_config_dot_v1_dot_service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bjanua/config/v1/route.proto\x12\x0fjanua.config.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1djanua/config/v1/service.proto\"\xd9\x03\n\x05Route\x12\x38\n\x04name\x18\x01 \x01(\tB*\xbaH\'r%\x18\xfd\x01\x32 ^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$\x12\x32\n\x06labels\x18\x02 \x03(\x0b\x32\".janua.config.v1.Route.LabelsEntry\x12\x1d\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12\x10\n\x08priority\x18\x04 \x01(\x05\x12*\n\x05match\x18\x05 \x01(\x0b\x32\x1b.janua.config.v1.RouteMatch\x12\x34\n\x08\x62\x61\x63kends\x18\x06 \x03(\x0b\x32\x18.janua.config.v1.BackendB\x08\xbaH\x05\x92\x01\x02\x08\x01\x12\x32\n\x0cretry_policy\x18\x07 \x01(\x0b\x32\x1c.janua.config.v1.RetryPolicy\x12+\n\x08timeouts\x18\x08 \x01(\x0b\x32\x19.janua.config.v1.Timeouts\x12#\n\x11\x61\x64vertised_models\x18\t \x03(\tB\x08\xbaH\x05\x92\x01\x02\x18\x01\x12\x1a\n\x08policies\x18\n \x03(\tB\x08\xbaH\x05\x92\x01\x02\x18\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x8e\x02\n\nRouteMatch\x12\x17\n\x05hosts\x18\x01 \x03(\tB\x08\xbaH\x05\x92\x01\x02\x18\x01\x12(\n\x04path\x18\x02 \x01(\x0b\x32\x1a.janua.config.v1.PathMatch\x12\'\n\x07methods\x18\x03 \x03(\tB\x16\xbaH\x13\x92\x01\x10\x18\x01\"\x0cr\n2\x08^[A-Z]+$\x12-\n\x07headers\x18\x04 \x03(\x0b\x32\x1c.janua.config.v1.HeaderMatch\x12\x36\n\x0cquery_params\x18\x05 \x03(\x0b\x32 .janua.config.v1.QueryParamMatch\x12-\n\x06models\x18\x06 \x03(\tB\x1d\xbaH\x1a\x92\x01\x17\x18\x01\"\x13r\x11\x32\x0f^([^*]+\\*?|\\*)$\"k\n\tPathMatch\x12\x19\n\x05\x65xact\x18\x01 \x01(\tB\x08\xbaH\x05r\x03:\x01/H\x00\x12\x1a\n\x06prefix\x18\x02 \x01(\tB\x08\xbaH\x05r\x03:\x01/H\x00\x12\x18\n\x05regex\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x10\x01H\x00\x42\r\n\x04kind\x12\x05\xbaH\x02\x08\x01\"\xd4\x01\n\x0bHeaderMatch\x12\x32\n\x04name\x18\x01 \x01(\tB$\xbaH!r\x1f\x32\x1d^[A-Za-z0-9!#$%&\'*+.^_`|~-]+$\x12\x0f\n\x05\x65xact\x18\x02 \x01(\tH\x00\x12\x19\n\x06prefix\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x10\x01H\x00\x12\x19\n\x06suffix\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x10\x01H\x00\x12\x18\n\x05regex\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x10\x01H\x00\x12\x11\n\x07present\x18\x06 \x01(\x08H\x00\x12\x0e\n\x06invert\x18\x07 \x01(\x08\x42\r\n\x04kind\x12\x05\xbaH\x02\x08\x01\"u\n\x0fQueryParamMatch\x12\x15\n\x04name\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12\x0f\n\x05\x65xact\x18\x02 \x01(\tH\x00\x12\x18\n\x05regex\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x10\x01H\x00\x12\x11\n\x07present\x18\x04 \x01(\x08H\x00\x42\r\n\x04kind\x12\x05\xbaH\x02\x08\x01\"p\n\x07\x42\x61\x63kend\x12\x18\n\x07service\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12\x1e\n\x06weight\x18\x02 \x01(\rB\t\xbaH\x06*\x04\x18\xc0\x84=H\x00\x88\x01\x01\x12 \n\x0emodel_override\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x42\t\n\x07_weightb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bjanua/config/v1/route.proto\x12\x0fjanua.config.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1djanua/config/v1/service.proto\"\xcf\x05\n\x05Route\x12\x38\n\x04name\x18\x01 \x01(\tB*\xbaH\'r%\x18\xfd\x01\x32 ^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$\x12\x32\n\x06labels\x18\x02 \x03(\x0b\x32\".janua.config.v1.Route.LabelsEntry\x12\x1d\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12\x10\n\x08priority\x18\x04 \x01(\x05\x12*\n\x05match\x18\x05 \x01(\x0b\x32\x1b.janua.config.v1.RouteMatch\x12*\n\x08\x62\x61\x63kends\x18\x06 \x03(\x0b\x32\x18.janua.config.v1.Backend\x12\x32\n\x0cretry_policy\x18\x07 \x01(\x0b\x32\x1c.janua.config.v1.RetryPolicy\x12+\n\x08timeouts\x18\x08 \x01(\x0b\x32\x19.janua.config.v1.Timeouts\x12#\n\x11\x61\x64vertised_models\x18\t \x03(\tB\x08\xbaH\x05\x92\x01\x02\x18\x01\x12\x1a\n\x08policies\x18\n \x03(\tB\x08\xbaH\x05\x92\x01\x02\x18\x01\x12\x43\n\x0b\x66\x61llback_on\x18\x0b \x03(\x0e\x32\x1b.janua.config.v1.FallbackOnB\x11\xbaH\x0e\x92\x01\x0b\x18\x01\"\x07\x82\x01\x04\x10\x01 \x00\x12\'\n\x06mirror\x18\x0c \x01(\x0b\x32\x17.janua.config.v1.Mirror\x12)\n\x07rewrite\x18\r \x01(\x0b\x32\x18.janua.config.v1.Rewrite\x12+\n\x08redirect\x18\x0e \x01(\x0b\x32\x19.janua.config.v1.Redirect\x12\x38\n\x0f\x64irect_response\x18\x0f \x01(\x0b\x32\x1f.janua.config.v1.DirectResponse\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"]\n\x06Mirror\x12\x18\n\x07service\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12-\n\x07percent\x18\x02 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00Y@!\x00\x00\x00\x00\x00\x00\x00\x00H\x00\x88\x01\x01\x42\n\n\x08_percent\"X\n\x07Rewrite\x12%\n\x0bpath_prefix\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06\x18\x80\x10:\x01/H\x00\x88\x01\x01\x12\x16\n\x04host\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01\x42\x0e\n\x0c_path_prefix\"\x96\x01\n\x08Redirect\x12$\n\x06scheme\x18\x01 \x01(\tB\x14\xbaH\x11r\x0fR\x00R\x04httpR\x05https\x12\x16\n\x04host\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01\x12$\n\x04path\x18\x03 \x01(\tB\x16\xbaH\x13r\x11\x18\x80\x10\x32\x0c^(/[!-~]*)?$\x12&\n\x06status\x18\x04 \x01(\rB\x16\xbaH\x13*\x11\x30\x00\x30\xad\x02\x30\xae\x02\x30\xaf\x02\x30\xb3\x02\x30\xb4\x02\"f\n\x0e\x44irectResponse\x12\x1b\n\x06status\x18\x01 \x01(\rB\x0b\xbaH\x08*\x06\x18\xd7\x04(\xc8\x01\x12\x17\n\x04\x62ody\x18\x02 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\x12\x1e\n\x0c\x63ontent_type\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01\"\xb8\x02\n\nRouteMatch\x12\x17\n\x05hosts\x18\x01 \x03(\tB\x08\xbaH\x05\x92\x01\x02\x18\x01\x12(\n\x04path\x18\x02 \x01(\x0b\x32\x1a.janua.config.v1.PathMatch\x12\'\n\x07methods\x18\x03 \x03(\tB\x16\xbaH\x13\x92\x01\x10\x18\x01\"\x0cr\n2\x08^[A-Z]+$\x12-\n\x07headers\x18\x04 \x03(\x0b\x32\x1c.janua.config.v1.HeaderMatch\x12\x36\n\x0cquery_params\x18\x05 \x03(\x0b\x32 .janua.config.v1.QueryParamMatch\x12-\n\x06models\x18\x06 \x03(\tB\x1d\xbaH\x1a\x92\x01\x17\x18\x01\"\x13r\x11\x32\x0f^([^*]+\\*?|\\*)$\x12(\n\x04grpc\x18\x07 \x01(\x0b\x32\x1a.janua.config.v1.GrpcMatch\"\x8c\x01\n\tGrpcMatch\x12K\n\x07service\x18\x01 \x01(\tB:\xbaH7r523^[A-Za-z_][A-Za-z0-9_]*(\\.[A-Za-z_][A-Za-z0-9_]*)*$\x12\x32\n\x06method\x18\x02 \x01(\tB\"\xbaH\x1fr\x1d\x32\x1b^([A-Za-z_][A-Za-z0-9_]*)?$\"k\n\tPathMatch\x12\x19\n\x05\x65xact\x18\x01 \x01(\tB\x08\xbaH\x05r\x03:\x01/H\x00\x12\x1a\n\x06prefix\x18\x02 \x01(\tB\x08\xbaH\x05r\x03:\x01/H\x00\x12\x18\n\x05regex\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x10\x01H\x00\x42\r\n\x04kind\x12\x05\xbaH\x02\x08\x01\"\xd4\x01\n\x0bHeaderMatch\x12\x32\n\x04name\x18\x01 \x01(\tB$\xbaH!r\x1f\x32\x1d^[A-Za-z0-9!#$%&\'*+.^_`|~-]+$\x12\x0f\n\x05\x65xact\x18\x02 \x01(\tH\x00\x12\x19\n\x06prefix\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x10\x01H\x00\x12\x19\n\x06suffix\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x10\x01H\x00\x12\x18\n\x05regex\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x10\x01H\x00\x12\x11\n\x07present\x18\x06 \x01(\x08H\x00\x12\x0e\n\x06invert\x18\x07 \x01(\x08\x42\r\n\x04kind\x12\x05\xbaH\x02\x08\x01\"u\n\x0fQueryParamMatch\x12\x15\n\x04name\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12\x0f\n\x05\x65xact\x18\x02 \x01(\tH\x00\x12\x18\n\x05regex\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x10\x01H\x00\x12\x11\n\x07present\x18\x04 \x01(\x08H\x00\x42\r\n\x04kind\x12\x05\xbaH\x02\x08\x01\"\x8b\x01\n\x07\x42\x61\x63kend\x12\x18\n\x07service\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12\x1e\n\x06weight\x18\x02 \x01(\rB\t\xbaH\x06*\x04\x18\xc0\x84=H\x00\x88\x01\x01\x12 \n\x0emodel_override\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x19\n\x08priority\x18\x04 \x01(\rB\x07\xbaH\x04*\x02\x18\x0f\x42\t\n\x07_weight*\xd9\x01\n\nFallbackOn\x12\x1b\n\x17\x46\x41LLBACK_ON_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x46\x41LLBACK_ON_UNAVAILABLE\x10\x01\x12\x1c\n\x18\x46\x41LLBACK_ON_RATE_LIMITED\x10\x02\x12\x1a\n\x16\x46\x41LLBACK_ON_OVERLOADED\x10\x03\x12\x17\n\x13\x46\x41LLBACK_ON_TIMEOUT\x10\x04\x12\x1e\n\x1a\x46\x41LLBACK_ON_CONTEXT_LENGTH\x10\x05\x12\x1e\n\x1a\x46\x41LLBACK_ON_CONTENT_FILTER\x10\x06\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,18 +39,44 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ROUTE'].fields_by_name['name']._serialized_options = b'\272H\'r%\030\375\0012 ^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$'
   _globals['_ROUTE'].fields_by_name['description']._loaded_options = None
   _globals['_ROUTE'].fields_by_name['description']._serialized_options = b'\272H\005r\003\030\200\010'
-  _globals['_ROUTE'].fields_by_name['backends']._loaded_options = None
-  _globals['_ROUTE'].fields_by_name['backends']._serialized_options = b'\272H\005\222\001\002\010\001'
   _globals['_ROUTE'].fields_by_name['advertised_models']._loaded_options = None
   _globals['_ROUTE'].fields_by_name['advertised_models']._serialized_options = b'\272H\005\222\001\002\030\001'
   _globals['_ROUTE'].fields_by_name['policies']._loaded_options = None
   _globals['_ROUTE'].fields_by_name['policies']._serialized_options = b'\272H\005\222\001\002\030\001'
+  _globals['_ROUTE'].fields_by_name['fallback_on']._loaded_options = None
+  _globals['_ROUTE'].fields_by_name['fallback_on']._serialized_options = b'\272H\016\222\001\013\030\001\"\007\202\001\004\020\001 \000'
+  _globals['_MIRROR'].fields_by_name['service']._loaded_options = None
+  _globals['_MIRROR'].fields_by_name['service']._serialized_options = b'\272H\004r\002\020\001'
+  _globals['_MIRROR'].fields_by_name['percent']._loaded_options = None
+  _globals['_MIRROR'].fields_by_name['percent']._serialized_options = b'\272H\024\022\022\031\000\000\000\000\000\000Y@!\000\000\000\000\000\000\000\000'
+  _globals['_REWRITE'].fields_by_name['path_prefix']._loaded_options = None
+  _globals['_REWRITE'].fields_by_name['path_prefix']._serialized_options = b'\272H\010r\006\030\200\020:\001/'
+  _globals['_REWRITE'].fields_by_name['host']._loaded_options = None
+  _globals['_REWRITE'].fields_by_name['host']._serialized_options = b'\272H\005r\003\030\377\001'
+  _globals['_REDIRECT'].fields_by_name['scheme']._loaded_options = None
+  _globals['_REDIRECT'].fields_by_name['scheme']._serialized_options = b'\272H\021r\017R\000R\004httpR\005https'
+  _globals['_REDIRECT'].fields_by_name['host']._loaded_options = None
+  _globals['_REDIRECT'].fields_by_name['host']._serialized_options = b'\272H\005r\003\030\377\001'
+  _globals['_REDIRECT'].fields_by_name['path']._loaded_options = None
+  _globals['_REDIRECT'].fields_by_name['path']._serialized_options = b'\272H\023r\021\030\200\0202\014^(/[!-~]*)?$'
+  _globals['_REDIRECT'].fields_by_name['status']._loaded_options = None
+  _globals['_REDIRECT'].fields_by_name['status']._serialized_options = b'\272H\023*\0210\0000\255\0020\256\0020\257\0020\263\0020\264\002'
+  _globals['_DIRECTRESPONSE'].fields_by_name['status']._loaded_options = None
+  _globals['_DIRECTRESPONSE'].fields_by_name['status']._serialized_options = b'\272H\010*\006\030\327\004(\310\001'
+  _globals['_DIRECTRESPONSE'].fields_by_name['body']._loaded_options = None
+  _globals['_DIRECTRESPONSE'].fields_by_name['body']._serialized_options = b'\272H\006r\004(\200\200\004'
+  _globals['_DIRECTRESPONSE'].fields_by_name['content_type']._loaded_options = None
+  _globals['_DIRECTRESPONSE'].fields_by_name['content_type']._serialized_options = b'\272H\005r\003\030\377\001'
   _globals['_ROUTEMATCH'].fields_by_name['hosts']._loaded_options = None
   _globals['_ROUTEMATCH'].fields_by_name['hosts']._serialized_options = b'\272H\005\222\001\002\030\001'
   _globals['_ROUTEMATCH'].fields_by_name['methods']._loaded_options = None
   _globals['_ROUTEMATCH'].fields_by_name['methods']._serialized_options = b'\272H\023\222\001\020\030\001\"\014r\n2\010^[A-Z]+$'
   _globals['_ROUTEMATCH'].fields_by_name['models']._loaded_options = None
   _globals['_ROUTEMATCH'].fields_by_name['models']._serialized_options = b'\272H\032\222\001\027\030\001\"\023r\0212\017^([^*]+\\*?|\\*)$'
+  _globals['_GRPCMATCH'].fields_by_name['service']._loaded_options = None
+  _globals['_GRPCMATCH'].fields_by_name['service']._serialized_options = b'\272H7r523^[A-Za-z_][A-Za-z0-9_]*(\\.[A-Za-z_][A-Za-z0-9_]*)*$'
+  _globals['_GRPCMATCH'].fields_by_name['method']._loaded_options = None
+  _globals['_GRPCMATCH'].fields_by_name['method']._serialized_options = b'\272H\037r\0352\033^([A-Za-z_][A-Za-z0-9_]*)?$'
   _globals['_PATHMATCH'].oneofs_by_name['kind']._loaded_options = None
   _globals['_PATHMATCH'].oneofs_by_name['kind']._serialized_options = b'\272H\002\010\001'
   _globals['_PATHMATCH'].fields_by_name['exact']._loaded_options = None
@@ -81,18 +107,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BACKEND'].fields_by_name['weight']._serialized_options = b'\272H\006*\004\030\300\204='
   _globals['_BACKEND'].fields_by_name['model_override']._loaded_options = None
   _globals['_BACKEND'].fields_by_name['model_override']._serialized_options = b'\272H\005r\003\030\200\002'
+  _globals['_BACKEND'].fields_by_name['priority']._loaded_options = None
+  _globals['_BACKEND'].fields_by_name['priority']._serialized_options = b'\272H\004*\002\030\017'
+  _globals['_FALLBACKON']._serialized_start=2316
+  _globals['_FALLBACKON']._serialized_end=2533
   _globals['_ROUTE']._serialized_start=109
-  _globals['_ROUTE']._serialized_end=582
-  _globals['_ROUTE_LABELSENTRY']._serialized_start=537
-  _globals['_ROUTE_LABELSENTRY']._serialized_end=582
-  _globals['_ROUTEMATCH']._serialized_start=585
-  _globals['_ROUTEMATCH']._serialized_end=855
-  _globals['_PATHMATCH']._serialized_start=857
-  _globals['_PATHMATCH']._serialized_end=964
-  _globals['_HEADERMATCH']._serialized_start=967
-  _globals['_HEADERMATCH']._serialized_end=1179
-  _globals['_QUERYPARAMMATCH']._serialized_start=1181
-  _globals['_QUERYPARAMMATCH']._serialized_end=1298
-  _globals['_BACKEND']._serialized_start=1300
-  _globals['_BACKEND']._serialized_end=1412
+  _globals['_ROUTE']._serialized_end=828
+  _globals['_ROUTE_LABELSENTRY']._serialized_start=783
+  _globals['_ROUTE_LABELSENTRY']._serialized_end=828
+  _globals['_MIRROR']._serialized_start=830
+  _globals['_MIRROR']._serialized_end=923
+  _globals['_REWRITE']._serialized_start=925
+  _globals['_REWRITE']._serialized_end=1013
+  _globals['_REDIRECT']._serialized_start=1016
+  _globals['_REDIRECT']._serialized_end=1166
+  _globals['_DIRECTRESPONSE']._serialized_start=1168
+  _globals['_DIRECTRESPONSE']._serialized_end=1270
+  _globals['_ROUTEMATCH']._serialized_start=1273
+  _globals['_ROUTEMATCH']._serialized_end=1585
+  _globals['_GRPCMATCH']._serialized_start=1588
+  _globals['_GRPCMATCH']._serialized_end=1728
+  _globals['_PATHMATCH']._serialized_start=1730
+  _globals['_PATHMATCH']._serialized_end=1837
+  _globals['_HEADERMATCH']._serialized_start=1840
+  _globals['_HEADERMATCH']._serialized_end=2052
+  _globals['_QUERYPARAMMATCH']._serialized_start=2054
+  _globals['_QUERYPARAMMATCH']._serialized_end=2171
+  _globals['_BACKEND']._serialized_start=2174
+  _globals['_BACKEND']._serialized_end=2313
 # @@protoc_insertion_point(module_scope)

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from janua.config.v1 import service_pb2 as _service_pb2
 import builtins as _builtins
 import sys
@@ -18,6 +19,46 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _FallbackOn:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FallbackOnEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FallbackOn.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FALLBACK_ON_UNSPECIFIED: _FallbackOn.ValueType  # 0
+    """Not a valid value."""
+    FALLBACK_ON_UNAVAILABLE: _FallbackOn.ValueType  # 1
+    """No connection, a broken connection, status 500 to 599, no healthy endpoint, or a full circuit breaker."""
+    FALLBACK_ON_RATE_LIMITED: _FallbackOn.ValueType  # 2
+    """Status 429."""
+    FALLBACK_ON_OVERLOADED: _FallbackOn.ValueType  # 3
+    """The backend says that it has too much to do."""
+    FALLBACK_ON_TIMEOUT: _FallbackOn.ValueType  # 4
+    """No first content in time."""
+    FALLBACK_ON_CONTEXT_LENGTH: _FallbackOn.ValueType  # 5
+    """The prompt is longer than the model takes."""
+    FALLBACK_ON_CONTENT_FILTER: _FallbackOn.ValueType  # 6
+    """The backend's content filter refused."""
+
+class FallbackOn(_FallbackOn, metaclass=_FallbackOnEnumTypeWrapper):
+    """What may go wrong with a backend so that the next one is tried."""
+
+FALLBACK_ON_UNSPECIFIED: FallbackOn.ValueType  # 0
+"""Not a valid value."""
+FALLBACK_ON_UNAVAILABLE: FallbackOn.ValueType  # 1
+"""No connection, a broken connection, status 500 to 599, no healthy endpoint, or a full circuit breaker."""
+FALLBACK_ON_RATE_LIMITED: FallbackOn.ValueType  # 2
+"""Status 429."""
+FALLBACK_ON_OVERLOADED: FallbackOn.ValueType  # 3
+"""The backend says that it has too much to do."""
+FALLBACK_ON_TIMEOUT: FallbackOn.ValueType  # 4
+"""No first content in time."""
+FALLBACK_ON_CONTEXT_LENGTH: FallbackOn.ValueType  # 5
+"""The prompt is longer than the model takes."""
+FALLBACK_ON_CONTENT_FILTER: FallbackOn.ValueType  # 6
+"""The backend's content filter refused."""
+Global___FallbackOn: _TypeAlias = FallbackOn  # noqa: Y015
 
 @_typing.final
 class Route(_message.Message):
@@ -58,6 +99,11 @@ class Route(_message.Message):
     TIMEOUTS_FIELD_NUMBER: _builtins.int
     ADVERTISED_MODELS_FIELD_NUMBER: _builtins.int
     POLICIES_FIELD_NUMBER: _builtins.int
+    FALLBACK_ON_FIELD_NUMBER: _builtins.int
+    MIRROR_FIELD_NUMBER: _builtins.int
+    REWRITE_FIELD_NUMBER: _builtins.int
+    REDIRECT_FIELD_NUMBER: _builtins.int
+    DIRECT_RESPONSE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique among routes. Lower-case letters, digits, `-` and `.`, at most 253 characters. Required."""
     description: _builtins.str
@@ -74,7 +120,7 @@ class Route(_message.Message):
 
     @_builtins.property
     def backends(self) -> _containers.RepeatedCompositeFieldContainer[Global___Backend]:
-        """Where requests go, by weight. At least one is required."""
+        """Where requests go, by priority and weight. At least one is required, unless the route redirects or answers itself."""
 
     @_builtins.property
     def retry_policy(self) -> _service_pb2.RetryPolicy:
@@ -92,6 +138,29 @@ class Route(_message.Message):
     def policies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of the policies that guard this route. Without an authentication policy the route is open to all."""
 
+    @_builtins.property
+    def fallback_on(self) -> _containers.RepeatedScalarFieldContainer[Global___FallbackOn.ValueType]:
+        """The failures of a backend after which the request goes on to another: first to others of the same priority, then
+        to the next. Nothing moves once the client has seen content. Default: `UNAVAILABLE`, `RATE_LIMITED`, `OVERLOADED`,
+        `TIMEOUT`.
+        """
+
+    @_builtins.property
+    def mirror(self) -> Global___Mirror:
+        """A service that gets copies of requests. Its answers are thrown away and its failures change nothing."""
+
+    @_builtins.property
+    def rewrite(self) -> Global___Rewrite:
+        """Changes where the request goes at the backend. Only for requests that are passed through."""
+
+    @_builtins.property
+    def redirect(self) -> Global___Redirect:
+        """Answers with a redirect instead of calling a backend."""
+
+    @_builtins.property
+    def direct_response(self) -> Global___DirectResponse:
+        """Answers with this instead of calling a backend."""
+
     def __init__(
         self,
         *,
@@ -105,14 +174,139 @@ class Route(_message.Message):
         timeouts: _service_pb2.Timeouts | None = ...,
         advertised_models: _abc.Iterable[_builtins.str] | None = ...,
         policies: _abc.Iterable[_builtins.str] | None = ...,
+        fallback_on: _abc.Iterable[Global___FallbackOn.ValueType] | None = ...,
+        mirror: Global___Mirror | None = ...,
+        rewrite: Global___Rewrite | None = ...,
+        redirect: Global___Redirect | None = ...,
+        direct_response: Global___DirectResponse | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["match", b"match", "retry_policy", b"retry_policy", "timeouts", b"timeouts"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["direct_response", b"direct_response", "match", b"match", "mirror", b"mirror", "redirect", b"redirect", "retry_policy", b"retry_policy", "rewrite", b"rewrite", "timeouts", b"timeouts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["advertised_models", b"advertised_models", "backends", b"backends", "description", b"description", "labels", b"labels", "match", b"match", "name", b"name", "policies", b"policies", "priority", b"priority", "retry_policy", b"retry_policy", "timeouts", b"timeouts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["advertised_models", b"advertised_models", "backends", b"backends", "description", b"description", "direct_response", b"direct_response", "fallback_on", b"fallback_on", "labels", b"labels", "match", b"match", "mirror", b"mirror", "name", b"name", "policies", b"policies", "priority", b"priority", "redirect", b"redirect", "retry_policy", b"retry_policy", "rewrite", b"rewrite", "timeouts", b"timeouts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Route: _TypeAlias = Route  # noqa: Y015
+
+@_typing.final
+class Mirror(_message.Message):
+    """Copies of requests for trying out a service. Copies are made while few enough are in flight; the rest is skipped."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVICE_FIELD_NUMBER: _builtins.int
+    PERCENT_FIELD_NUMBER: _builtins.int
+    service: _builtins.str
+    """Name of the `Service`. Required."""
+    percent: _builtins.float
+    """Share of the requests, above 0 to 100. Default: 100."""
+    def __init__(
+        self,
+        *,
+        service: _builtins.str = ...,
+        percent: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_percent", b"_percent", "percent", b"percent"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_percent", b"_percent", "percent", b"percent", "service", b"service"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__percent: _TypeAlias = _typing.Literal["percent"]  # noqa: Y015
+    _WhichOneofArgType__percent: _TypeAlias = _typing.Literal["_percent", b"_percent"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__percent) -> _WhichOneofReturnType__percent | None: ...
+
+Global___Mirror: _TypeAlias = Mirror  # noqa: Y015
+
+@_typing.final
+class Rewrite(_message.Message):
+    """Another path and host for the backend."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_PREFIX_FIELD_NUMBER: _builtins.int
+    HOST_FIELD_NUMBER: _builtins.int
+    path_prefix: _builtins.str
+    """Put in the place of what `match.path` names: of the prefix, or of the whole exact path. Needs one of the two."""
+    host: _builtins.str
+    """The `Host` header that the backend sees. Default: the endpoint's own."""
+    def __init__(
+        self,
+        *,
+        path_prefix: _builtins.str | None = ...,
+        host: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_path_prefix", b"_path_prefix", "path_prefix", b"path_prefix"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_path_prefix", b"_path_prefix", "host", b"host", "path_prefix", b"path_prefix"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__path_prefix: _TypeAlias = _typing.Literal["path_prefix"]  # noqa: Y015
+    _WhichOneofArgType__path_prefix: _TypeAlias = _typing.Literal["_path_prefix", b"_path_prefix"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__path_prefix) -> _WhichOneofReturnType__path_prefix | None: ...
+
+Global___Rewrite: _TypeAlias = Rewrite  # noqa: Y015
+
+@_typing.final
+class Redirect(_message.Message):
+    """Sends the client elsewhere. What is not given stays as requested. A gRPC call fails with `UNAVAILABLE`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCHEME_FIELD_NUMBER: _builtins.int
+    HOST_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    scheme: _builtins.str
+    """`http` or `https`."""
+    host: _builtins.str
+    """Host with optional port."""
+    path: _builtins.str
+    """The whole path."""
+    status: _builtins.int
+    """301, 302, 303, 307 or 308. Default: 302."""
+    def __init__(
+        self,
+        *,
+        scheme: _builtins.str = ...,
+        host: _builtins.str = ...,
+        path: _builtins.str = ...,
+        status: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["host", b"host", "path", b"path", "scheme", b"scheme", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Redirect: _TypeAlias = Redirect  # noqa: Y015
+
+@_typing.final
+class DirectResponse(_message.Message):
+    """A fixed answer. A gRPC call ends with the status that belongs to the HTTP status and the body as its text."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: _builtins.int
+    BODY_FIELD_NUMBER: _builtins.int
+    CONTENT_TYPE_FIELD_NUMBER: _builtins.int
+    status: _builtins.int
+    """HTTP status, 200 to 599. Required."""
+    body: _builtins.str
+    """The body, at most 64 KiB."""
+    content_type: _builtins.str
+    """Default: `text/plain; charset=utf-8`."""
+    def __init__(
+        self,
+        *,
+        status: _builtins.int = ...,
+        body: _builtins.str = ...,
+        content_type: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "content_type", b"content_type", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DirectResponse: _TypeAlias = DirectResponse  # noqa: Y015
 
 @_typing.final
 class RouteMatch(_message.Message):
@@ -126,6 +320,7 @@ class RouteMatch(_message.Message):
     HEADERS_FIELD_NUMBER: _builtins.int
     QUERY_PARAMS_FIELD_NUMBER: _builtins.int
     MODELS_FIELD_NUMBER: _builtins.int
+    GRPC_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Host names without port: exact, or `*.` and a suffix that one or more labels stand before. Empty: any.
@@ -135,7 +330,9 @@ class RouteMatch(_message.Message):
 
     @_builtins.property
     def path(self) -> Global___PathMatch:
-        """The request path without query. For gRPC it is `/package.Service/Method`. Empty: any inference path."""
+        """The request path without query. For gRPC it is `/package.Service/Method`. Empty: any inference path, and nothing
+        else. A path that is not an inference path is passed through to the backend as it is.
+        """
 
     @_builtins.property
     def methods(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -153,6 +350,10 @@ class RouteMatch(_message.Message):
     def models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Model names: exact, or a prefix and one `*` at the end; `*` alone matches any. Empty: any model."""
 
+    @_builtins.property
+    def grpc(self) -> Global___GrpcMatch:
+        """A gRPC service or one of its methods, instead of `path`."""
+
     def __init__(
         self,
         *,
@@ -162,14 +363,41 @@ class RouteMatch(_message.Message):
         headers: _abc.Iterable[Global___HeaderMatch] | None = ...,
         query_params: _abc.Iterable[Global___QueryParamMatch] | None = ...,
         models: _abc.Iterable[_builtins.str] | None = ...,
+        grpc: Global___GrpcMatch | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["path", b"path"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["grpc", b"grpc", "path", b"path"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["headers", b"headers", "hosts", b"hosts", "methods", b"methods", "models", b"models", "path", b"path", "query_params", b"query_params"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["grpc", b"grpc", "headers", b"headers", "hosts", b"hosts", "methods", b"methods", "models", b"models", "path", b"path", "query_params", b"query_params"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RouteMatch: _TypeAlias = RouteMatch  # noqa: Y015
+
+@_typing.final
+class GrpcMatch(_message.Message):
+    """A condition on the method of a gRPC call."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVICE_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    service: _builtins.str
+    """Full name of the service: `my.package.Service`. Required."""
+    method: _builtins.str
+    """Name of the method. Empty: every method of the service."""
+    def __init__(
+        self,
+        *,
+        service: _builtins.str = ...,
+        method: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["method", b"method", "service", b"service"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GrpcMatch: _TypeAlias = GrpcMatch  # noqa: Y015
 
 @_typing.final
 class PathMatch(_message.Message):
@@ -296,22 +524,28 @@ class Backend(_message.Message):
     SERVICE_FIELD_NUMBER: _builtins.int
     WEIGHT_FIELD_NUMBER: _builtins.int
     MODEL_OVERRIDE_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
     service: _builtins.str
     """Name of the `Service`. Required."""
     weight: _builtins.int
     """Share of requests relative to the other backends, exact over time. Default: 1. 0 takes none."""
     model_override: _builtins.str
     """The model asked of this service instead of the one the client named. Answers carry the client's name."""
+    priority: _builtins.int
+    """The tier that the backend belongs to; **lower is preferred**. The lowest tier with a live backend takes all
+    requests; the next ones are for what fails there (`fallback_on`). Default: 0.
+    """
     def __init__(
         self,
         *,
         service: _builtins.str = ...,
         weight: _builtins.int | None = ...,
         model_override: _builtins.str = ...,
+        priority: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_weight", b"_weight", "weight", b"weight"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_weight", b"_weight", "model_override", b"model_override", "service", b"service", "weight", b"weight"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_weight", b"_weight", "model_override", b"model_override", "priority", b"priority", "service", b"service", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__weight: _TypeAlias = _typing.Literal["weight"]  # noqa: Y015
     _WhichOneofArgType__weight: _TypeAlias = _typing.Literal["_weight", b"_weight"]  # noqa: Y015

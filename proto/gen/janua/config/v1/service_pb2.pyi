@@ -9,6 +9,7 @@ from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from janua.config.v1 import upstream_pb2 as _upstream_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -30,6 +31,10 @@ class _SchemaEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Schema.ValueTy
     """Same as `SCHEMA_OPENAI`."""
     SCHEMA_OPENAI: _Schema.ValueType  # 1
     """OpenAI's HTTP API: `/v1/chat/completions`, `/v1/embeddings`."""
+    SCHEMA_OPEN_INFERENCE: _Schema.ValueType  # 2
+    """Open Inference Protocol v2 (KServe, MLServer, Triton): REST, or gRPC with an upstream of protocol `GRPC`."""
+    SCHEMA_PASSTHROUGH: _Schema.ValueType  # 3
+    """Nothing that Janua knows: requests and answers pass as they are."""
 
 class Schema(_Schema, metaclass=_SchemaEnumTypeWrapper):
     """The family of wire formats that a backend speaks; the request path picks the dialect within it."""
@@ -38,6 +43,10 @@ SCHEMA_UNSPECIFIED: Schema.ValueType  # 0
 """Same as `SCHEMA_OPENAI`."""
 SCHEMA_OPENAI: Schema.ValueType  # 1
 """OpenAI's HTTP API: `/v1/chat/completions`, `/v1/embeddings`."""
+SCHEMA_OPEN_INFERENCE: Schema.ValueType  # 2
+"""Open Inference Protocol v2 (KServe, MLServer, Triton): REST, or gRPC with an upstream of protocol `GRPC`."""
+SCHEMA_PASSTHROUGH: Schema.ValueType  # 3
+"""Nothing that Janua knows: requests and answers pass as they are."""
 Global___Schema: _TypeAlias = Schema  # noqa: Y015
 
 class _RetryOn:
@@ -55,7 +64,17 @@ class _RetryOnEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RetryOn.Value
     RETRY_ON_GATEWAY_ERROR: _RetryOn.ValueType  # 3
     """Status 502, 503 or 504."""
     RETRY_ON_TIMEOUT: _RetryOn.ValueType  # 4
-    """No first content within `timeouts.first_token`, or no end of the attempt within `per_try_timeout`."""
+    """No first content within `timeouts.first_token`, or no end of the attempt within `per_try_timeout`; status 408."""
+    RETRY_ON_SERVER_ERROR: _RetryOn.ValueType  # 5
+    """Any status from 500 to 599."""
+    RETRY_ON_RATE_LIMITED: _RetryOn.ValueType  # 6
+    """Status 429."""
+    RETRY_ON_OVERLOADED: _RetryOn.ValueType  # 7
+    """The backend says that it has too much to do: status 503 or 529, or an error that says so."""
+    RETRY_ON_CONTEXT_LENGTH: _RetryOn.ValueType  # 8
+    """The prompt is longer than the model takes."""
+    RETRY_ON_CONTENT_FILTER: _RetryOn.ValueType  # 9
+    """The backend's content filter refused."""
 
 class RetryOn(_RetryOn, metaclass=_RetryOnEnumTypeWrapper):
     """What may go wrong with an attempt so that another is made. Nothing is retried once the client has seen content."""
@@ -69,7 +88,17 @@ RETRY_ON_RESET: RetryOn.ValueType  # 2
 RETRY_ON_GATEWAY_ERROR: RetryOn.ValueType  # 3
 """Status 502, 503 or 504."""
 RETRY_ON_TIMEOUT: RetryOn.ValueType  # 4
-"""No first content within `timeouts.first_token`, or no end of the attempt within `per_try_timeout`."""
+"""No first content within `timeouts.first_token`, or no end of the attempt within `per_try_timeout`; status 408."""
+RETRY_ON_SERVER_ERROR: RetryOn.ValueType  # 5
+"""Any status from 500 to 599."""
+RETRY_ON_RATE_LIMITED: RetryOn.ValueType  # 6
+"""Status 429."""
+RETRY_ON_OVERLOADED: RetryOn.ValueType  # 7
+"""The backend says that it has too much to do: status 503 or 529, or an error that says so."""
+RETRY_ON_CONTEXT_LENGTH: RetryOn.ValueType  # 8
+"""The prompt is longer than the model takes."""
+RETRY_ON_CONTENT_FILTER: RetryOn.ValueType  # 9
+"""The backend's content filter refused."""
 Global___RetryOn: _TypeAlias = RetryOn  # noqa: Y015
 
 @_typing.final
@@ -222,6 +251,8 @@ class ProxyService(_message.Message):
     BASE_URL_FIELD_NUMBER: _builtins.int
     CREDENTIALS_FIELD_NUMBER: _builtins.int
     HEADERS_FIELD_NUMBER: _builtins.int
+    HEALTH_CHECKS_FIELD_NUMBER: _builtins.int
+    OUTLIER_DETECTION_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
     """A row of the provider table (`openai`, `groq`, `mistral`, …), or `custom` for any other server that speaks
     OpenAI's API; `custom` needs `base_url`. Required.
@@ -240,6 +271,16 @@ class ProxyService(_message.Message):
         hop-by-hop headers are refused.
         """
 
+    @_builtins.property
+    def health_checks(self) -> _containers.RepeatedCompositeFieldContainer[_upstream_pb2.HealthCheck]:
+        """Active checks of the provider. Default: none, for probing a provider may cost money."""
+
+    @_builtins.property
+    def outlier_detection(self) -> _upstream_pb2.OutlierDetection:
+        """Leaves the provider out while it fails. With one address there is nothing else to take within the service, but a
+        route goes on to its other backends. Absent: off.
+        """
+
     def __init__(
         self,
         *,
@@ -247,10 +288,12 @@ class ProxyService(_message.Message):
         base_url: _builtins.str = ...,
         credentials: _abc.Iterable[Global___Credential] | None = ...,
         headers: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        health_checks: _abc.Iterable[_upstream_pb2.HealthCheck] | None = ...,
+        outlier_detection: _upstream_pb2.OutlierDetection | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["outlier_detection", b"outlier_detection"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_url", b"base_url", "credentials", b"credentials", "headers", b"headers", "provider", b"provider"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_url", b"base_url", "credentials", b"credentials", "headers", b"headers", "health_checks", b"health_checks", "outlier_detection", b"outlier_detection", "provider", b"provider"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -314,8 +357,13 @@ class RetryPolicy(_message.Message):
     RETRY_ON_FIELD_NUMBER: _builtins.int
     PER_TRY_TIMEOUT_FIELD_NUMBER: _builtins.int
     RETRY_BACK_OFF_FIELD_NUMBER: _builtins.int
+    RESPECT_RETRY_AFTER_FIELD_NUMBER: _builtins.int
     num_retries: _builtins.int
     """Attempts after the first, 0 to 10. Default: 2. 0 turns retries off."""
+    respect_retry_after: _builtins.bool
+    """An endpoint that says `Retry-After` is not asked again before; if there is no other, the attempt waits, or is not
+    made if the request's time would be over. Default: true.
+    """
     @_builtins.property
     def retry_on(self) -> _containers.RepeatedScalarFieldContainer[Global___RetryOn.ValueType]:
         """The failures that are retried. Default: `CONNECT_FAILURE`, `RESET`, `GATEWAY_ERROR`."""
@@ -335,14 +383,20 @@ class RetryPolicy(_message.Message):
         retry_on: _abc.Iterable[Global___RetryOn.ValueType] | None = ...,
         per_try_timeout: _duration_pb2.Duration | None = ...,
         retry_back_off: Global___RetryBackOff | None = ...,
+        respect_retry_after: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_num_retries", b"_num_retries", "num_retries", b"num_retries", "per_try_timeout", b"per_try_timeout", "retry_back_off", b"retry_back_off"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_num_retries", b"_num_retries", "_respect_retry_after", b"_respect_retry_after", "num_retries", b"num_retries", "per_try_timeout", b"per_try_timeout", "respect_retry_after", b"respect_retry_after", "retry_back_off", b"retry_back_off"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_num_retries", b"_num_retries", "num_retries", b"num_retries", "per_try_timeout", b"per_try_timeout", "retry_back_off", b"retry_back_off", "retry_on", b"retry_on"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_num_retries", b"_num_retries", "_respect_retry_after", b"_respect_retry_after", "num_retries", b"num_retries", "per_try_timeout", b"per_try_timeout", "respect_retry_after", b"respect_retry_after", "retry_back_off", b"retry_back_off", "retry_on", b"retry_on"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__num_retries: _TypeAlias = _typing.Literal["num_retries"]  # noqa: Y015
     _WhichOneofArgType__num_retries: _TypeAlias = _typing.Literal["_num_retries", b"_num_retries"]  # noqa: Y015
+    _WhichOneofReturnType__respect_retry_after: _TypeAlias = _typing.Literal["respect_retry_after"]  # noqa: Y015
+    _WhichOneofArgType__respect_retry_after: _TypeAlias = _typing.Literal["_respect_retry_after", b"_respect_retry_after"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__num_retries) -> _WhichOneofReturnType__num_retries | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__respect_retry_after) -> _WhichOneofReturnType__respect_retry_after | None: ...
 
 Global___RetryPolicy: _TypeAlias = RetryPolicy  # noqa: Y015
 

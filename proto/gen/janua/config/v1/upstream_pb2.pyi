@@ -20,6 +20,34 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _Protocol:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ProtocolEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Protocol.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PROTOCOL_UNSPECIFIED: _Protocol.ValueType  # 0
+    """Same as `PROTOCOL_HTTP1`."""
+    PROTOCOL_HTTP1: _Protocol.ValueType  # 1
+    """HTTP/1.1, one request at a time per connection."""
+    PROTOCOL_HTTP2: _Protocol.ValueType  # 2
+    """HTTP/2, many requests per connection: over TLS by ALPN, else with prior knowledge."""
+    PROTOCOL_GRPC: _Protocol.ValueType  # 3
+    """gRPC: for services with schema `OPEN_INFERENCE`, and for gRPC methods that are passed through."""
+
+class Protocol(_Protocol, metaclass=_ProtocolEnumTypeWrapper):
+    """What is spoken to endpoints."""
+
+PROTOCOL_UNSPECIFIED: Protocol.ValueType  # 0
+"""Same as `PROTOCOL_HTTP1`."""
+PROTOCOL_HTTP1: Protocol.ValueType  # 1
+"""HTTP/1.1, one request at a time per connection."""
+PROTOCOL_HTTP2: Protocol.ValueType  # 2
+"""HTTP/2, many requests per connection: over TLS by ALPN, else with prior knowledge."""
+PROTOCOL_GRPC: Protocol.ValueType  # 3
+"""gRPC: for services with schema `OPEN_INFERENCE`, and for gRPC methods that are passed through."""
+Global___Protocol: _TypeAlias = Protocol  # noqa: Y015
+
 @_typing.final
 class Upstream(_message.Message):
     """A pool of endpoints that serve the same models: who is in it, how a request picks one of them, and how the pool
@@ -55,10 +83,17 @@ class Upstream(_message.Message):
     CONNECTION_POOL_FIELD_NUMBER: _builtins.int
     LOAD_BALANCING_FIELD_NUMBER: _builtins.int
     HEALTH_CHECKS_FIELD_NUMBER: _builtins.int
+    PROTOCOL_FIELD_NUMBER: _builtins.int
+    TLS_FIELD_NUMBER: _builtins.int
+    DNS_FIELD_NUMBER: _builtins.int
+    OUTLIER_DETECTION_FIELD_NUMBER: _builtins.int
+    CIRCUIT_BREAKERS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique among upstreams. Lower-case letters, digits, `-` and `.`, at most 253 characters. Required."""
     description: _builtins.str
     """One line for people."""
+    protocol: Global___Protocol.ValueType
+    """What is spoken to the endpoints. Default: `HTTP1`."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Free labels for people and for `label` filters. They do not change how requests are handled."""
@@ -79,6 +114,26 @@ class Upstream(_message.Message):
     def health_checks(self) -> _containers.RepeatedCompositeFieldContainer[Global___HealthCheck]:
         """Active checks. An endpoint is healthy while all of them pass. Empty: every endpoint counts as healthy."""
 
+    @_builtins.property
+    def tls(self) -> Global___Tls:
+        """How endpoints with TLS are trusted. Given, an address without scheme means `https`; absent, `https` endpoints are
+        verified against what the node's system trusts.
+        """
+
+    @_builtins.property
+    def dns(self) -> Global___Dns:
+        """Host names in addresses are resolved by the node itself, again and again, and every IP address found is an endpoint
+        of its own. Absent: a name is one endpoint, resolved when a connection is made.
+        """
+
+    @_builtins.property
+    def outlier_detection(self) -> Global___OutlierDetection:
+        """Leaves out endpoints that fail requests, for a while. Absent: off."""
+
+    @_builtins.property
+    def circuit_breakers(self) -> Global___CircuitBreakers:
+        """Bounds of what is in flight to this upstream, per node. Absent: only retries are bounded."""
+
     def __init__(
         self,
         *,
@@ -89,10 +144,15 @@ class Upstream(_message.Message):
         connection_pool: Global___ConnectionPool | None = ...,
         load_balancing: Global___LoadBalancing | None = ...,
         health_checks: _abc.Iterable[Global___HealthCheck] | None = ...,
+        protocol: Global___Protocol.ValueType = ...,
+        tls: Global___Tls | None = ...,
+        dns: Global___Dns | None = ...,
+        outlier_detection: Global___OutlierDetection | None = ...,
+        circuit_breakers: Global___CircuitBreakers | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["connection_pool", b"connection_pool", "load_balancing", b"load_balancing"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["circuit_breakers", b"circuit_breakers", "connection_pool", b"connection_pool", "dns", b"dns", "load_balancing", b"load_balancing", "outlier_detection", b"outlier_detection", "tls", b"tls"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["connection_pool", b"connection_pool", "description", b"description", "endpoints", b"endpoints", "health_checks", b"health_checks", "labels", b"labels", "load_balancing", b"load_balancing", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["circuit_breakers", b"circuit_breakers", "connection_pool", b"connection_pool", "description", b"description", "dns", b"dns", "endpoints", b"endpoints", "health_checks", b"health_checks", "labels", b"labels", "load_balancing", b"load_balancing", "name", b"name", "outlier_detection", b"outlier_detection", "protocol", b"protocol", "tls", b"tls"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -134,22 +194,28 @@ class Endpoint(_message.Message):
     ADDRESS_FIELD_NUMBER: _builtins.int
     WEIGHT_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
     address: _builtins.str
     """`host:port`, or an `http://` or `https://` URL whose path is put before every request path. Required."""
     weight: _builtins.int
     """Share of requests relative to the pool's other endpoints, 1 to 128. Default: 1."""
     state: Global___Endpoint.State.ValueType
     """Whether the endpoint takes requests. Default: `ACTIVE`."""
+    priority: _builtins.int
+    """The level that the endpoint belongs to, 0 to 15; **lower is preferred**. A level takes all requests while enough of
+    it is healthy (`load_balancing.overprovisioning_factor`), then spills over to the next. Default: 0.
+    """
     def __init__(
         self,
         *,
         address: _builtins.str = ...,
         weight: _builtins.int | None = ...,
         state: Global___Endpoint.State.ValueType = ...,
+        priority: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_weight", b"_weight", "weight", b"weight"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_weight", b"_weight", "address", b"address", "state", b"state", "weight", b"weight"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_weight", b"_weight", "address", b"address", "priority", b"priority", "state", b"state", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__weight: _TypeAlias = _typing.Literal["weight"]  # noqa: Y015
     _WhichOneofArgType__weight: _TypeAlias = _typing.Literal["_weight", b"_weight"]  # noqa: Y015
@@ -165,6 +231,11 @@ class ConnectionPool(_message.Message):
 
     CONNECT_TIMEOUT_FIELD_NUMBER: _builtins.int
     IDLE_TIMEOUT_FIELD_NUMBER: _builtins.int
+    MAX_CONNECTIONS_PER_ENDPOINT_FIELD_NUMBER: _builtins.int
+    max_connections_per_endpoint: _builtins.int
+    """Most requests in flight to one endpoint, which with `HTTP1` are as many connections; an endpoint that is full is
+    passed over. Default: no bound. At least 1.
+    """
     @_builtins.property
     def connect_timeout(self) -> _duration_pb2.Duration:
         """Longest time to open a connection. A service's `timeouts.connect` wins over it. Default: 2 s. Must be positive."""
@@ -178,14 +249,125 @@ class ConnectionPool(_message.Message):
         *,
         connect_timeout: _duration_pb2.Duration | None = ...,
         idle_timeout: _duration_pb2.Duration | None = ...,
+        max_connections_per_endpoint: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["connect_timeout", b"connect_timeout", "idle_timeout", b"idle_timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_connections_per_endpoint", b"_max_connections_per_endpoint", "connect_timeout", b"connect_timeout", "idle_timeout", b"idle_timeout", "max_connections_per_endpoint", b"max_connections_per_endpoint"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["connect_timeout", b"connect_timeout", "idle_timeout", b"idle_timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_connections_per_endpoint", b"_max_connections_per_endpoint", "connect_timeout", b"connect_timeout", "idle_timeout", b"idle_timeout", "max_connections_per_endpoint", b"max_connections_per_endpoint"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_connections_per_endpoint: _TypeAlias = _typing.Literal["max_connections_per_endpoint"]  # noqa: Y015
+    _WhichOneofArgType__max_connections_per_endpoint: _TypeAlias = _typing.Literal["_max_connections_per_endpoint", b"_max_connections_per_endpoint"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_connections_per_endpoint) -> _WhichOneofReturnType__max_connections_per_endpoint | None: ...
+
+Global___ConnectionPool: _TypeAlias = ConnectionPool  # noqa: Y015
+
+@_typing.final
+class Tls(_message.Message):
+    """How TLS is spoken to endpoints."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CA_FIELD_NUMBER: _builtins.int
+    CLIENT_CERTIFICATE_FIELD_NUMBER: _builtins.int
+    SERVER_NAME_FIELD_NUMBER: _builtins.int
+    INSECURE_SKIP_VERIFY_FIELD_NUMBER: _builtins.int
+    server_name: _builtins.str
+    """The name to ask for (SNI) and to find in the endpoint's certificate. Default: the host of the endpoint's address."""
+    insecure_skip_verify: _builtins.bool
+    """Accepts every certificate: whoever stands between node and endpoint can read and change everything. Only for
+    trying out. Default: false. Not possible with protocol `GRPC`.
+    """
+    @_builtins.property
+    def ca(self) -> Global___FileSource:
+        """Certificate authorities that are trusted instead of the system's: a PEM file on the node."""
+
+    @_builtins.property
+    def client_certificate(self) -> Global___ClientCertificate:
+        """What the node shows of itself when an endpoint asks."""
+
+    def __init__(
+        self,
+        *,
+        ca: Global___FileSource | None = ...,
+        client_certificate: Global___ClientCertificate | None = ...,
+        server_name: _builtins.str = ...,
+        insecure_skip_verify: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ca", b"ca", "client_certificate", b"client_certificate"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ca", b"ca", "client_certificate", b"client_certificate", "insecure_skip_verify", b"insecure_skip_verify", "server_name", b"server_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ConnectionPool: _TypeAlias = ConnectionPool  # noqa: Y015
+Global___Tls: _TypeAlias = Tls  # noqa: Y015
+
+@_typing.final
+class FileSource(_message.Message):
+    """A file that every node reads from its own disk."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILE_FIELD_NUMBER: _builtins.int
+    file: _builtins.str
+    """Absolute path. Required."""
+    def __init__(
+        self,
+        *,
+        file: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["file", b"file"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FileSource: _TypeAlias = FileSource  # noqa: Y015
+
+@_typing.final
+class ClientCertificate(_message.Message):
+    """A certificate and its key."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SECRET_FIELD_NUMBER: _builtins.int
+    secret: _builtins.str
+    """Name of the `Secret` that holds the certificate chain and the private key, both in PEM, one after the other. Required."""
+    def __init__(
+        self,
+        *,
+        secret: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["secret", b"secret"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClientCertificate: _TypeAlias = ClientCertificate  # noqa: Y015
+
+@_typing.final
+class Dns(_message.Message):
+    """How host names are resolved."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REFRESH_INTERVAL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def refresh_interval(self) -> _duration_pb2.Duration:
+        """Time between two lookups. Default: 30 s. At least 1 s."""
+
+    def __init__(
+        self,
+        *,
+        refresh_interval: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["refresh_interval", b"refresh_interval"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["refresh_interval", b"refresh_interval"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Dns: _TypeAlias = Dns  # noqa: Y015
 
 @_typing.final
 class LoadBalancing(_message.Message):
@@ -205,6 +387,22 @@ class LoadBalancing(_message.Message):
         """Each in turn, in proportion to the weights, spread evenly (smooth weighted round robin)."""
         POLICY_LEAST_REQUEST: LoadBalancing._Policy.ValueType  # 2
         """Of a few endpoints drawn at random, the one with the fewest requests in flight in proportion to its weight."""
+        POLICY_RANDOM: LoadBalancing._Policy.ValueType  # 3
+        """At random, in proportion to the weights."""
+        POLICY_RING_HASH: LoadBalancing._Policy.ValueType  # 4
+        """By `hash_policy` on a ring: the same hash goes to the same endpoint, and when an endpoint comes or goes, only its
+        share moves. A request without a hash goes to a random endpoint.
+        """
+        POLICY_MAGLEV: LoadBalancing._Policy.ValueType  # 5
+        """By `hash_policy` with Maglev's table: more even than the ring and quicker, moves a little more."""
+        POLICY_PEAK_EWMA: LoadBalancing._Policy.ValueType  # 6
+        """Of two endpoints drawn at random, the one with the lower cost: latency, with peaks remembered, times requests in
+        flight, for its weight.
+        """
+        POLICY_PREFIX_AFFINITY: LoadBalancing._Policy.ValueType  # 7
+        """The same beginning of the prompt goes to the same endpoint, whose cache knows it, as long as that has not much
+        more in flight than the others. `hash_policy` says what belongs together; default: the first 1,024 bytes of the prompt.
+        """
 
     class Policy(_Policy, metaclass=_PolicyEnumTypeWrapper):
         """The algorithm."""
@@ -215,6 +413,22 @@ class LoadBalancing(_message.Message):
     """Each in turn, in proportion to the weights, spread evenly (smooth weighted round robin)."""
     POLICY_LEAST_REQUEST: LoadBalancing.Policy.ValueType  # 2
     """Of a few endpoints drawn at random, the one with the fewest requests in flight in proportion to its weight."""
+    POLICY_RANDOM: LoadBalancing.Policy.ValueType  # 3
+    """At random, in proportion to the weights."""
+    POLICY_RING_HASH: LoadBalancing.Policy.ValueType  # 4
+    """By `hash_policy` on a ring: the same hash goes to the same endpoint, and when an endpoint comes or goes, only its
+    share moves. A request without a hash goes to a random endpoint.
+    """
+    POLICY_MAGLEV: LoadBalancing.Policy.ValueType  # 5
+    """By `hash_policy` with Maglev's table: more even than the ring and quicker, moves a little more."""
+    POLICY_PEAK_EWMA: LoadBalancing.Policy.ValueType  # 6
+    """Of two endpoints drawn at random, the one with the lower cost: latency, with peaks remembered, times requests in
+    flight, for its weight.
+    """
+    POLICY_PREFIX_AFFINITY: LoadBalancing.Policy.ValueType  # 7
+    """The same beginning of the prompt goes to the same endpoint, whose cache knows it, as long as that has not much
+    more in flight than the others. `hash_policy` says what belongs together; default: the first 1,024 bytes of the prompt.
+    """
 
     @_typing.final
     class LeastRequest(_message.Message):
@@ -223,42 +437,371 @@ class LoadBalancing(_message.Message):
         DESCRIPTOR: _descriptor.Descriptor
 
         CHOICE_COUNT_FIELD_NUMBER: _builtins.int
+        ACTIVE_REQUEST_BIAS_FIELD_NUMBER: _builtins.int
         choice_count: _builtins.int
         """How many endpoints are drawn and compared, 2 to 100. Default: 2, "the power of two choices"."""
+        active_request_bias: _builtins.float
+        """With unequal weights, how much requests in flight count: an endpoint's share is weight / (in flight + 1)^bias.
+        0 leaves the weights alone. Default: 1.
+        """
         def __init__(
             self,
             *,
             choice_count: _builtins.int | None = ...,
+            active_request_bias: _builtins.float | None = ...,
         ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _typing.Literal["_choice_count", b"_choice_count", "choice_count", b"choice_count"]  # noqa: Y015
+        _HasFieldArgType: _TypeAlias = _typing.Literal["_active_request_bias", b"_active_request_bias", "_choice_count", b"_choice_count", "active_request_bias", b"active_request_bias", "choice_count", b"choice_count"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["_choice_count", b"_choice_count", "choice_count", b"choice_count"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_active_request_bias", b"_active_request_bias", "_choice_count", b"_choice_count", "active_request_bias", b"active_request_bias", "choice_count", b"choice_count"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType__active_request_bias: _TypeAlias = _typing.Literal["active_request_bias"]  # noqa: Y015
+        _WhichOneofArgType__active_request_bias: _TypeAlias = _typing.Literal["_active_request_bias", b"_active_request_bias"]  # noqa: Y015
         _WhichOneofReturnType__choice_count: _TypeAlias = _typing.Literal["choice_count"]  # noqa: Y015
         _WhichOneofArgType__choice_count: _TypeAlias = _typing.Literal["_choice_count", b"_choice_count"]  # noqa: Y015
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__active_request_bias) -> _WhichOneofReturnType__active_request_bias | None: ...
+        @_typing.overload
         def WhichOneof(self, oneof_group: _WhichOneofArgType__choice_count) -> _WhichOneofReturnType__choice_count | None: ...
+
+    @_typing.final
+    class HashPolicy(_message.Message):
+        """One thing that may tell which requests belong together."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        HEADER_FIELD_NUMBER: _builtins.int
+        COOKIE_FIELD_NUMBER: _builtins.int
+        CONSUMER_FIELD_NUMBER: _builtins.int
+        SOURCE_IP_FIELD_NUMBER: _builtins.int
+        PROMPT_PREFIX_BYTES_FIELD_NUMBER: _builtins.int
+        header: _builtins.str
+        """The value of this header, or gRPC metadata."""
+        cookie: _builtins.str
+        """The value of this cookie. Where no entry of the list is there, the answer sets the first cookie named to a new
+        random value, so that a browser's next request goes to the same endpoint.
+        """
+        consumer: _builtins.bool
+        """The consumer's name. Must be true."""
+        source_ip: _builtins.bool
+        """The client's address. Must be true."""
+        prompt_prefix_bytes: _builtins.int
+        """This many bytes of the beginning of the prompt, 1 to 65,536."""
+        def __init__(
+            self,
+            *,
+            header: _builtins.str = ...,
+            cookie: _builtins.str = ...,
+            consumer: _builtins.bool = ...,
+            source_ip: _builtins.bool = ...,
+            prompt_prefix_bytes: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["consumer", b"consumer", "cookie", b"cookie", "header", b"header", "key", b"key", "prompt_prefix_bytes", b"prompt_prefix_bytes", "source_ip", b"source_ip"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["consumer", b"consumer", "cookie", b"cookie", "header", b"header", "key", b"key", "prompt_prefix_bytes", b"prompt_prefix_bytes", "source_ip", b"source_ip"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType_key: _TypeAlias = _typing.Literal["header", "cookie", "consumer", "source_ip", "prompt_prefix_bytes"]  # noqa: Y015
+        _WhichOneofArgType_key: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+        def WhichOneof(self, oneof_group: _WhichOneofArgType_key) -> _WhichOneofReturnType_key | None: ...
+
+    @_typing.final
+    class SlowStart(_message.Message):
+        """Gives endpoints that are new, or healthy again, a share that grows."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        WINDOW_FIELD_NUMBER: _builtins.int
+        AGGRESSION_FIELD_NUMBER: _builtins.int
+        MIN_WEIGHT_PERCENT_FIELD_NUMBER: _builtins.int
+        aggression: _builtins.float
+        """How the share grows: (time / window)^(1 / aggression). 1 is linear; more grows faster at first. Default: 1."""
+        min_weight_percent: _builtins.float
+        """The least share, in per cent of the full one, 0 to 100. Default: 10."""
+        @_builtins.property
+        def window(self) -> _duration_pb2.Duration:
+            """How long it takes to the full share. Required. Must be positive."""
+
+        def __init__(
+            self,
+            *,
+            window: _duration_pb2.Duration | None = ...,
+            aggression: _builtins.float | None = ...,
+            min_weight_percent: _builtins.float | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["_aggression", b"_aggression", "_min_weight_percent", b"_min_weight_percent", "aggression", b"aggression", "min_weight_percent", b"min_weight_percent", "window", b"window"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_aggression", b"_aggression", "_min_weight_percent", b"_min_weight_percent", "aggression", b"aggression", "min_weight_percent", b"min_weight_percent", "window", b"window"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType__aggression: _TypeAlias = _typing.Literal["aggression"]  # noqa: Y015
+        _WhichOneofArgType__aggression: _TypeAlias = _typing.Literal["_aggression", b"_aggression"]  # noqa: Y015
+        _WhichOneofReturnType__min_weight_percent: _TypeAlias = _typing.Literal["min_weight_percent"]  # noqa: Y015
+        _WhichOneofArgType__min_weight_percent: _TypeAlias = _typing.Literal["_min_weight_percent", b"_min_weight_percent"]  # noqa: Y015
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__aggression) -> _WhichOneofReturnType__aggression | None: ...
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__min_weight_percent) -> _WhichOneofReturnType__min_weight_percent | None: ...
 
     POLICY_FIELD_NUMBER: _builtins.int
     LEAST_REQUEST_FIELD_NUMBER: _builtins.int
+    HASH_POLICY_FIELD_NUMBER: _builtins.int
+    SLOW_START_FIELD_NUMBER: _builtins.int
+    HEALTHY_PANIC_THRESHOLD_FIELD_NUMBER: _builtins.int
+    OVERPROVISIONING_FACTOR_FIELD_NUMBER: _builtins.int
     policy: Global___LoadBalancing.Policy.ValueType
     """The algorithm. Default: `ROUND_ROBIN`."""
+    healthy_panic_threshold: _builtins.float
+    """When less than this share of a level's endpoints is healthy, in per cent, health is disregarded there: better to
+    try all than to crush the rest. 0 turns it off. Default: 50.
+    """
+    overprovisioning_factor: _builtins.float
+    """A level takes all requests while its healthy share times this is at least 1. Default: 1.4: up to 28 % of the
+    endpoints may be away before requests spill over to the next priority. At least 1.
+    """
     @_builtins.property
     def least_request(self) -> Global___LoadBalancing.LeastRequest:
         """Only with `policy: LEAST_REQUEST`."""
+
+    @_builtins.property
+    def hash_policy(self) -> _containers.RepeatedCompositeFieldContainer[Global___LoadBalancing.HashPolicy]:
+        """Which requests belong together: the first entry that a request has. Only with `RING_HASH`, `MAGLEV` (both need
+        it) and `PREFIX_AFFINITY`.
+        """
+
+    @_builtins.property
+    def slow_start(self) -> Global___LoadBalancing.SlowStart:
+        """With `ROUND_ROBIN`, `LEAST_REQUEST`, `RANDOM` and `PEAK_EWMA`. Absent: endpoints get their full share at once."""
 
     def __init__(
         self,
         *,
         policy: Global___LoadBalancing.Policy.ValueType = ...,
         least_request: Global___LoadBalancing.LeastRequest | None = ...,
+        hash_policy: _abc.Iterable[Global___LoadBalancing.HashPolicy] | None = ...,
+        slow_start: Global___LoadBalancing.SlowStart | None = ...,
+        healthy_panic_threshold: _builtins.float | None = ...,
+        overprovisioning_factor: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["least_request", b"least_request"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_healthy_panic_threshold", b"_healthy_panic_threshold", "_overprovisioning_factor", b"_overprovisioning_factor", "healthy_panic_threshold", b"healthy_panic_threshold", "least_request", b"least_request", "overprovisioning_factor", b"overprovisioning_factor", "slow_start", b"slow_start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["least_request", b"least_request", "policy", b"policy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_healthy_panic_threshold", b"_healthy_panic_threshold", "_overprovisioning_factor", b"_overprovisioning_factor", "hash_policy", b"hash_policy", "healthy_panic_threshold", b"healthy_panic_threshold", "least_request", b"least_request", "overprovisioning_factor", b"overprovisioning_factor", "policy", b"policy", "slow_start", b"slow_start"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__healthy_panic_threshold: _TypeAlias = _typing.Literal["healthy_panic_threshold"]  # noqa: Y015
+    _WhichOneofArgType__healthy_panic_threshold: _TypeAlias = _typing.Literal["_healthy_panic_threshold", b"_healthy_panic_threshold"]  # noqa: Y015
+    _WhichOneofReturnType__overprovisioning_factor: _TypeAlias = _typing.Literal["overprovisioning_factor"]  # noqa: Y015
+    _WhichOneofArgType__overprovisioning_factor: _TypeAlias = _typing.Literal["_overprovisioning_factor", b"_overprovisioning_factor"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__healthy_panic_threshold) -> _WhichOneofReturnType__healthy_panic_threshold | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__overprovisioning_factor) -> _WhichOneofReturnType__overprovisioning_factor | None: ...
 
 Global___LoadBalancing: _TypeAlias = LoadBalancing  # noqa: Y015
+
+@_typing.final
+class OutlierDetection(_message.Message):
+    """Passive health: endpoints that fail requests are ejected (left out) for a while, longer each time. Health checks that
+    pass bring an endpoint back at once. Field semantics are Envoy's. Per node.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class SuccessRate(_message.Message):
+        """Settings of the success rate detector."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        MINIMUM_HOSTS_FIELD_NUMBER: _builtins.int
+        REQUEST_VOLUME_FIELD_NUMBER: _builtins.int
+        STDEV_FACTOR_FIELD_NUMBER: _builtins.int
+        minimum_hosts: _builtins.int
+        """Least number of endpoints with enough requests. Default: 5."""
+        request_volume: _builtins.int
+        """Requests in an interval that are enough. Default: 100."""
+        stdev_factor: _builtins.float
+        """An endpoint is ejected below mean − factor × standard deviation. Default: 1.9."""
+        def __init__(
+            self,
+            *,
+            minimum_hosts: _builtins.int | None = ...,
+            request_volume: _builtins.int | None = ...,
+            stdev_factor: _builtins.float | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["_minimum_hosts", b"_minimum_hosts", "_request_volume", b"_request_volume", "_stdev_factor", b"_stdev_factor", "minimum_hosts", b"minimum_hosts", "request_volume", b"request_volume", "stdev_factor", b"stdev_factor"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_minimum_hosts", b"_minimum_hosts", "_request_volume", b"_request_volume", "_stdev_factor", b"_stdev_factor", "minimum_hosts", b"minimum_hosts", "request_volume", b"request_volume", "stdev_factor", b"stdev_factor"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType__minimum_hosts: _TypeAlias = _typing.Literal["minimum_hosts"]  # noqa: Y015
+        _WhichOneofArgType__minimum_hosts: _TypeAlias = _typing.Literal["_minimum_hosts", b"_minimum_hosts"]  # noqa: Y015
+        _WhichOneofReturnType__request_volume: _TypeAlias = _typing.Literal["request_volume"]  # noqa: Y015
+        _WhichOneofArgType__request_volume: _TypeAlias = _typing.Literal["_request_volume", b"_request_volume"]  # noqa: Y015
+        _WhichOneofReturnType__stdev_factor: _TypeAlias = _typing.Literal["stdev_factor"]  # noqa: Y015
+        _WhichOneofArgType__stdev_factor: _TypeAlias = _typing.Literal["_stdev_factor", b"_stdev_factor"]  # noqa: Y015
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__minimum_hosts) -> _WhichOneofReturnType__minimum_hosts | None: ...
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__request_volume) -> _WhichOneofReturnType__request_volume | None: ...
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__stdev_factor) -> _WhichOneofReturnType__stdev_factor | None: ...
+
+    CONSECUTIVE_5XX_FIELD_NUMBER: _builtins.int
+    CONSECUTIVE_GATEWAY_FAILURE_FIELD_NUMBER: _builtins.int
+    CONSECUTIVE_LOCAL_ORIGIN_FAILURE_FIELD_NUMBER: _builtins.int
+    INTERVAL_FIELD_NUMBER: _builtins.int
+    BASE_EJECTION_TIME_FIELD_NUMBER: _builtins.int
+    MAX_EJECTION_TIME_FIELD_NUMBER: _builtins.int
+    MAX_EJECTION_PERCENT_FIELD_NUMBER: _builtins.int
+    SUCCESS_RATE_FIELD_NUMBER: _builtins.int
+    consecutive_5xx: _builtins.int
+    """Answers with status 500 to 599, connection failures and timeouts in a row that eject. 0 turns it off. Default: 5."""
+    consecutive_gateway_failure: _builtins.int
+    """The same for status 502, 503 and 504, connection failures and timeouts. 0 turns it off. Default: 5."""
+    consecutive_local_origin_failure: _builtins.int
+    """The same for connection failures and timeouts alone. 0 turns it off. Default: 5."""
+    max_ejection_percent: _builtins.float
+    """Most endpoints ejected at a time, in per cent; one may always be. Default: 50."""
+    @_builtins.property
+    def interval(self) -> _duration_pb2.Duration:
+        """Time between two sweeps, in which success rates are compared and ejections end. Default: 10 s. At least 10 ms."""
+
+    @_builtins.property
+    def base_ejection_time(self) -> _duration_pb2.Duration:
+        """An ejection lasts this long times the number of ejections in a row. Default: 30 s. Must be positive."""
+
+    @_builtins.property
+    def max_ejection_time(self) -> _duration_pb2.Duration:
+        """The longest ejection. Default: 300 s, or `base_ejection_time` if that is longer."""
+
+    @_builtins.property
+    def success_rate(self) -> Global___OutlierDetection.SuccessRate:
+        """Ejects endpoints whose success rate in an interval is far below that of the others. Absent: off."""
+
+    def __init__(
+        self,
+        *,
+        consecutive_5xx: _builtins.int | None = ...,
+        consecutive_gateway_failure: _builtins.int | None = ...,
+        consecutive_local_origin_failure: _builtins.int | None = ...,
+        interval: _duration_pb2.Duration | None = ...,
+        base_ejection_time: _duration_pb2.Duration | None = ...,
+        max_ejection_time: _duration_pb2.Duration | None = ...,
+        max_ejection_percent: _builtins.float | None = ...,
+        success_rate: Global___OutlierDetection.SuccessRate | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_consecutive_5xx", b"_consecutive_5xx", "_consecutive_gateway_failure", b"_consecutive_gateway_failure", "_consecutive_local_origin_failure", b"_consecutive_local_origin_failure", "_max_ejection_percent", b"_max_ejection_percent", "base_ejection_time", b"base_ejection_time", "consecutive_5xx", b"consecutive_5xx", "consecutive_gateway_failure", b"consecutive_gateway_failure", "consecutive_local_origin_failure", b"consecutive_local_origin_failure", "interval", b"interval", "max_ejection_percent", b"max_ejection_percent", "max_ejection_time", b"max_ejection_time", "success_rate", b"success_rate"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_consecutive_5xx", b"_consecutive_5xx", "_consecutive_gateway_failure", b"_consecutive_gateway_failure", "_consecutive_local_origin_failure", b"_consecutive_local_origin_failure", "_max_ejection_percent", b"_max_ejection_percent", "base_ejection_time", b"base_ejection_time", "consecutive_5xx", b"consecutive_5xx", "consecutive_gateway_failure", b"consecutive_gateway_failure", "consecutive_local_origin_failure", b"consecutive_local_origin_failure", "interval", b"interval", "max_ejection_percent", b"max_ejection_percent", "max_ejection_time", b"max_ejection_time", "success_rate", b"success_rate"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__consecutive_5xx: _TypeAlias = _typing.Literal["consecutive_5xx"]  # noqa: Y015
+    _WhichOneofArgType__consecutive_5xx: _TypeAlias = _typing.Literal["_consecutive_5xx", b"_consecutive_5xx"]  # noqa: Y015
+    _WhichOneofReturnType__consecutive_gateway_failure: _TypeAlias = _typing.Literal["consecutive_gateway_failure"]  # noqa: Y015
+    _WhichOneofArgType__consecutive_gateway_failure: _TypeAlias = _typing.Literal["_consecutive_gateway_failure", b"_consecutive_gateway_failure"]  # noqa: Y015
+    _WhichOneofReturnType__consecutive_local_origin_failure: _TypeAlias = _typing.Literal["consecutive_local_origin_failure"]  # noqa: Y015
+    _WhichOneofArgType__consecutive_local_origin_failure: _TypeAlias = _typing.Literal["_consecutive_local_origin_failure", b"_consecutive_local_origin_failure"]  # noqa: Y015
+    _WhichOneofReturnType__max_ejection_percent: _TypeAlias = _typing.Literal["max_ejection_percent"]  # noqa: Y015
+    _WhichOneofArgType__max_ejection_percent: _TypeAlias = _typing.Literal["_max_ejection_percent", b"_max_ejection_percent"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__consecutive_5xx) -> _WhichOneofReturnType__consecutive_5xx | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__consecutive_gateway_failure) -> _WhichOneofReturnType__consecutive_gateway_failure | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__consecutive_local_origin_failure) -> _WhichOneofReturnType__consecutive_local_origin_failure | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_ejection_percent) -> _WhichOneofReturnType__max_ejection_percent | None: ...
+
+Global___OutlierDetection: _TypeAlias = OutlierDetection  # noqa: Y015
+
+@_typing.final
+class CircuitBreakers(_message.Message):
+    """Bounds of what is in flight to an upstream, per node."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class RetryBudget(_message.Message):
+        """Retries in flight may be the larger of the two."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        BUDGET_PERCENT_FIELD_NUMBER: _builtins.int
+        MIN_RETRY_CONCURRENCY_FIELD_NUMBER: _builtins.int
+        budget_percent: _builtins.float
+        """Share of the requests in flight, in per cent. Default: 20."""
+        min_retry_concurrency: _builtins.int
+        """A number that is always allowed. Default: 3."""
+        def __init__(
+            self,
+            *,
+            budget_percent: _builtins.float | None = ...,
+            min_retry_concurrency: _builtins.int | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["_budget_percent", b"_budget_percent", "_min_retry_concurrency", b"_min_retry_concurrency", "budget_percent", b"budget_percent", "min_retry_concurrency", b"min_retry_concurrency"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_budget_percent", b"_budget_percent", "_min_retry_concurrency", b"_min_retry_concurrency", "budget_percent", b"budget_percent", "min_retry_concurrency", b"min_retry_concurrency"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType__budget_percent: _TypeAlias = _typing.Literal["budget_percent"]  # noqa: Y015
+        _WhichOneofArgType__budget_percent: _TypeAlias = _typing.Literal["_budget_percent", b"_budget_percent"]  # noqa: Y015
+        _WhichOneofReturnType__min_retry_concurrency: _TypeAlias = _typing.Literal["min_retry_concurrency"]  # noqa: Y015
+        _WhichOneofArgType__min_retry_concurrency: _TypeAlias = _typing.Literal["_min_retry_concurrency", b"_min_retry_concurrency"]  # noqa: Y015
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__budget_percent) -> _WhichOneofReturnType__budget_percent | None: ...
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__min_retry_concurrency) -> _WhichOneofReturnType__min_retry_concurrency | None: ...
+
+    MAX_CONNECTIONS_FIELD_NUMBER: _builtins.int
+    MAX_PENDING_REQUESTS_FIELD_NUMBER: _builtins.int
+    MAX_REQUESTS_FIELD_NUMBER: _builtins.int
+    MAX_RETRIES_FIELD_NUMBER: _builtins.int
+    RETRY_BUDGET_FIELD_NUMBER: _builtins.int
+    QUEUE_TIMEOUT_FIELD_NUMBER: _builtins.int
+    max_connections: _builtins.int
+    """Most connections in use; with `HTTP1` a request in flight is a connection. Default: no bound."""
+    max_pending_requests: _builtins.int
+    """Most requests that wait because `max_requests` or `max_connections` are in flight. One more is refused at once:
+    503 with `Retry-After`. 0: nobody waits. Default: 1,024.
+    """
+    max_requests: _builtins.int
+    """Most requests in flight, streams included. Default: no bound."""
+    max_retries: _builtins.int
+    """Most retries in flight. Default: as many as `retry_budget` says. Not together with it."""
+    @_builtins.property
+    def retry_budget(self) -> Global___CircuitBreakers.RetryBudget:
+        """Bounds retries by what is in flight. Default: 100 % and at least 10."""
+
+    @_builtins.property
+    def queue_timeout(self) -> _duration_pb2.Duration:
+        """Longest wait of a request for its turn. Default: 5 s. Must be positive."""
+
+    def __init__(
+        self,
+        *,
+        max_connections: _builtins.int | None = ...,
+        max_pending_requests: _builtins.int | None = ...,
+        max_requests: _builtins.int | None = ...,
+        max_retries: _builtins.int | None = ...,
+        retry_budget: Global___CircuitBreakers.RetryBudget | None = ...,
+        queue_timeout: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_connections", b"_max_connections", "_max_pending_requests", b"_max_pending_requests", "_max_requests", b"_max_requests", "_max_retries", b"_max_retries", "max_connections", b"max_connections", "max_pending_requests", b"max_pending_requests", "max_requests", b"max_requests", "max_retries", b"max_retries", "queue_timeout", b"queue_timeout", "retry_budget", b"retry_budget"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_connections", b"_max_connections", "_max_pending_requests", b"_max_pending_requests", "_max_requests", b"_max_requests", "_max_retries", b"_max_retries", "max_connections", b"max_connections", "max_pending_requests", b"max_pending_requests", "max_requests", b"max_requests", "max_retries", b"max_retries", "queue_timeout", b"queue_timeout", "retry_budget", b"retry_budget"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_connections: _TypeAlias = _typing.Literal["max_connections"]  # noqa: Y015
+    _WhichOneofArgType__max_connections: _TypeAlias = _typing.Literal["_max_connections", b"_max_connections"]  # noqa: Y015
+    _WhichOneofReturnType__max_pending_requests: _TypeAlias = _typing.Literal["max_pending_requests"]  # noqa: Y015
+    _WhichOneofArgType__max_pending_requests: _TypeAlias = _typing.Literal["_max_pending_requests", b"_max_pending_requests"]  # noqa: Y015
+    _WhichOneofReturnType__max_requests: _TypeAlias = _typing.Literal["max_requests"]  # noqa: Y015
+    _WhichOneofArgType__max_requests: _TypeAlias = _typing.Literal["_max_requests", b"_max_requests"]  # noqa: Y015
+    _WhichOneofReturnType__max_retries: _TypeAlias = _typing.Literal["max_retries"]  # noqa: Y015
+    _WhichOneofArgType__max_retries: _TypeAlias = _typing.Literal["_max_retries", b"_max_retries"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_connections) -> _WhichOneofReturnType__max_connections | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_pending_requests) -> _WhichOneofReturnType__max_pending_requests | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_requests) -> _WhichOneofReturnType__max_requests | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_retries) -> _WhichOneofReturnType__max_retries | None: ...
+
+Global___CircuitBreakers: _TypeAlias = CircuitBreakers  # noqa: Y015
 
 @_typing.final
 class HealthCheck(_message.Message):
@@ -300,7 +843,65 @@ class HealthCheck(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class Grpc(_message.Message):
+        """The standard gRPC health check."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        SERVICE_NAME_FIELD_NUMBER: _builtins.int
+        service_name: _builtins.str
+        """The service asked about. Default: empty, the server as a whole."""
+        def __init__(
+            self,
+            *,
+            service_name: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["service_name", b"service_name"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Tcp(_message.Message):
+        """Nothing to set."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        def __init__(
+            self,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class OpenInference(_message.Message):
+        """Readiness of the Open Inference Protocol."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        MODEL_FIELD_NUMBER: _builtins.int
+        model: _builtins.str
+        """The model that must be ready. Default: empty, the server as a whole."""
+        def __init__(
+            self,
+            *,
+            model: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     HTTP_FIELD_NUMBER: _builtins.int
+    GRPC_FIELD_NUMBER: _builtins.int
+    TCP_FIELD_NUMBER: _builtins.int
+    OPEN_INFERENCE_FIELD_NUMBER: _builtins.int
     INTERVAL_FIELD_NUMBER: _builtins.int
     UNHEALTHY_INTERVAL_FIELD_NUMBER: _builtins.int
     TIMEOUT_FIELD_NUMBER: _builtins.int
@@ -316,6 +917,18 @@ class HealthCheck(_message.Message):
     @_builtins.property
     def http(self) -> Global___HealthCheck.Http:
         """A plain HTTP request."""
+
+    @_builtins.property
+    def grpc(self) -> Global___HealthCheck.Grpc:
+        """`grpc.health.v1.Health/Check`."""
+
+    @_builtins.property
+    def tcp(self) -> Global___HealthCheck.Tcp:
+        """Opens a connection and closes it."""
+
+    @_builtins.property
+    def open_inference(self) -> Global___HealthCheck.OpenInference:
+        """Whether an Open Inference server is ready: over gRPC with protocol `GRPC`, else over HTTP."""
 
     @_builtins.property
     def interval(self) -> _duration_pb2.Duration:
@@ -339,6 +952,9 @@ class HealthCheck(_message.Message):
         self,
         *,
         http: Global___HealthCheck.Http | None = ...,
+        grpc: Global___HealthCheck.Grpc | None = ...,
+        tcp: Global___HealthCheck.Tcp | None = ...,
+        open_inference: Global___HealthCheck.OpenInference | None = ...,
         interval: _duration_pb2.Duration | None = ...,
         unhealthy_interval: _duration_pb2.Duration | None = ...,
         timeout: _duration_pb2.Duration | None = ...,
@@ -346,15 +962,15 @@ class HealthCheck(_message.Message):
         unhealthy_threshold: _builtins.int | None = ...,
         healthy_threshold: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_healthy_threshold", b"_healthy_threshold", "_unhealthy_threshold", b"_unhealthy_threshold", "checker", b"checker", "healthy_threshold", b"healthy_threshold", "http", b"http", "interval", b"interval", "jitter", b"jitter", "timeout", b"timeout", "unhealthy_interval", b"unhealthy_interval", "unhealthy_threshold", b"unhealthy_threshold"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_healthy_threshold", b"_healthy_threshold", "_unhealthy_threshold", b"_unhealthy_threshold", "checker", b"checker", "grpc", b"grpc", "healthy_threshold", b"healthy_threshold", "http", b"http", "interval", b"interval", "jitter", b"jitter", "open_inference", b"open_inference", "tcp", b"tcp", "timeout", b"timeout", "unhealthy_interval", b"unhealthy_interval", "unhealthy_threshold", b"unhealthy_threshold"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_healthy_threshold", b"_healthy_threshold", "_unhealthy_threshold", b"_unhealthy_threshold", "checker", b"checker", "healthy_threshold", b"healthy_threshold", "http", b"http", "interval", b"interval", "jitter", b"jitter", "timeout", b"timeout", "unhealthy_interval", b"unhealthy_interval", "unhealthy_threshold", b"unhealthy_threshold"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_healthy_threshold", b"_healthy_threshold", "_unhealthy_threshold", b"_unhealthy_threshold", "checker", b"checker", "grpc", b"grpc", "healthy_threshold", b"healthy_threshold", "http", b"http", "interval", b"interval", "jitter", b"jitter", "open_inference", b"open_inference", "tcp", b"tcp", "timeout", b"timeout", "unhealthy_interval", b"unhealthy_interval", "unhealthy_threshold", b"unhealthy_threshold"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__healthy_threshold: _TypeAlias = _typing.Literal["healthy_threshold"]  # noqa: Y015
     _WhichOneofArgType__healthy_threshold: _TypeAlias = _typing.Literal["_healthy_threshold", b"_healthy_threshold"]  # noqa: Y015
     _WhichOneofReturnType__unhealthy_threshold: _TypeAlias = _typing.Literal["unhealthy_threshold"]  # noqa: Y015
     _WhichOneofArgType__unhealthy_threshold: _TypeAlias = _typing.Literal["_unhealthy_threshold", b"_unhealthy_threshold"]  # noqa: Y015
-    _WhichOneofReturnType_checker: _TypeAlias = _typing.Literal["http"]  # noqa: Y015
+    _WhichOneofReturnType_checker: _TypeAlias = _typing.Literal["http", "grpc", "tcp", "open_inference"]  # noqa: Y015
     _WhichOneofArgType_checker: _TypeAlias = _typing.Literal["checker", b"checker"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__healthy_threshold) -> _WhichOneofReturnType__healthy_threshold | None: ...
