@@ -38,8 +38,19 @@ class RequestContext:
     attempts: int = 0
     upstream_seconds: float = 0.0
     first_content_at: float | None = None
+    sticky_cookie: tuple[str, str] | None = None
     usage: Usage | None = None
     _query: dict[str, str] | None = field(default=None, repr=False)
+
+    @property
+    def is_inference(self) -> bool:
+        """Whether the request is for a model, as opposed to one that is passed through."""
+        return self.operation is not Operation.PROXY
+
+    @property
+    def consumer_name(self) -> str:
+        """Who calls; empty for nobody known."""
+        return self.consumer.name if self.consumer else ""
 
     @property
     def query(self) -> Mapping[str, str]:

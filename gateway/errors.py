@@ -117,6 +117,18 @@ class UpstreamRejectedError(GatewayError):
         self.content_type = content_type
 
 
+class FixedAnswerError(GatewayError):
+    """Not a failure: the route answers itself. `headers` are names in lower case and values, as bytes."""
+
+    default_reason = "DIRECT_RESPONSE"
+
+    def __init__(self, *, status: int, headers: tuple[tuple[bytes, bytes], ...], body: bytes) -> None:
+        super().__init__(body.decode() or f"the route answers with status {status}")
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+
 class TimeoutExceededError(GatewayError):
     """A time limit passed before the answer was there."""
 

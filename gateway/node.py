@@ -30,9 +30,11 @@ from gateway.listeners.grpc_server import GrpcServer
 from gateway.listeners.http import make_http_app
 from gateway.listeners.hypercorn import bind, serve_http
 from gateway.listeners.service import GatewayService
+from gateway.mirror import Mirrors
 from gateway.pipeline import LiveState, Pipeline
 from gateway.telemetry.access_log import AccessLog
-from gateway.telemetry.metrics import EndpointCollector, Metrics
+from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.upstream_collector import UpstreamCollector
 from gateway.upstream.call import Caller
 from gateway.upstream.cluster_manager import ClusterManager
 
@@ -52,7 +54,8 @@ class Node:
         self._access_log = AccessLog(access_log_output)
         self._clusters = ClusterManager(random=Random(), on_health_change=self._on_health_change)  # noqa: S311
         caller = Caller(metrics=self._metrics, random=Random())  # noqa: S311  # for spreading load, not for secrets
-        self._live = LiveState(self._clusters, caller)
+        self._mirrors = Mirrors()
+        self._live = LiveState(self._clusters, caller, self._mirrors)
         self._service = GatewayService(metrics=self._metrics, access_log=self._access_log)
         servicer = InferenceServicer(self._service, created=int(time.time()))
         self._grpc_server = GrpcServer(servicer, max_message_bytes=settings.max_body_bytes)
@@ -69,7 +72,7 @@ class Node:
         self._subscriber: Subscriber | None = None
         self._reporter: StatusReporter | None = None
         self._identity = NodeIdentity(id=settings.node_id, cluster=settings.node_cluster, version=version("janua"))
-        self._metrics.registry.register(EndpointCollector(self._clusters.report))
+        self._metrics.registry.register(UpstreamCollector(self._clusters.report, self._clusters.report_breakers))
         self._metrics.xds_connected.set_function(lambda: float(self._is_connected))
         self._metrics.config_revision.set_function(lambda: self._config.revision)
         self._metrics.config_rejected.set_function(lambda: self._config.table.rejected_count)
@@ -90,6 +93,7 @@ class Node:
         async with asyncio.TaskGroup() as servers, asyncio.TaskGroup() as background:
             tasks = [
                 background.create_task(self._clusters.run()),
+                background.create_task(self._mirrors.run()),
                 background.create_task(self._access_log.run()),
                 *self._start_subscription(background),
             ]
@@ -197,7 +201,14 @@ class Node:
                 "healthy": endpoint.healthy,
                 "reason": endpoint.reason,
                 "since": endpoint.since.isoformat(timespec="milliseconds"),
+                "state": endpoint.state.name,
+                "priority": endpoint.priority,
                 "active_requests": endpoint.active_requests,
+                "latency_ms": None if endpoint.latency_s is None else round(endpoint.latency_s * 1000, 3),
+                "ejections": endpoint.ejections,
+                "ejected_until": endpoint.ejected_until.isoformat(timespec="milliseconds")
+                if endpoint.ejected_until
+                else None,
             }
             for endpoint in self._clusters.report()
         ]

@@ -1,112 +1,79 @@
-"""The way of a request through a node, in its one fixed order: match a route, authenticate, choose a backend, call it.
+"""The way of a request through a node, in its one fixed order: match a route, authenticate, then backend after backend
+until one answers.
 
 A `Pipeline` is one configuration made ready to run; listeners pin one per request. What changes while requests run
-(clusters, shares of backends) stands in `LiveState` and outlives it.
+(clusters, turns of backends, copies) stands in `LiveState` and outlives it.
 """
 
 import asyncio
+import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, TypeVar
 
-import msgspec
-
-from gateway.config.snapshot import (
-    BackendConfig,
-    ConsumerConfig,
-    PolicyConfig,
-    RetryConfig,
-    RouteConfig,
-    ServiceConfig,
-    Snapshot,
-    UpstreamTarget,
-)
+from gateway.config.snapshot import BackendConfig, Failure, RouteConfig, Snapshot
+from gateway.config.upstream import HashCookie, UpstreamConfig
 from gateway.context import RequestContext
-from gateway.errors import NotFoundError, UnauthenticatedError, UnavailableError
-from gateway.filters.authenticator import Authenticator, KeyIndex
-from gateway.filters.table import build_filter
-from gateway.providers.outbound import OutboundHeaders, outbound_headers, provider_upstream, service_upstreams
-from gateway.router import Router, WeightedChoice
-from gateway.schemas.dialect import Dialect
-from gateway.schemas.table import SCHEMAS
-from gateway.types import Operation, Schema
-from gateway.upstream.answer import Answer
-from gateway.upstream.attempt import UpstreamRequest
-from gateway.upstream.call import Caller
+from gateway.errors import GatewayError, InvalidRequestError, NotFoundError, UnauthenticatedError, UnavailableError
+from gateway.fixed_answer import fixed_answer
+from gateway.mirror import Mirrors
+from gateway.plan import BackendPlan, RoutePlan, plan_routes
+from gateway.providers.outbound import service_upstreams
+from gateway.router import BackendChoice, Router
+from gateway.upstream.balancing.hash_policy import cookie_key, request_key
+from gateway.upstream.call import Caller, UpstreamRequest
 from gateway.upstream.cluster import Cluster
 from gateway.upstream.cluster_manager import ClusterManager
+from gateway.upstream.retry import AttemptFailedError
 
-_DEFAULT_REQUEST_TIMEOUT_S = 600.0
-_DEFAULT_FIRST_TOKEN_TIMEOUT_S = 60.0
-_DEFAULT_STREAM_IDLE_TIMEOUT_S = 60.0
+A = TypeVar("A")
 
 
-class InboundBody(Protocol):
-    """The client's request, ready to be written for any backend."""
+class Inbound(Protocol[A]):
+    """The client's request, ready to be made into one for any backend."""
 
-    def encode(self, schema: Schema, model: str) -> bytes:
-        """The request in that schema, asking for that model."""
+    def for_backend(
+        self, context: RequestContext, backend: BackendPlan, cluster: Cluster, deadline: float
+    ) -> UpstreamRequest[A]:
+        """The request as that backend wants it. Raises `InvalidRequestError` if the backend has nothing like it."""
+
+    def prompt_prefix(self, size: int) -> bytes:
+        """The beginning of the prompt, at most so many bytes; empty if there is none."""
+
+    async def discard(self, answer: A) -> None:
+        """Reads an answer to its end and throws it away."""
 
 
 @dataclass(slots=True)
 class LiveState:
-    """What outlives a configuration: the clusters, and how far each route's backends have had their turns."""
+    """What outlives a configuration: the clusters, the turns of each route's backends, and the copies being made."""
 
     clusters: ClusterManager
     caller: Caller
-    shares: dict[str, WeightedChoice[BackendConfig]] = field(default_factory=dict)
+    mirrors: Mirrors
+    choices: dict[str, BackendChoice] = field(default_factory=dict)
 
     def reconcile(self, snapshot: Snapshot) -> None:
         """Makes the live state be that of a configuration. What did not change is kept."""
-        self.clusters.reconcile([*snapshot.upstreams.values(), *service_upstreams(snapshot.services.values())])
-        self.shares = {
-            name: _kept_shares(self.shares.get(name), route.backends) for name, route in snapshot.routes.items()
+        upstreams = [_with_certificate(upstream, snapshot) for upstream in snapshot.upstreams.values()]
+        self.clusters.reconcile([*upstreams, *service_upstreams(snapshot.services.values())])
+        self.choices = {
+            name: _kept_choice(self.choices.get(name), route.backends) for name, route in snapshot.routes.items()
         }
 
 
-def _kept_shares(
-    known: WeightedChoice[BackendConfig] | None, backends: Sequence[BackendConfig]
-) -> WeightedChoice[BackendConfig]:
-    fresh = WeightedChoice(backends)
-    return known if known is not None and known.alternatives == fresh.alternatives else fresh
+def _with_certificate(upstream: UpstreamConfig, snapshot: Snapshot) -> UpstreamConfig:
+    """The upstream with the value of the secret that it names."""
+    tls = upstream.tls
+    if tls is None or tls.client_secret is None:
+        return upstream
+    return replace(upstream, tls=replace(tls, client_certificate=snapshot.secrets[tls.client_secret].value))
 
 
-@dataclass(frozen=True, slots=True)
-class BackendPlan:
-    """One service as one route calls it. `connect_timeout_s` None leaves it to the upstream."""
-
-    service: ServiceConfig
-    cluster: str
-    headers: OutboundHeaders
-    dialects: Mapping[Operation, Dialect]
-    path_prefix: str
-    model_override: str | None
-    retry: RetryConfig
-    connect_timeout_s: float | None
-    request_timeout_s: float
-    first_token_timeout_s: float
-    stream_idle_timeout_s: float
-
-    def upstream_model(self, model: str) -> str:
-        """The name that the backend knows the model by."""
-        wanted = self.model_override or model
-        return self.service.model_names.get(wanted, wanted)
-
-    def first_content_timeout_s(self, *, is_streaming: bool) -> float | None:
-        """How long one attempt may take until its first content."""
-        limits = [self.retry.per_try_timeout_s, self.first_token_timeout_s if is_streaming else None]
-        return min((limit for limit in limits if limit is not None), default=None)
-
-
-@dataclass(frozen=True, slots=True)
-class RoutePlan:
-    """One route, compiled."""
-
-    route: RouteConfig
-    authenticators: tuple[Authenticator, ...]
-    shares: WeightedChoice[BackendConfig]
-    backends: Mapping[BackendConfig, BackendPlan]
+def _kept_choice(known: BackendChoice | None, backends: Sequence[BackendConfig]) -> BackendChoice:
+    fresh = BackendChoice(backends)
+    return known if known is not None and known.backends == fresh.backends else fresh
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,61 +84,109 @@ class ModelListing:
     owned_by: str
 
 
-class Exchange(msgspec.Struct, frozen=True):
-    """An answer, the dialect it is in, and the model name it must carry (None: it carries the right one)."""
-
-    answer: Answer
-    dialect: Dialect
-    schema: Schema
-    rename_model_to: str | None
-
-
 class Pipeline:
     """One configuration, ready for requests. The live state must have been reconciled with it."""
 
     def __init__(self, snapshot: Snapshot, live: LiveState) -> None:
         self.snapshot = snapshot
         self._live = live
-        keys = KeyIndex.of(snapshot.consumers.values())
-        headers = {name: outbound_headers(service, snapshot.secrets) for name, service in snapshot.services.items()}
-        self._router = Router([_plan_route(route, snapshot, live, headers, keys) for route in snapshot.routes.values()])
+        self._router = Router(plan_routes(snapshot, live.choices))
 
     def route(self, context: RequestContext) -> RoutePlan:
         """The route of a request, with the caller authenticated.
 
-        Raises `NotFoundError` when no route takes the request, `UnauthenticatedError` when the caller must not.
+        Raises `NotFoundError` when no route takes the request, `UnauthenticatedError` when the caller must not, and
+        `FixedAnswerError` when the route answers itself.
         """
-        plan = self._router.match(context)
+        plan = self.find_route(context)
         if plan is None:
             raise NotFoundError(
                 f"no route takes the model '{context.model}'; GET /v1/models lists what is served",
                 reason="MODEL_NOT_FOUND",
                 param="model",
             )
-        context.route = plan.route.name
-        context.consumer = _authenticate(plan.authenticators, context)
+        self.admit(context, plan)
         return plan
 
-    async def call(self, context: RequestContext, plan: RoutePlan, body: InboundBody) -> Exchange:
-        """Calls a backend of the route and returns its answer at the commit point."""
-        share = plan.shares.choose()
-        if share is None:
-            raise UnavailableError(f"all backends of route {plan.route.name} have weight 0", reason="NO_BACKEND")
-        backend = plan.backends[share]
+    def find_route(self, context: RequestContext) -> RoutePlan | None:
+        """The route that takes the request, if one does."""
+        return self._router.match(context)
+
+    def admit(self, context: RequestContext, plan: RoutePlan) -> None:
+        """Applies to a request what its route says before any backend is chosen. Raises as `route` does."""
+        context.route = plan.route.name
+        _shorten_deadline(context)
+        context.consumer = plan.authenticate(context)
+        if plan.route.fixed_answer is not None:
+            raise fixed_answer(plan.route.fixed_answer, context)
+
+    async def call(self, context: RequestContext, plan: RoutePlan, inbound: Inbound[A]) -> A:
+        """Calls one backend of the route after another until one answers, and returns its answer at the commit point.
+
+        Raises the error of the last one.
+        """
+        started = asyncio.get_running_loop().time()
+        if plan.mirror is not None:
+            self._mirror(context, plan, inbound)
+        tried: set[BackendConfig] = set()
+        failed: AttemptFailedError | None = None
+        while (backend := plan.choice.choose(lambda each: self._is_live(plan.backends[each]), tried)) is not None:
+            tried.add(backend)
+            can_move_on = len(tried) < len(plan.choice.backends)
+            try:
+                return await self._call_backend(context, plan.backends[backend], inbound, started, can_move_on)
+            except AttemptFailedError as failure:
+                failed = failure
+                if plan.route.fallback_on.isdisjoint(failure.failures):
+                    break
+        if failed is not None:
+            raise failed.error from failed
+        raise UnavailableError(f"all backends of route {plan.route.name} have weight 0", reason="NO_BACKEND")
+
+    async def _call_backend(
+        self, context: RequestContext, backend: BackendPlan, inbound: Inbound[A], started: float, can_move_on: bool
+    ) -> A:
         context.service = backend.service.name
         cluster = self._live.clusters.clusters.get(backend.cluster)
         if cluster is None:
-            raise UnavailableError("the configuration has just changed", reason="NO_ENDPOINT", retry_after_s=0.0)
-        model = backend.upstream_model(context.model)
-        request = _upstream_request(context, backend, cluster, body.encode(backend.service.schema, model))
-        started = time.perf_counter()
+            error = UnavailableError("the configuration has just changed", reason="NO_ENDPOINT", retry_after_s=0.0)
+            raise AttemptFailedError(error, Failure.NO_ENDPOINT)
+        request = inbound.for_backend(context, backend, cluster, _deadline(context, backend, started))
+        key = _affinity_key(context, cluster, inbound) if cluster.wants_key else None
+        waiting_since = time.perf_counter()
         try:
-            answer = await self._live.caller.call(cluster, request, backend.retry, context)
+            return await self._live.caller.call(
+                cluster, request, backend.retry, context, key=key, can_move_on=can_move_on
+            )
         finally:
-            context.upstream_seconds += time.perf_counter() - started
-        return Exchange(
-            answer, request.dialect, backend.service.schema, None if model == context.model else context.model
-        )
+            context.upstream_seconds += time.perf_counter() - waiting_since
+
+    def _is_live(self, backend: BackendPlan) -> bool:
+        cluster = self._live.clusters.clusters.get(backend.cluster)
+        return cluster is not None and cluster.is_live
+
+    def _mirror(self, context: RequestContext, plan: RoutePlan, inbound: Inbound[A]) -> None:
+        """Sends a copy on its way, if it is this request's turn. Its failures are nobody's."""
+        mirror = plan.mirror
+        if mirror is None or not self._live.mirrors.takes(plan.route.name, mirror.percent):
+            return
+        cluster = self._live.clusters.clusters.get(mirror.backend.cluster)
+        if cluster is None:
+            return
+        own = replace(context, service=mirror.backend.service.name)
+        deadline = _deadline(own, mirror.backend, asyncio.get_running_loop().time())
+        try:
+            request = inbound.for_backend(own, mirror.backend, cluster, deadline)
+        except GatewayError:
+            return
+        if not request.is_repeatable:
+            return
+
+        async def copy() -> None:
+            answer = await self._live.caller.call(cluster, request, mirror.backend.retry, own)
+            await inbound.discard(answer)
+
+        self._live.mirrors.start(copy())
 
     def models(self, context: RequestContext) -> Sequence[ModelListing]:
         """The models that the caller may ask for on this host, by name: exact names and advertised ones.
@@ -182,8 +197,10 @@ class Pipeline:
         refusal: UnauthenticatedError | None = None
         is_admitted = False
         for plan in self._router.reachable(context.host):
+            if not plan.route.backends:
+                continue
             try:
-                _authenticate(plan.authenticators, context)
+                plan.authenticate(context)
             except UnauthenticatedError as error:
                 refusal = error
                 continue
@@ -195,73 +212,50 @@ class Pipeline:
         return sorted(listed.values(), key=lambda model: model.id)
 
 
-def _upstream_request(context: RequestContext, backend: BackendPlan, cluster: Cluster, body: bytes) -> UpstreamRequest:
-    dialect = backend.dialects[context.operation]
-    deadline = asyncio.get_running_loop().time() + backend.request_timeout_s
-    return UpstreamRequest(
-        dialect=dialect,
-        path=backend.path_prefix + dialect.path,
-        headers=backend.headers.build(context.headers, context.request_id, is_streaming=context.is_streaming),
-        body=body,
-        is_streaming=context.is_streaming,
-        connect_timeout_s=backend.connect_timeout_s or cluster.config.connect_timeout_s,
-        first_content_timeout_s=backend.first_content_timeout_s(is_streaming=context.is_streaming),
-        stream_idle_timeout_s=backend.stream_idle_timeout_s,
-        deadline=deadline if context.deadline is None else min(deadline, context.deadline),
-    )
+def _shorten_deadline(context: RequestContext) -> None:
+    """Takes the client's own time limit into account, which can only shorten others."""
+    sent = context.headers.get(b"x-janua-timeout-ms")
+    if sent is None:
+        return
+    if not sent.isdigit() or not 0 < len(sent) <= 12 or int(sent) == 0:
+        raise InvalidRequestError("x-janua-timeout-ms must be a whole number of milliseconds, at least 1")
+    limit = asyncio.get_running_loop().time() + int(sent) / 1000
+    context.deadline = limit if context.deadline is None else min(limit, context.deadline)
 
 
-def _plan_route(
-    route: RouteConfig,
-    snapshot: Snapshot,
-    live: LiveState,
-    headers: Mapping[str, OutboundHeaders],
-    keys: KeyIndex,
-) -> RoutePlan:
-    policies: Iterator[PolicyConfig] = (snapshot.policies[name] for name in route.policies)
-    return RoutePlan(
-        route=route,
-        authenticators=tuple(build_filter(policy, keys) for policy in policies),
-        shares=live.shares[route.name],
-        backends={
-            backend: _plan_backend(route, backend, snapshot.services[backend.service], headers[backend.service])
-            for backend in route.backends
-        },
-    )
+def _deadline(context: RequestContext, backend: BackendPlan, started: float) -> float:
+    deadline = started + backend.request_timeout_s
+    return deadline if context.deadline is None else min(deadline, context.deadline)
 
 
-def _plan_backend(
-    route: RouteConfig, backend: BackendConfig, service: ServiceConfig, headers: OutboundHeaders
-) -> BackendPlan:
-    own, its = route.timeouts, service.timeouts
-    target = service.target
-    provider = provider_upstream(service)
-    return BackendPlan(
-        service=service,
-        cluster=target.upstream if isinstance(target, UpstreamTarget) else provider.name if provider else "",
-        headers=headers,
-        dialects=SCHEMAS[service.schema],
-        path_prefix=target.path_prefix if isinstance(target, UpstreamTarget) else "",
-        model_override=backend.model_override,
-        retry=route.retry or service.retry or RetryConfig(),
-        connect_timeout_s=own.connect_s or its.connect_s,
-        request_timeout_s=own.request_s or its.request_s or _DEFAULT_REQUEST_TIMEOUT_S,
-        first_token_timeout_s=own.first_token_s or its.first_token_s or _DEFAULT_FIRST_TOKEN_TIMEOUT_S,
-        stream_idle_timeout_s=own.stream_idle_s or its.stream_idle_s or _DEFAULT_STREAM_IDLE_TIMEOUT_S,
-    )
+def _affinity_key(context: RequestContext, cluster: Cluster, inbound: Inbound[Any]) -> int | None:
+    """The hash of what tells which requests belong together. Where nothing is there, and a cookie may, the client gets
+    one to send with its next request."""
+    policies = cluster.config.balancing.hash_policies
+    key = request_key(policies, _HashedRequest(context, inbound))
+    if key is not None:
+        return key
+    cookie = next((policy for policy in policies if isinstance(policy, HashCookie)), None)
+    if cookie is None or context.protocol != "http":
+        return None
+    if context.sticky_cookie is None:
+        context.sticky_cookie = (cookie.name, secrets.token_hex(16))
+    return cookie_key(context.sticky_cookie[1])
 
 
-def _authenticate(authenticators: Sequence[Authenticator], context: RequestContext) -> ConsumerConfig | None:
-    """The caller. Methods are alternatives: the first that succeeds wins; the last refusal is the one told."""
-    refusal: UnauthenticatedError | None = None
-    for authenticator in authenticators:
-        try:
-            return authenticator.authenticate(context)
-        except UnauthenticatedError as error:
-            refusal = error
-    if refusal is not None:
-        raise refusal
-    return None
+class _HashedRequest:
+    """A request as hash policies see it."""
+
+    __slots__ = ("_inbound", "client_address", "consumer_name", "headers")
+
+    def __init__(self, context: RequestContext, inbound: Inbound[Any]) -> None:
+        self.headers = context.headers
+        self.consumer_name = context.consumer_name
+        self.client_address = context.client_address
+        self._inbound = inbound
+
+    def prompt_prefix(self, size: int) -> bytes:
+        return self._inbound.prompt_prefix(size)
 
 
 def _listed_models(route: RouteConfig) -> Iterator[str]:

@@ -4,11 +4,12 @@ Which route wins: host (exact, then longest wildcard, then none) → path (exact
 number of header, then query matches → model (exact, longest prefix, none) → priority (lower first) → name.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar, assert_never
 
 from gateway.config.snapshot import (
+    BackendConfig,
     Exact,
     HeaderMatch,
     HeaderValueMatch,
@@ -38,6 +39,8 @@ class RoutableRequest(Protocol):
     def query(self) -> Mapping[str, str]: ...
     @property
     def model(self) -> str: ...
+    @property
+    def is_inference(self) -> bool: ...
 
 
 class Routed(Protocol):
@@ -150,12 +153,13 @@ class _HostTable(Generic[R]):
             table.freeze()
 
     def find(self, request: RoutableRequest) -> R | None:
-        for table in self._for_path(request.path):
+        for table in self._for_path(request):
             if (entry := table.find(request)) is not None:
                 return entry
         return None
 
-    def _for_path(self, path: str) -> Iterator[_PathTable[R]]:
+    def _for_path(self, request: RoutableRequest) -> Iterator[_PathTable[R]]:
+        path = request.path
         if (table := self.exact.get(path)) is not None:
             yield table
         if self.prefix:
@@ -163,7 +167,9 @@ class _HostTable(Generic[R]):
                 if (table := self.prefix.get(prefix)) is not None:
                     yield table
         yield self.regex
-        yield self.anywhere
+        # A route that names no path is for models.
+        if request.is_inference:
+            yield self.anywhere
 
 
 class Router(Generic[R]):
@@ -269,32 +275,37 @@ def _value_holds(match: HeaderValueMatch | QueryValueMatch, value: str | None) -
             assert_never(match)
 
 
-class Weighted(Protocol):
-    """Something that takes a share of requests."""
+class BackendChoice:
+    """Chooses among the backends of a route: the lowest tier with a live backend takes all requests, shared by weight,
+    exactly over time (smooth weighted round robin)."""
 
-    @property
-    def weight(self) -> int: ...
+    def __init__(self, backends: Sequence[BackendConfig]) -> None:
+        self.backends = tuple(backend for backend in backends if backend.weight)
+        tiers = sorted({backend.priority for backend in self.backends})
+        self._tiers = [[backend for backend in self.backends if backend.priority == tier] for tier in tiers]
+        self._credit = dict.fromkeys(self.backends, 0)
 
+    def choose(
+        self, is_live: Callable[[BackendConfig], bool], tried: Collection[BackendConfig] = ()
+    ) -> BackendConfig | None:
+        """The backend whose turn it is among those not tried; a dead one if no tier has a live one; None if all have
+        been tried, or have weight 0."""
+        if len(self.backends) == 1:
+            return None if tried else self.backends[0]
+        untried = [[backend for backend in tier if backend not in tried] for tier in self._tiers]
+        for tier in untried:
+            if live := [backend for backend in tier if is_live(backend)]:
+                return self._take_turn(live)
+        return next((self._take_turn(tier) for tier in untried if tier), None)
 
-W = TypeVar("W", bound=Weighted)
-
-
-class WeightedChoice(Generic[W]):
-    """Chooses among alternatives so that the shares are exact over time: smooth weighted round robin."""
-
-    def __init__(self, alternatives: Sequence[W]) -> None:
-        self.alternatives = tuple(alternative for alternative in alternatives if alternative.weight)
-        self._total = sum(alternative.weight for alternative in self.alternatives)
-        self._credit = [0] * len(self.alternatives)
-
-    def choose(self) -> W | None:
-        """The alternative whose turn it is, or None if all weights are 0."""
-        if len(self.alternatives) < 2:
-            return self.alternatives[0] if self.alternatives else None
-        best = 0
-        for index, alternative in enumerate(self.alternatives):
-            self._credit[index] += alternative.weight
-            if self._credit[index] > self._credit[best]:
-                best = index
-        self._credit[best] -= self._total
-        return self.alternatives[best]
+    def _take_turn(self, backends: Sequence[BackendConfig]) -> BackendConfig:
+        credit = self._credit
+        total = 0
+        best = backends[0]
+        for backend in backends:
+            total += backend.weight
+            credit[backend] += backend.weight
+            if credit[backend] > credit[best]:
+                best = backend
+        credit[best] -= total
+        return best

@@ -12,10 +12,12 @@ JsonValue: TypeAlias = "bool | int | float | str | Sequence[JsonValue] | Mapping
 
 
 class Operation(Enum):
-    """What a request asks for, whatever the protocol and dialect."""
+    """What a request asks for, whatever the protocol and dialect. What is not inference is passed through."""
 
     CHAT = auto()
     EMBEDDINGS = auto()
+    OPEN_INFERENCE = auto()
+    PROXY = auto()
 
 
 class Schema(Enum):

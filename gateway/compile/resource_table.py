@@ -9,12 +9,14 @@ reference that does not resolve, whatever the order in which changes arrive.
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, TypeAlias, cast
 
 from google.protobuf.message import DecodeError
 from janua.config.v1.secret_pb2 import Secret
 from janua.config.v1.service_pb2 import Service
+from janua.config.v1.upstream_pb2 import Upstream
 from janua_resources import egress, rules
 from janua_resources.kinds import KINDS, ConfigMessage, KindInfo, kind_by_type_url
 from janua_resources.references import references
@@ -23,7 +25,8 @@ from janua_resources.violations import INVALID_FIELD, SECRET_HOST_NOT_ALLOWED, U
 from gateway.compile.consumer import compile_consumer
 from gateway.compile.policy import compile_policy
 from gateway.compile.route import compile_route
-from gateway.compile.secret import SecretReader, SecretUnreadableError
+from gateway.compile.node_files import FileUnreadableError
+from gateway.compile.secret import SecretReader
 from gateway.compile.service import compile_service
 from gateway.compile.upstream import compile_upstream
 from gateway.config import resources as types
@@ -35,15 +38,19 @@ from gateway.config.snapshot import (
     SecretConfig,
     ServiceConfig,
     Snapshot,
-    UpstreamConfig,
 )
+from gateway.config.upstream import UpstreamConfig
+from gateway.transport.tls import client_context, split_certificate
 
 Key: TypeAlias = tuple[str, str]
 """Type URL and name."""
 
 Value: TypeAlias = UpstreamConfig | ServiceConfig | RouteConfig | PolicyConfig | ConsumerConfig | SecretConfig
 
+_SECRET_USERS = (types.UPSTREAM, types.SERVICE)
+
 SECRET_UNREADABLE = "SECRET_UNREADABLE"  # noqa: S105  # a reason, not a secret
+FILE_UNREADABLE = "FILE_UNREADABLE"
 UNDECODABLE = "UNDECODABLE"
 
 
@@ -73,7 +80,7 @@ class ResourceTable:
     def __init__(self, secrets: SecretReader) -> None:
         self._compilers: Mapping[str, Callable[[Any], Value]] = {
             types.SECRET: secrets.compile,
-            types.UPSTREAM: compile_upstream,
+            types.UPSTREAM: lambda message: compile_upstream(message, secrets.read_file),
             types.POLICY: compile_policy,
             types.SERVICE: compile_service,
             types.CONSUMER: compile_consumer,
@@ -139,8 +146,9 @@ class ResourceTable:
             raise _RefusedError(faults)
         try:
             value = self._compilers[resource.type_url](message)
-        except SecretUnreadableError as error:
-            raise _RefusedError([_rejection(resource, SECRET_UNREADABLE, str(error), error.field)]) from None
+        except FileUnreadableError as error:
+            reason = SECRET_UNREADABLE if resource.type_url == types.SECRET else FILE_UNREADABLE
+            raise _RefusedError([_rejection(resource, reason, str(error), error.field)]) from None
         named = {(reference.kind.type_url, reference.name): reference.field for reference in references(message)}
         return _Compiled(resource, message, value, named)
 
@@ -165,7 +173,7 @@ class ResourceTable:
         return None
 
     def _activate(self, compiled: _Compiled) -> None:
-        if refused := self._host_refusal(compiled):
+        if refused := self._host_refusal(compiled) or self._tls_refusal(compiled):
             # It goes on waiting: the version of the secret that allows it may come after it.
             self._rejections[compiled.key] = (compiled.resource, (refused,))
             return
@@ -186,11 +194,31 @@ class ResourceTable:
         for type_url, name in compiled.references:
             if type_url != types.SECRET:
                 continue
+            if "\n" in cast("SecretConfig", self._active[type_url][name].value).value.reveal():
+                text = f"secret '{name}' is a certificate, which cannot be sent as a credential"
+                return _rejection(compiled.resource, INVALID_FIELD, text, compiled.references[type_url, name])
             secret = cast("Secret", self._active[type_url][name].message)
             if not egress.is_allowed(secret, compiled.message.proxy_service):
                 host = egress.base_address(compiled.message.proxy_service).host
                 text = f"secret '{name}' may not be sent to {host}; see its allowed_hosts"
                 return _rejection(compiled.resource, SECRET_HOST_NOT_ALLOWED, text, "proxy_service.base_url")
+        return None
+
+    def _tls_refusal(self, compiled: _Compiled) -> Rejection | None:
+        """Why an upstream may not be used with its certificates."""
+        upstream = compiled.value
+        if not isinstance(upstream, UpstreamConfig) or upstream.tls is None:
+            return None
+        tls, field = upstream.tls, "tls.ca.file"
+        try:
+            client_context(tls)
+            if tls.client_secret is not None:
+                field = "tls.client_certificate.secret"
+                secret = cast("SecretConfig", self._active[types.SECRET][tls.client_secret].value)
+                split_certificate(secret.value.reveal())
+                client_context(replace(tls, client_certificate=secret.value))
+        except ValueError as error:
+            return _rejection(compiled.resource, INVALID_FIELD, str(error), field)
         return None
 
     def _release(self, compiled: _Compiled) -> None:
@@ -240,18 +268,19 @@ class ResourceTable:
         return recovered
 
     def retry_secrets(self) -> list[Rejection]:
-        """Reads all secrets again: their files or the environment may have changed. Gives those in use that cannot be
-        read any more; they stay as they are."""
+        """Reads all secrets and certificates again: files or the environment may have changed. Gives those in use that
+        cannot be read any more; they stay as they are."""
         unreadable: list[Rejection] = []
-        refused = [resource for (type_url, _), (resource, _) in self._rejections.items() if type_url == types.SECRET]
-        for compiled in list(self._active[types.SECRET].values()):
+        kinds = (types.SECRET, types.UPSTREAM)
+        refused = [resource for (type_url, _), (resource, _) in self._rejections.items() if type_url in kinds]
+        for compiled in [*self._active[types.SECRET].values(), *self._upstreams_with_files()]:
             try:
                 fresh = self._compile(compiled.resource)
             except _RefusedError as error:
                 unreadable += error.rejections
                 continue
             if fresh.value != compiled.value:
-                self._active[types.SECRET][compiled.resource.name] = fresh
+                self._active[compiled.resource.type_url][compiled.resource.name] = fresh
                 self.generation += 1
         for resource in refused:
             key = (resource.type_url, resource.name)
@@ -261,6 +290,13 @@ class ResourceTable:
                 self._rejections[key] = before
         self._settle()
         return unreadable
+
+    def _upstreams_with_files(self) -> list[_Compiled]:
+        return [
+            compiled
+            for compiled in self._active[types.UPSTREAM].values()
+            if isinstance(compiled.message, Upstream) and compiled.message.tls.HasField("ca")
+        ]
 
     def names(self, type_url: str) -> set[str]:
         """The names of all that is in use, waits or is refused."""
@@ -292,9 +328,14 @@ class ResourceTable:
         self._settle()
 
     def secret_names(self) -> set[str]:
-        """Secrets that services in use or waiting name."""
-        services = (*self._active[types.SERVICE].values(), *self._waiting[types.SERVICE].values())
-        return {name for compiled in services for type_url, name in compiled.references if type_url == types.SECRET}
+        """Secrets that something in use or waiting names."""
+        users = (table[kind].values() for table in (self._active, self._waiting) for kind in _SECRET_USERS)
+        return {
+            name
+            for compiled in chain.from_iterable(users)
+            for type_url, name in compiled.references
+            if type_url == types.SECRET
+        }
 
     def snapshot(self) -> Snapshot:
         """Everything in use."""

@@ -7,15 +7,16 @@ from pathlib import Path
 
 from janua.config.v1 import secret_pb2
 
-from gateway.config.snapshot import SecretConfig, SecretValue
+from gateway.compile.node_files import FileUnreadableError
+from gateway.config.secret import SecretValue
+from gateway.config.snapshot import SecretConfig
 
 
-class SecretUnreadableError(Exception):
+_PEM = "-----BEGIN "
+
+
+class SecretUnreadableError(FileUnreadableError):
     """The place that a secret names has no usable value."""
-
-    def __init__(self, place: str, message: str) -> None:
-        super().__init__(message)
-        self.field = place
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,8 @@ class SecretReader:
         value = self._read(message).strip()
         if not value:
             raise SecretUnreadableError(place, f"{_where(message)} is empty")
-        if not (value.isascii() and value.isprintable()):
+        # Certificates and keys have lines; whatever stands in a header has not.
+        if not value.startswith(_PEM) and not (value.isascii() and value.isprintable()):
             raise SecretUnreadableError(place, f"{_where(message)} has characters that cannot stand in a header")
         return SecretConfig(name=message.name, value=SecretValue(value))
 

@@ -6,10 +6,11 @@ from janua.config.v1 import service_pb2
 from janua_resources.egress import base_address
 
 from gateway.compile.durations import optional_seconds, seconds
+from gateway.compile.health import compile_health_check, compile_outlier_detection
 from gateway.config.snapshot import (
+    Failure,
     ProviderTarget,
     RetryConfig,
-    RetryOn,
     ServiceConfig,
     TimeoutsConfig,
     UpstreamTarget,
@@ -17,12 +18,22 @@ from gateway.config.snapshot import (
 from gateway.providers.table import PROVIDERS
 from gateway.types import Schema
 
-_SCHEMAS = {service_pb2.SCHEMA_UNSPECIFIED: Schema.OPENAI, service_pb2.SCHEMA_OPENAI: Schema.OPENAI}
+_SCHEMAS = {
+    service_pb2.SCHEMA_UNSPECIFIED: Schema.OPENAI,
+    service_pb2.SCHEMA_OPENAI: Schema.OPENAI,
+    service_pb2.SCHEMA_OPEN_INFERENCE: Schema.OPEN_INFERENCE,
+    service_pb2.SCHEMA_PASSTHROUGH: Schema.PASSTHROUGH,
+}
 _RETRY_ON = {
-    service_pb2.RETRY_ON_CONNECT_FAILURE: RetryOn.CONNECT_FAILURE,
-    service_pb2.RETRY_ON_RESET: RetryOn.RESET,
-    service_pb2.RETRY_ON_GATEWAY_ERROR: RetryOn.GATEWAY_ERROR,
-    service_pb2.RETRY_ON_TIMEOUT: RetryOn.TIMEOUT,
+    service_pb2.RETRY_ON_CONNECT_FAILURE: Failure.CONNECT_FAILURE,
+    service_pb2.RETRY_ON_RESET: Failure.RESET,
+    service_pb2.RETRY_ON_GATEWAY_ERROR: Failure.GATEWAY_ERROR,
+    service_pb2.RETRY_ON_TIMEOUT: Failure.TIMEOUT,
+    service_pb2.RETRY_ON_SERVER_ERROR: Failure.SERVER_ERROR,
+    service_pb2.RETRY_ON_RATE_LIMITED: Failure.RATE_LIMITED,
+    service_pb2.RETRY_ON_OVERLOADED: Failure.OVERLOADED,
+    service_pb2.RETRY_ON_CONTEXT_LENGTH: Failure.CONTEXT_LENGTH,
+    service_pb2.RETRY_ON_CONTENT_FILTER: Failure.CONTENT_FILTER,
 }
 
 
@@ -54,6 +65,10 @@ def _provider_target(message: service_pb2.ProxyService) -> ProviderTarget:
         base_url=str(base_address(message)),
         secret=message.credentials[0].secret if message.credentials else None,
         headers=tuple(sorted((name.lower(), value) for name, value in message.headers.items())),
+        health_checks=tuple(compile_health_check(check) for check in message.health_checks),
+        outlier_detection=compile_outlier_detection(message.outlier_detection)
+        if message.HasField("outlier_detection")
+        else None,
     )
 
 
@@ -67,6 +82,7 @@ def compile_retry(message: service_pb2.RetryPolicy) -> RetryConfig:
         per_try_timeout_s=optional_seconds(message, "per_try_timeout"),
         base_interval_s=base,
         max_interval_s=seconds(message.retry_back_off, "max_interval", 10 * base),
+        respect_retry_after=message.respect_retry_after if message.HasField("respect_retry_after") else True,
     )
 
 

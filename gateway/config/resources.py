@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from gateway.config.upstream import EndpointState
+
 _PREFIX = "type.googleapis.com/janua.config.v1."
 
 SECRET: Final = _PREFIX + "Secret"
@@ -65,7 +67,8 @@ class ListenerAddresses:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointReport:
-    """How one endpoint looks from this node. `since` has a time zone."""
+    """How one endpoint looks from this node. Times have a time zone. `latency_s` is None before the first answer,
+    `ejected_until` while outlier detection has nothing against the endpoint."""
 
     upstream: str
     address: str
@@ -73,6 +76,20 @@ class EndpointReport:
     reason: str
     since: datetime
     active_requests: int
+    state: EndpointState = EndpointState.ACTIVE
+    priority: int = 0
+    latency_s: float | None = None
+    ejections: int = 0
+    ejected_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerReport:
+    """Whether one bound of an upstream's circuit breaker is reached."""
+
+    upstream: str
+    kind: str
+    is_open: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,13 +8,20 @@ from typing import Protocol
 
 import grpc
 from grpc import aio
-from janua.config.v1 import config_service_pb2, node_service_pb2, node_service_pb2_grpc
+from janua.config.v1 import config_service_pb2, node_service_pb2, node_service_pb2_grpc, upstream_pb2
 
 from gateway.config.resources import EndpointReport, NodeStatusReport
+from gateway.config.upstream import EndpointState
 
 PERIOD_S = 30.0
 INTERVAL_S = 1.0
 CALL_TIMEOUT_S = 5.0
+
+_STATES = {
+    EndpointState.ACTIVE: upstream_pb2.Endpoint.STATE_ACTIVE,
+    EndpointState.DRAINING: upstream_pb2.Endpoint.STATE_DRAINING,
+    EndpointState.DISABLED: upstream_pb2.Endpoint.STATE_DISABLED,
+}
 
 
 class Connection(Protocol):
@@ -142,6 +149,13 @@ def _endpoint_message(endpoint: EndpointReport) -> config_service_pb2.EndpointSt
         healthy=endpoint.healthy,
         reason=endpoint.reason,
         active_requests=endpoint.active_requests,
+        ejections=endpoint.ejections,
+        state=_STATES[endpoint.state],
+        priority=endpoint.priority,
     )
     message.since.FromDatetime(endpoint.since)
+    if endpoint.latency_s is not None:
+        message.latency.FromNanoseconds(int(endpoint.latency_s * 1e9))
+    if endpoint.ejected_until is not None:
+        message.ejected_until.FromDatetime(endpoint.ejected_until)
     return message

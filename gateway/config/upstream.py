@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TypeAlias
+from urllib.parse import urlsplit
 
 from gateway.config.secret import SecretValue
 
@@ -34,6 +35,17 @@ class EndpointConfig:
     priority: int = 0
     state: EndpointState = EndpointState.ACTIVE
     resolved_host: str | None = None
+
+    @property
+    def host(self) -> str:
+        """The host in the URL, an IPv6 address without its brackets."""
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def port(self) -> int:
+        """The port in the URL, or that of its scheme."""
+        parts = urlsplit(self.url)
+        return parts.port or (443 if parts.scheme == "https" else 80)
 
 
 class BalancingPolicy(Enum):

@@ -10,7 +10,7 @@ import msgspec
 from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 
-from gateway.errors import ErrorCode, GatewayError, InternalError, UpstreamRejectedError
+from gateway.errors import ErrorCode, FixedAnswerError, GatewayError, InternalError, UpstreamRejectedError
 
 HTTP_STATUS: Mapping[ErrorCode, int] = MappingProxyType(
     {
@@ -39,6 +39,23 @@ GRPC_STATUS: Mapping[ErrorCode, grpc.StatusCode] = MappingProxyType(
         ErrorCode.BAD_GATEWAY: grpc.StatusCode.UNAVAILABLE,
         ErrorCode.TIMEOUT: grpc.StatusCode.DEADLINE_EXCEEDED,
         ErrorCode.INTERNAL: grpc.StatusCode.INTERNAL,
+    }
+)
+
+_OF_HTTP_STATUS: Mapping[int, grpc.StatusCode] = MappingProxyType(
+    {
+        400: grpc.StatusCode.INVALID_ARGUMENT,
+        401: grpc.StatusCode.UNAUTHENTICATED,
+        403: grpc.StatusCode.PERMISSION_DENIED,
+        404: grpc.StatusCode.NOT_FOUND,
+        409: grpc.StatusCode.ABORTED,
+        410: grpc.StatusCode.NOT_FOUND,
+        413: grpc.StatusCode.RESOURCE_EXHAUSTED,
+        429: grpc.StatusCode.RESOURCE_EXHAUSTED,
+        501: grpc.StatusCode.UNIMPLEMENTED,
+        502: grpc.StatusCode.UNAVAILABLE,
+        503: grpc.StatusCode.UNAVAILABLE,
+        504: grpc.StatusCode.DEADLINE_EXCEEDED,
     }
 )
 
@@ -100,7 +117,8 @@ def problem(error: GatewayError) -> ErrorAnswer:
 def grpc_status(error: GatewayError) -> status_pb2.Status:
     """The error as `google.rpc.Status` with ErrorInfo, and RetryInfo and BadRequest where they apply."""
     info = error_details_pb2.ErrorInfo(reason=error.reason, domain="janua")
-    status = status_pb2.Status(code=GRPC_STATUS[error.code].value[0], message=error.message)
+    code = _of_http_status(error.status) if isinstance(error, FixedAnswerError) else GRPC_STATUS[error.code]
+    status = status_pb2.Status(code=code.value[0], message=error.message)
     packed = [_pack(info)]
     if error.retry_after_s is not None:
         delay = duration_pb2.Duration()
@@ -111,6 +129,13 @@ def grpc_status(error: GatewayError) -> status_pb2.Status:
         packed.append(_pack(error_details_pb2.BadRequest(field_violations=[violation])))
     status.details.extend(packed)
     return status
+
+
+def _of_http_status(status: int) -> grpc.StatusCode:
+    """The gRPC status that says what an HTTP status of a route's own answer says."""
+    if 300 <= status < 400:
+        return grpc.StatusCode.UNAVAILABLE  # gRPC knows no redirects
+    return _OF_HTTP_STATUS.get(status, grpc.StatusCode.UNKNOWN)
 
 
 def _pack(

@@ -18,10 +18,11 @@ from gateway.framing.sse import SseParser
 from gateway.listeners.errors import grpc_status, internal_error
 from gateway.listeners.inbound import host_name, join_headers, request_id
 from gateway.listeners.service import GatewayService
-from gateway.pipeline import Exchange, InboundBody, Pipeline
+from gateway.operations.inference import ChatInbound, EmbeddingsInbound
+from gateway.pipeline import Inbound, Pipeline
 from gateway.schemas import janua_grpc, openai_chat, openai_embeddings
-from gateway.types import AnswerStarted, ChatEvent, ChatRequest, EmbeddingsRequest, Operation, Schema, UsageReported
-from gateway.upstream.answer import StreamAnswer, UnaryAnswer
+from gateway.types import AnswerStarted, ChatEvent, Operation, UsageReported
+from gateway.upstream.answer import Exchange, StreamAnswer, UnaryAnswer
 
 _SERVICE_PATH = "/janua.inference.v1.InferenceService/"
 
@@ -29,33 +30,6 @@ _log = structlog.get_logger("janua.grpc")
 
 Call: TypeAlias = "grpc.aio.ServicerContext[object, object]"
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class ChatBody:
-    """A typed conversation."""
-
-    request: ChatRequest
-    is_streaming: bool
-
-    def encode(self, schema: Schema, model: str) -> bytes:
-        """The conversation in that schema, asking for that model."""
-        match schema:
-            case Schema.OPENAI:
-                return openai_chat.encode_request(self.request, model, stream=self.is_streaming)
-
-
-@dataclass(frozen=True, slots=True)
-class EmbeddingsBody:
-    """Typed texts."""
-
-    request: EmbeddingsRequest
-
-    def encode(self, schema: Schema, model: str) -> bytes:
-        """The texts in that schema, asking for that model."""
-        match schema:
-            case Schema.OPENAI:
-                return openai_embeddings.encode_request(self.request, model)
 
 
 class InferenceServicer(inference_service_pb2_grpc.InferenceServiceServicer):
@@ -71,7 +45,7 @@ class InferenceServicer(inference_service_pb2_grpc.InferenceServiceServicer):
         """A whole answer."""
 
         async def answer(context: RequestContext) -> chat_pb2.CreateChatCompletionResponse:
-            body = ChatBody(janua_grpc.decode_chat(request.request), is_streaming=False)
+            body = ChatInbound(janua_grpc.decode_chat(request.request), is_streaming=False)
             exchange = await self._call(context, call, body.request.model, body)
             events = _whole_answer(_unary_body(exchange), context)
             return janua_grpc.encode_chat(events, body.request.model)
@@ -85,7 +59,7 @@ class InferenceServicer(inference_service_pb2_grpc.InferenceServiceServicer):
         context = _context(call, "StreamChatCompletion", Operation.CHAT, is_streaming=True)
         with self._accounted(context, call) as accounting:
             try:
-                body = ChatBody(janua_grpc.decode_chat(request.request), is_streaming=True)
+                body = ChatInbound(janua_grpc.decode_chat(request.request), is_streaming=True)
                 exchange = await self._call(context, call, body.request.model, body)
                 async for message in _stream(exchange, context, body.request.model):
                     yield message
@@ -99,7 +73,7 @@ class InferenceServicer(inference_service_pb2_grpc.InferenceServiceServicer):
         """Vectors."""
 
         async def answer(context: RequestContext) -> embeddings_pb2.CreateEmbeddingsResponse:
-            body = EmbeddingsBody(janua_grpc.decode_embeddings(request))
+            body = EmbeddingsInbound(janua_grpc.decode_embeddings(request))
             exchange = await self._call(context, call, request.model, body)
             decoded = openai_embeddings.decode_answer(_unary_body(exchange))
             context.usage = decoded.usage
@@ -135,7 +109,7 @@ class InferenceServicer(inference_service_pb2_grpc.InferenceServiceServicer):
         await accounting.abort_if_failed()
         raise AssertionError("an accounted call without an answer has an error")
 
-    async def _call(self, context: RequestContext, call: Call, model: str, body: InboundBody) -> Exchange:
+    async def _call(self, context: RequestContext, call: Call, model: str, body: Inbound[Exchange]) -> Exchange:
         """Runs the pipeline and tells the caller at once who answers."""
         context.model = model
         pipeline: Pipeline = self._service.pin()

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from gateway.config.snapshot import EndpointConfig, ProviderTarget, SecretConfig, ServiceConfig, UpstreamConfig
+from gateway.config.snapshot import ProviderTarget, SecretConfig, ServiceConfig
+from gateway.config.upstream import EndpointConfig, UpstreamConfig
 from gateway.providers.table import PROVIDERS
 
 _PROVIDER_CONNECT_TIMEOUT_S = 5.0
@@ -69,11 +70,14 @@ def provider_upstream(service: ServiceConfig) -> UpstreamConfig | None:
     service with an upstream. Its name has a colon, which no configured name can have."""
     if not isinstance(service.target, ProviderTarget):
         return None
-    url = service.target.base_url
+    target = service.target
+    url = target.base_url
     return UpstreamConfig(
         name=f"provider:{service.name}",
         endpoints=(EndpointConfig(address=url, url=url),),
         connect_timeout_s=_PROVIDER_CONNECT_TIMEOUT_S,
+        health_checks=target.health_checks,
+        outlier_detection=target.outlier_detection,
     )
 
 

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from janua_resources.providers import PROVIDER_BASE_URLS
 
-from gateway.config.snapshot import SecretValue
+from gateway.config.secret import SecretValue
 from gateway.types import Schema
 
 

@@ -3,6 +3,7 @@
 from enum import Enum, auto
 from typing import Protocol
 
+from gateway.config.snapshot import Failure
 from gateway.types import Usage
 
 
@@ -38,6 +39,9 @@ class Dialect(Protocol):
 
     def read_error(self, body: bytes) -> str | None:
         """The message of an error body, or None if the body is not an error of this dialect."""
+
+    def classify_error(self, body: bytes) -> Failure | None:
+        """What the error in a body, or in an event's data, means for trying elsewhere; None if it does not tell."""
 
     def with_model(self, body: bytes, model: str) -> bytes:
         """An answer, or one event's data, with another model name."""

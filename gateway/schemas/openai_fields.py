@@ -83,6 +83,13 @@ class _ErrorBody(msgspec.Struct):
     error: _ErrorFields | str
 
 
+class _Prompt(msgspec.Struct):
+    messages: msgspec.Raw = msgspec.Raw(b"")
+    input: msgspec.Raw = msgspec.Raw(b"")
+    prompt: msgspec.Raw = msgspec.Raw(b"")
+
+
+_prompt_decoder = msgspec.json.Decoder(_Prompt)
 _head_decoder = msgspec.json.Decoder(RequestHead)
 _answer_decoder = msgspec.json.Decoder(_AnswerHead)
 _error_decoder = msgspec.json.Decoder(_ErrorBody)
@@ -123,6 +130,15 @@ def set_request_model(body: bytes, model: str) -> bytes:
         raise InvalidRequestError(f"the body is not a JSON object: {error}", reason="INVALID_JSON") from None
     fields["model"] = msgspec.Raw(msgspec.json.encode(model))
     return msgspec.json.encode(fields)
+
+
+def prompt_of(body: bytes) -> bytes:
+    """The messages, input or prompt of a request as they are written; empty if there is none."""
+    try:
+        prompt = _prompt_decoder.decode(body)
+    except UNREADABLE:
+        return b""
+    return bytes(prompt.messages) or bytes(prompt.input) or bytes(prompt.prompt)
 
 
 def without_duplicate_model(body: bytes, model: str) -> bytes:

@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from gateway.schemas import openai_fields
+from gateway.config.snapshot import Failure
+from gateway.schemas import openai_errors, openai_fields
 from gateway.schemas.dialect import Dialect, EventKind
 from gateway.types import Operation, Usage
 
@@ -102,6 +103,10 @@ class OpenAIDialect:
     def read_error(self, body: bytes) -> str | None:
         """The message of `{"error": …}`."""
         return openai_fields.read_error(body)
+
+    def classify_error(self, body: bytes) -> Failure | None:
+        """The class that an error's code, type or words tell."""
+        return openai_errors.classify_error(body)
 
     def with_model(self, body: bytes, model: str) -> bytes:
         """The body, or event data, with another `model`."""

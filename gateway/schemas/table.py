@@ -8,5 +8,9 @@ from gateway.schemas.openai_wire import OPENAI
 from gateway.types import Operation, Schema
 
 SCHEMAS: Mapping[Schema, Mapping[Operation, Dialect]] = MappingProxyType(
-    {Schema.OPENAI: MappingProxyType(OPENAI)},
+    {
+        Schema.OPENAI: MappingProxyType(OPENAI),
+        # Requests of these operations look the same whoever answers them.
+        Schema.PASSTHROUGH: MappingProxyType(OPENAI),
+    },
 )

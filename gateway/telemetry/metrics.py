@@ -1,28 +1,13 @@
 """The node's metrics, on a registry of their own. Names are public: dashboards and alerts are built on them."""
 
-from collections.abc import Callable, Iterable, Iterator
 from functools import cache
-from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 
 from gateway.types import Usage
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 _OVERHEAD_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1)
-
-
-class EndpointHealth(Protocol):
-    """What the endpoint gauge shows of one endpoint."""
-
-    @property
-    def upstream(self) -> str: ...
-    @property
-    def address(self) -> str: ...
-    @property
-    def healthy(self) -> bool: ...
 
 
 class Metrics:
@@ -107,19 +92,3 @@ class Metrics:
     def render(self) -> bytes:
         """All metrics in the text format of Prometheus."""
         return generate_latest(self.registry)
-
-
-class EndpointCollector(Collector):
-    """Shows the endpoints' health as it is when asked, so that vanished endpoints leave no gauge behind."""
-
-    def __init__(self, endpoints: Callable[[], Iterable[EndpointHealth]]) -> None:
-        self._endpoints = endpoints
-
-    def collect(self) -> Iterator[Metric]:
-        """One sample per endpoint."""
-        family = GaugeMetricFamily(
-            "janua_endpoint_healthy", "Whether requests are sent to the endpoint.", labels=("upstream", "endpoint")
-        )
-        for endpoint in self._endpoints():
-            family.add_metric((endpoint.upstream, endpoint.address), float(endpoint.healthy))
-        yield family

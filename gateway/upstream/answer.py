@@ -10,7 +10,7 @@ from gateway.errors import BadGatewayError, TimeoutExceededError
 from gateway.schemas.dialect import Dialect
 from gateway.transport.http import ConnectionBrokenError, HttpResponse
 from gateway.types import Usage
-from gateway.upstream.endpoint import Endpoint
+from gateway.upstream.lease import Lease
 
 # Enough for the end mark and the usage chunk before it.
 _TAIL_BYTES = 4096
@@ -35,7 +35,7 @@ class AnswerStream:
     def __init__(
         self,
         response: HttpResponse,
-        endpoint: Endpoint,
+        lease: Lease,
         dialect: Dialect,
         *,
         seen: bytes,
@@ -43,7 +43,7 @@ class AnswerStream:
         deadline: float,
     ) -> None:
         self._response = response
-        self._endpoint: Endpoint | None = endpoint
+        self._lease: Lease | None = lease
         self._dialect = dialect
         self._tail = seen[-_TAIL_BYTES:]
         self._idle_timeout_s = idle_timeout_s
@@ -62,13 +62,13 @@ class AnswerStream:
         try:
             data = await self._response.read()
         except ConnectionBrokenError as error:
-            raise _cut(str(error)) from error
+            raise self._cut(str(error)) from error
         finally:
             self._waiting_since = None
         if data:
             self._tail = data[-_TAIL_BYTES:] if len(data) >= _TAIL_BYTES else (self._tail + data)[-_TAIL_BYTES:]
         elif not self._dialect.is_complete(self._tail):
-            raise _cut("no end mark")
+            raise self._cut("no end mark")
         return data
 
     @property
@@ -78,11 +78,16 @@ class AnswerStream:
 
     def close(self) -> None:
         """Ends the attempt. May be called twice."""
-        if self._endpoint is not None:
-            self._endpoint.active_requests -= 1
-            self._endpoint = None
+        if self._lease is not None:
+            self._lease.close()
+            self._lease = None
             self._timer.cancel()
             self._response.close()
+
+    def _cut(self, reason: str) -> BadGatewayError:
+        if self._lease is not None:
+            self._lease.broke()
+        return BadGatewayError(f"the upstream's answer was cut off: {reason}", reason="UPSTREAM_CUT")
 
     def _next_check(self, waiting_since: float) -> float:
         return min(waiting_since + self._idle_timeout_s, self._deadline)
@@ -97,6 +102,8 @@ class AnswerStream:
         due = self._next_check(now if self._waiting_since is None else self._waiting_since)
         if due <= now:
             message = f"the upstream sent nothing for {self._idle_timeout_s:g} s"
+            if self._lease is not None:
+                self._lease.broke()
             self._response.abort(TimeoutExceededError(message, reason="STREAM_IDLE_TIMEOUT"))
             return
         self._timer = self._loop.call_at(due, self._check_time)
@@ -113,5 +120,9 @@ class StreamAnswer(msgspec.Struct, frozen=True, kw_only=True):
 Answer: TypeAlias = UnaryAnswer | StreamAnswer
 
 
-def _cut(reason: str) -> BadGatewayError:
-    return BadGatewayError(f"the upstream's answer was cut off: {reason}", reason="UPSTREAM_CUT")
+class Exchange(msgspec.Struct, frozen=True):
+    """An answer, the dialect it is in, and the model name it must carry (None: it carries the right one)."""
+
+    answer: Answer
+    dialect: Dialect
+    rename_model_to: str | None

@@ -1,19 +1,29 @@
-"""All clusters of a node: makes, changes and retires them as the configuration says, and runs their health checks."""
+"""All clusters of a node: makes, changes and retires them as the configuration says, and runs what watches over them."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from random import Random
+from typing import TypeAlias
 
-from gateway.config.resources import EndpointReport
-from gateway.config.snapshot import HttpHealthCheck, UpstreamConfig
-from gateway.transport.http import HttpTransport
+import structlog
+
+from gateway.config.resources import BreakerReport, EndpointReport
+from gateway.config.upstream import EndpointConfig, HealthCheckConfig, UpstreamConfig
+from gateway.upstream.active_health import HealthChecker
 from gateway.upstream.cluster import Cluster
+from gateway.upstream.connections import Connections
 from gateway.upstream.endpoint import Endpoint
-from gateway.upstream.health_check import HealthChecker
+from gateway.upstream.ejection_timer import EjectionTimer
+from gateway.upstream.probes.table import make_probe
+from gateway.upstream.resolver import NameResolver, is_host_name
 
 _RETIRE_GRACE_S = 1.0
 
-_CheckKey = tuple[str, str, str, int, HttpHealthCheck]
+# What a watcher is for: as long as that stays, so does the watcher.
+_Key: TypeAlias = tuple[object, ...]
+_Watcher: TypeAlias = Coroutine[None, None, None]
+
+_log = structlog.get_logger("janua.upstream")
 
 
 class ClusterManager:
@@ -23,8 +33,8 @@ class ClusterManager:
         self._random = random
         self._on_health_change = on_health_change
         self._clusters: dict[str, Cluster] = {}
-        self._checkers: dict[_CheckKey, asyncio.Task[None]] = {}
-        self._retired: set[HttpTransport] = set()
+        self._watchers: dict[_Key, asyncio.Task[None]] = {}
+        self._retired: set[Connections] = set()
         self._tasks: asyncio.TaskGroup | None = None
 
     @property
@@ -33,79 +43,111 @@ class ClusterManager:
         return self._clusters
 
     async def run(self) -> None:
-        """Makes the health checks until cancelled, then closes all connections."""
+        """Checks, resolves and sweeps until cancelled, then closes all connections."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
-                self._reconcile_checkers()
+                self._reconcile_watchers()
                 await asyncio.get_running_loop().create_future()
         finally:
             self._tasks = None
-            self._checkers.clear()
-            transports = {cluster.transport for cluster in self._clusters.values()}
-            for transport in transports | self._retired:
-                await transport.close()
+            self._watchers.clear()
+            for connections in {cluster.connections for cluster in self._clusters.values()} | self._retired:
+                await connections.close()
 
     def reconcile(self, upstreams: Iterable[UpstreamConfig]) -> None:
         """Makes the clusters be as configured. What did not change is not touched."""
         wanted = {upstream.name: upstream for upstream in upstreams}
         for name in self._clusters.keys() - wanted.keys():
-            cluster = self._clusters.pop(name)
-            self._retire(cluster.transport)
+            self._retire(self._clusters.pop(name).connections)
         for name, config in wanted.items():
             known = self._clusters.get(name)
-            if known is None:
-                self._clusters[name] = Cluster(config, random=self._random)
-            elif known.config != config and (replaced := known.reconfigure(config)):
-                self._retire(replaced)
-        self._reconcile_checkers()
+            try:
+                self._take(known, config)
+            except ValueError as error:
+                # A certificate that has gone bad on the disk must not take the rest down with it.
+                _log.error("upstream not changed, going on as before", upstream=name, error=str(error))
+        self._reconcile_watchers()
+
+    def _take(self, known: Cluster | None, config: UpstreamConfig) -> None:
+        if known is None:
+            self._clusters[config.name] = Cluster(config, random=self._random, on_change=self._endpoints_changed)
+        elif known.config != config and (replaced := known.reconfigure(config)):
+            self._retire(replaced)
 
     def report(self) -> list[EndpointReport]:
         """Every endpoint as it is now."""
-        return [
-            EndpointReport(
-                upstream=cluster.name,
-                address=endpoint.address,
-                healthy=endpoint.is_healthy,
-                reason=endpoint.reason,
-                since=endpoint.since,
-                active_requests=endpoint.active_requests,
-            )
-            for cluster in self._clusters.values()
-            for endpoint in cluster.endpoints
-        ]
+        return [cluster.describe(endpoint) for cluster in self._clusters.values() for endpoint in cluster.endpoints]
 
-    def _reconcile_checkers(self) -> None:
-        """Starts and stops checkers so that each runs for exactly as long as its endpoint and its check stay."""
+    def report_breakers(self) -> list[BreakerReport]:
+        """Every bound of every circuit breaker."""
+        return [report for cluster in self._clusters.values() for report in cluster.describe_breaker()]
+
+    def _endpoints_changed(self) -> None:
+        self._reconcile_watchers()
+        self._on_health_change()
+
+    def _reconcile_watchers(self) -> None:
+        """Starts and stops watchers so that each runs for exactly as long as what it watches stays."""
         if self._tasks is None:
             return
-        wanted: dict[_CheckKey, tuple[Cluster, Endpoint]] = {}
+        wanted = dict(self._wanted_watchers())
+        for key in self._watchers.keys() - wanted.keys():
+            self._watchers.pop(key).cancel()
+        for key in wanted.keys() - self._watchers.keys():
+            self._watchers[key] = self._tasks.create_task(wanted[key](), name=" ".join(map(str, key[:3])))
+
+    def _wanted_watchers(self) -> Iterator[tuple[_Key, Callable[[], _Watcher]]]:
         for cluster in self._clusters.values():
+            config = cluster.config
+            # Health checks speak over these connections, and watch these very endpoints.
             for endpoint in cluster.endpoints:
-                for key in _check_keys(cluster, endpoint):
-                    wanted[key] = (cluster, endpoint)
-        for key in self._checkers.keys() - wanted.keys():
-            self._checkers.pop(key).cancel()
-        for key in wanted.keys() - self._checkers.keys():
-            cluster, endpoint = wanted[key]
-            checker = HealthChecker(
-                cluster, endpoint, key[3], key[4], random=self._random, on_change=self._on_health_change
-            )
-            self._checkers[key] = self._tasks.create_task(checker.run(), name=f"health check {key[0]} {key[1]}")
+                if endpoint.config.state.is_checked:
+                    for number, check in enumerate(config.health_checks):
+                        check_key: _Key = ("health check", cluster.name, endpoint.address, number, check)
+                        start = _checker(cluster, endpoint, number, check, self._random)
+                        yield (*check_key, endpoint, endpoint.config.url, cluster.connections), start
+            if config.outlier_detection is not None:
+                yield ("ejections", cluster.name, cluster), EjectionTimer(cluster.outliers).run
+            if config.dns_refresh_s is not None:
+                for endpoint_config in config.endpoints:
+                    if is_host_name(endpoint_config.host):
+                        key: _Key = ("resolver", cluster.name, endpoint_config.address, config.dns_refresh_s, cluster)
+                        yield key, _resolver(cluster, endpoint_config, config.dns_refresh_s, self._random)
 
-    def _retire(self, transport: HttpTransport) -> None:
-        self._retired.add(transport)
+    def _retire(self, connections: Connections) -> None:
+        self._retired.add(connections)
         if self._tasks is not None:
-            self._tasks.create_task(self._close_when_idle(transport))
+            self._tasks.create_task(self._close_when_idle(connections))
 
-    async def _close_when_idle(self, transport: HttpTransport) -> None:
+    async def _close_when_idle(self, connections: Connections) -> None:
         """Closes connections once no request can use them. The grace covers requests that were just routed."""
         await asyncio.sleep(_RETIRE_GRACE_S)
-        await transport.close_when_idle()
-        self._retired.discard(transport)
+        await connections.close_when_idle()
+        self._retired.discard(connections)
 
 
-def _check_keys(cluster: Cluster, endpoint: Endpoint) -> Iterable[_CheckKey]:
-    if endpoint.config.state.is_checked:
-        for number, check in enumerate(cluster.config.health_checks):
-            yield cluster.name, endpoint.address, endpoint.config.url, number, check
+def _checker(
+    cluster: Cluster, endpoint: Endpoint, number: int, config: HealthCheckConfig, random: Random
+) -> Callable[[], _Watcher]:
+    def record(passed: bool, healthy: bool, reason: str) -> None:
+        cluster.record_check(endpoint, number, passed=passed, healthy=healthy, reason=reason)
+
+    def start() -> _Watcher:
+        probe = make_probe(config.probe, endpoint, cluster.connections)
+        return HealthChecker(probe, config, is_healthy=endpoint.is_healthy, record=record, random=random).run()
+
+    return start
+
+
+def _resolver(cluster: Cluster, endpoint: EndpointConfig, refresh_s: float, random: Random) -> Callable[[], _Watcher]:
+    def start() -> _Watcher:
+        return NameResolver(
+            endpoint.host,
+            endpoint.port,
+            refresh_s=refresh_s,
+            on_addresses=lambda addresses: cluster.set_addresses(endpoint.address, addresses),
+            random=random,
+        ).run()
+
+    return start

@@ -1,0 +1,134 @@
+"""What a configuration says of each route, joined and ready for requests: the plans that a pipeline runs."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from gateway.config.snapshot import (
+    BackendConfig,
+    ConsumerConfig,
+    RetryConfig,
+    RouteConfig,
+    ServiceConfig,
+    Snapshot,
+    UpstreamTarget,
+)
+from gateway.context import RequestContext
+from gateway.errors import UnauthenticatedError
+from gateway.filters.authenticator import Authenticator, KeyIndex
+from gateway.filters.table import build_filter
+from gateway.providers.outbound import OutboundHeaders, outbound_headers, provider_upstream
+from gateway.router import BackendChoice
+
+_DEFAULT_REQUEST_TIMEOUT_S = 600.0
+_DEFAULT_FIRST_TOKEN_TIMEOUT_S = 60.0
+_DEFAULT_STREAM_IDLE_TIMEOUT_S = 60.0
+_NO_RETRIES = RetryConfig(num_retries=0)
+
+
+@dataclass(frozen=True, slots=True)
+class BackendPlan:
+    """One service as one route calls it. `connect_timeout_s` None leaves it to the upstream."""
+
+    service: ServiceConfig
+    cluster: str
+    headers: OutboundHeaders
+    path_prefix: str
+    model_override: str | None
+    retry: RetryConfig
+    connect_timeout_s: float | None
+    request_timeout_s: float
+    first_token_timeout_s: float
+    stream_idle_timeout_s: float
+
+    def upstream_model(self, model: str) -> str:
+        """The name that the backend knows the model by."""
+        wanted = self.model_override or model
+        return self.service.model_names.get(wanted, wanted)
+
+    def first_content_timeout_s(self, *, is_streaming: bool) -> float | None:
+        """How long one attempt may take until its first content."""
+        limits = [self.retry.per_try_timeout_s, self.first_token_timeout_s if is_streaming else None]
+        return min((limit for limit in limits if limit is not None), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorPlan:
+    """Where copies of a share of the requests go."""
+
+    backend: BackendPlan
+    percent: float
+
+
+@dataclass(frozen=True, slots=True)
+class RoutePlan:
+    """One route, ready for requests."""
+
+    route: RouteConfig
+    authenticators: tuple[Authenticator, ...]
+    choice: BackendChoice
+    backends: Mapping[BackendConfig, BackendPlan]
+    mirror: MirrorPlan | None
+
+    def authenticate(self, context: RequestContext) -> ConsumerConfig | None:
+        """The caller. Methods are alternatives: the first that succeeds wins; the last refusal is the one told."""
+        refusal: UnauthenticatedError | None = None
+        for authenticator in self.authenticators:
+            try:
+                return authenticator.authenticate(context)
+            except UnauthenticatedError as error:
+                refusal = error
+        if refusal is not None:
+            raise refusal
+        return None
+
+
+def plan_routes(snapshot: Snapshot, choices: Mapping[str, BackendChoice]) -> Iterable[RoutePlan]:
+    """The plans of all routes. `choices` are the live choices of backends, by route."""
+    keys = KeyIndex.of(snapshot.consumers.values())
+    headers = {name: outbound_headers(service, snapshot.secrets) for name, service in snapshot.services.items()}
+    for route in snapshot.routes.values():
+        yield _plan_route(route, snapshot, choices[route.name], headers, keys)
+
+
+def _plan_route(
+    route: RouteConfig,
+    snapshot: Snapshot,
+    choice: BackendChoice,
+    headers: Mapping[str, OutboundHeaders],
+    keys: KeyIndex,
+) -> RoutePlan:
+    def plan(backend: BackendConfig, retry: RetryConfig | None) -> BackendPlan:
+        return _plan_backend(route, backend, snapshot.services[backend.service], headers[backend.service], retry)
+
+    mirror = route.mirror
+    return RoutePlan(
+        route=route,
+        authenticators=tuple(build_filter(snapshot.policies[name], keys) for name in route.policies),
+        choice=choice,
+        backends={backend: plan(backend, route.retry) for backend in route.backends},
+        mirror=MirrorPlan(plan(BackendConfig(service=mirror.service), _NO_RETRIES), mirror.percent) if mirror else None,
+    )
+
+
+def _plan_backend(
+    route: RouteConfig,
+    backend: BackendConfig,
+    service: ServiceConfig,
+    headers: OutboundHeaders,
+    retry: RetryConfig | None,
+) -> BackendPlan:
+    own, its = route.timeouts, service.timeouts
+    target = service.target
+    provider = provider_upstream(service)
+    return BackendPlan(
+        service=service,
+        cluster=target.upstream if isinstance(target, UpstreamTarget) else provider.name if provider else "",
+        headers=headers,
+        path_prefix=target.path_prefix if isinstance(target, UpstreamTarget) else "",
+        model_override=backend.model_override,
+        retry=retry or service.retry or RetryConfig(),
+        connect_timeout_s=own.connect_s or its.connect_s,
+        request_timeout_s=own.request_s or its.request_s or _DEFAULT_REQUEST_TIMEOUT_S,
+        first_token_timeout_s=own.first_token_s or its.first_token_s or _DEFAULT_FIRST_TOKEN_TIMEOUT_S,
+        stream_idle_timeout_s=own.stream_idle_s or its.stream_idle_s or _DEFAULT_STREAM_IDLE_TIMEOUT_S,
+    )

@@ -1,0 +1,61 @@
+"""The connections of one upstream, of the kind that its endpoints speak."""
+
+from gateway.config.upstream import UpstreamConfig, UpstreamProtocol
+from gateway.errors import InvalidRequestError
+from gateway.transport.grpc import GrpcTransport
+from gateway.transport.http import HttpTransport
+from gateway.transport.tls import client_context
+
+
+
+class Connections:
+    """A pool of connections to all endpoints of an upstream. Must be made on the event loop, and closed.
+
+    Raises `ValueError` for TLS settings that cannot be used.
+    """
+
+    def __init__(self, config: UpstreamConfig) -> None:
+        self._name = config.name
+        self._settings = _settings(config)
+        self._http: HttpTransport | None = None
+        self._grpc: GrpcTransport | None = None
+        if config.protocol is UpstreamProtocol.GRPC:
+            self._grpc = GrpcTransport(config.tls)
+        else:
+            context = client_context(config.tls) if config.tls is not None else None
+            self._http = HttpTransport(idle_timeout_s=config.idle_timeout_s, ssl_context=context)
+
+    def suit(self, config: UpstreamConfig) -> bool:
+        """Whether these connections can serve that configuration too."""
+        return _settings(config) == self._settings
+
+    @property
+    def speaks_grpc(self) -> bool:
+        """Whether gRPC is spoken, as opposed to HTTP."""
+        return self._grpc is not None
+
+    @property
+    def http(self) -> HttpTransport:
+        """HTTP. Raises `InvalidRequestError` where gRPC is spoken."""
+        if self._http is None:
+            raise InvalidRequestError(f"upstream {self._name} speaks gRPC, not HTTP", reason="UNSUPPORTED_BY_SERVICE")
+        return self._http
+
+    @property
+    def grpc(self) -> GrpcTransport:
+        """gRPC. Raises `InvalidRequestError` where HTTP is spoken."""
+        if self._grpc is None:
+            raise InvalidRequestError(f"upstream {self._name} speaks HTTP, not gRPC", reason="UNSUPPORTED_BY_SERVICE")
+        return self._grpc
+
+    async def close_when_idle(self) -> None:
+        """Waits until nothing is in flight, then closes."""
+        await (self._http or self.grpc).close_when_idle()
+
+    async def close(self) -> None:
+        """Closes all connections."""
+        await (self._http or self.grpc).close()
+
+
+def _settings(config: UpstreamConfig) -> tuple[object, ...]:
+    return config.protocol, config.tls, config.idle_timeout_s

@@ -1,0 +1,133 @@
+"""An inference request over HTTP: sent to one endpoint, up to the commit point, where its answer starts to go to the
+client."""
+
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+
+from gateway.config.snapshot import Failure
+from gateway.errors import BadGatewayError, TimeoutExceededError, UnavailableError
+from gateway.framing.sse import EventTooLargeError, SseParser
+from gateway.schemas.dialect import Dialect, EventKind
+from gateway.transport.http import AnswerTooLargeError, ConnectError, ConnectionBrokenError, HttpResponse
+from gateway.upstream.answer import Answer, AnswerStream, Exchange, StreamAnswer, UnaryAnswer
+from gateway.upstream.lease import Lease
+from gateway.upstream.retry import AttemptFailedError
+from gateway.upstream.status_errors import event_error, reset, status_error
+
+_MAX_ANSWER_BYTES = 64 * 1024 * 1024
+
+
+class HttpInference(msgspec.Struct, frozen=True, kw_only=True):
+    """What is sent to a backend, and how long each part may take. `deadline` is a time of the event loop's clock."""
+
+    dialect: Dialect
+    path: str
+    headers: Sequence[tuple[str, str]]
+    body: bytes
+    is_streaming: bool
+    connect_timeout_s: float
+    first_content_timeout_s: float | None
+    stream_idle_timeout_s: float
+    deadline: float
+    rename_model_to: str | None
+    is_repeatable: bool = True
+
+    def __repr__(self) -> str:
+        return f"<HttpInference {self.path}>"  # headers hold a credential, the body what is nobody else's business
+
+    async def send(self, lease: Lease) -> Exchange:
+        """Sends the request to the endpoint and returns once its answer can be committed to.
+
+        A unary answer is read whole, a streamed one up to its first content. Raises `AttemptFailedError` for what may
+        be tried again and `UpstreamRejectedError` for what the backend refused for good.
+        """
+        limit = self.first_content_timeout_s
+        try:
+            if limit is None:
+                answer = await self._send(lease)
+            else:
+                async with asyncio.timeout(limit):
+                    answer = await self._send(lease)
+            return Exchange(answer, self.dialect, self.rename_model_to)
+        except TimeoutError:
+            error = TimeoutExceededError(f"no content from the upstream within {limit:g} s", reason="FIRST_TOKEN_TIMEOUT")
+            raise AttemptFailedError(error, Failure.TIMEOUT) from None
+        except ConnectError as error:
+            raise AttemptFailedError(
+                UnavailableError(f"the upstream cannot be reached: {error}", reason="UPSTREAM_UNREACHABLE"),
+                Failure.CONNECT_FAILURE,
+            ) from error
+        except ConnectionBrokenError as error:
+            raise reset(f"the connection to the upstream broke: {error}") from error
+        except AnswerTooLargeError as error:
+            raise AttemptFailedError(BadGatewayError(str(error), reason="UPSTREAM_ANSWER_TOO_LARGE")) from None
+
+    async def _send(self, lease: Lease) -> Answer:
+        endpoint = lease.endpoint
+        response = await lease.cluster.connections.http.send(
+            "POST",
+            endpoint.url(self.path),
+            headers=self.headers if endpoint.authority is None else [*self.headers, ("host", endpoint.authority)],
+            body=self.body,
+            connect_timeout_s=self.connect_timeout_s,
+            server_name=endpoint.server_name,
+        )
+        is_kept = False
+        try:
+            if not 200 <= response.status < 300:
+                raise await status_error(response, self.dialect)
+            if (response.header("content-encoding") or "identity").lower() != "identity":
+                raise reset("the upstream compressed its answer although it was asked not to")
+            if self.is_streaming and (response.header("content-type") or "").lower().startswith("text/event-stream"):
+                first = await _read_first_content(response, self.dialect)
+                is_kept = True
+                return self._stream(response, lease, first)
+            body = await response.read_all(_MAX_ANSWER_BYTES)
+            if not body.lstrip().startswith(b"{"):
+                raise reset("the upstream's answer is not a JSON object")
+            lease.close()
+            return UnaryAnswer(status=response.status, headers=response.headers, body=body)
+        finally:
+            if not is_kept:
+                response.close()
+
+    def _stream(self, response: HttpResponse, lease: Lease, first: bytes) -> StreamAnswer:
+        rest = AnswerStream(
+            response,
+            lease,
+            self.dialect,
+            seen=first,
+            idle_timeout_s=self.stream_idle_timeout_s,
+            deadline=self.deadline,
+        )
+        return StreamAnswer(headers=response.headers, first=first, rest=rest)
+
+
+async def _read_first_content(response: HttpResponse, dialect: Dialect) -> bytes:
+    """The stream's bytes up to the read that brought the first content. What comes before it is held, so that an
+    error there can still be retried unseen."""
+    parser = SseParser()
+    held = []
+    while data := await response.read():
+        held.append(data)
+        if _has_content(parser, data, dialect):
+            return b"".join(held)
+    raise reset("the upstream's stream ended before any content")
+
+
+def _has_content(parser: SseParser, data: bytes, dialect: Dialect) -> bool:
+    """Whether the data brings the first content. Events after it are not looked at."""
+    try:
+        for event in parser.feed(data):
+            match dialect.classify_event(event.data, event.event):
+                case EventKind.CONTENT:
+                    return True
+                case EventKind.ERROR:
+                    raise event_error(event.data, dialect)
+    except EventTooLargeError as fault:
+        raise reset(str(fault)) from None
+    except ValueError as fault:
+        raise reset(f"the upstream's stream cannot be understood: {fault}") from None
+    return False

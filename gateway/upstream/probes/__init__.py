@@ -1,0 +1,1 @@
+"""What an active health check asks: one kind of probe, one file."""
