@@ -43,7 +43,9 @@ class UpstreamCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """One sample per endpoint, or per bound."""
         labels = ("upstream", "endpoint")
-        healthy = GaugeMetricFamily("janua_endpoint_healthy", "Whether requests are sent to the endpoint.", labels=labels)
+        healthy = GaugeMetricFamily(
+            "janua_endpoint_healthy", "Whether requests are sent to the endpoint.", labels=labels
+        )
         ejections = CounterMetricFamily(
             "janua_endpoint_ejections", "Times that outlier detection has ejected the endpoint.", labels=labels
         )

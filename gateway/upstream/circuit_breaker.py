@@ -1,37 +1,64 @@
-"""Bounds of what is in flight to an upstream: requests, those that wait for their turn, and retries."""
+"""Bounds of what is in flight to an upstream: requests, those that wait for their turn, and retries. Pure, but for the
+futures that waiters wait for."""
 
 import asyncio
-from collections import deque
+from collections import OrderedDict
+from enum import Enum
 
 from gateway.config.upstream import BreakerConfig, RetryBudgetConfig
 
-# Without a bound of the configuration retries may at most double what is in flight.
 _DEFAULT_BUDGET = RetryBudgetConfig(budget_percent=100.0, min_retry_concurrency=10)
+
+_RETRY_AFTER_S = 1.0
+
+
+class BreakerBound(Enum):
+    """Which bound refused a request."""
+
+    REQUESTS = "requests"
+    """All places are taken, and nobody may wait."""
+    PENDING = "pending"
+    """As many wait as may."""
+    QUEUE_TIMEOUT = "queue_timeout"
+    """No place became free in time."""
 
 
 class BreakerOpenError(Exception):
     """A request must not be made now. `retry_after_s` says when another try makes sense."""
 
-    def __init__(self, message: str, *, retry_after_s: float) -> None:
+    def __init__(self, message: str, *, bound: BreakerBound, retry_after_s: float = _RETRY_AFTER_S) -> None:
         super().__init__(message)
+        self.bound = bound
         self.retry_after_s = retry_after_s
 
 
 class CircuitBreaker:
     """Admits requests: at once while few are in flight, else after a bounded wait in a bounded queue, first come first
-    served."""
+    served.
+
+    Somebody waits only while all places are taken: whatever frees a place or adds one hands it on before it returns.
+
+    Retries are counted apart, from the decision to try again to the end of the request. Where the configuration has
+    neither `max_retries` nor `retry_budget`, they may be as many as the requests in flight, and always 10: at worst,
+    retries double the load. The budget is Envoy's, the larger of the share and the least number.
+    """
 
     def __init__(self, config: BreakerConfig) -> None:
+        """Every request takes up a connection, as far as `max_connections` is concerned."""
         self._config = config
+        self._limit = _limit(config)
+        # The waiters in their order. What a future brings is whether its waiter has got a place.
+        self._waiting: OrderedDict[asyncio.Future[bool], None] = OrderedDict()
         self.active = 0
         self.retries = 0
-        self._limit = _limit(config)
-        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    def __repr__(self) -> str:
+        return f"<CircuitBreaker {self.active} of {self._limit} active, {self.pending} pending, {self.retries} retries>"
 
     @property
     def pending(self) -> int:
         """Requests that wait."""
-        return sum(not waiter.done() for waiter in self._waiting)
+        return len(self._waiting)
 
     @property
     def is_full(self) -> bool:
@@ -46,12 +73,7 @@ class CircuitBreaker:
     @property
     def allows_retry(self) -> bool:
         """Whether one more retry would be admitted."""
-        config = self._config
-        if config.retry_budget is None and config.max_retries is not None:
-            return self.retries < config.max_retries
-        budget = config.retry_budget or _DEFAULT_BUDGET
-        share = budget.budget_percent / 100 * (self.active + self.pending)
-        return self.retries < max(budget.min_retry_concurrency, share)
+        return self.retries < self._most_retries()
 
     def reconfigure(self, config: BreakerConfig) -> None:
         """Takes other bounds. What is in flight stays; who waits comes in as far as there is room now."""
@@ -60,8 +82,8 @@ class CircuitBreaker:
         self._admit_waiting()
 
     def try_acquire(self) -> bool:
-        """Takes a place if there is one and nobody waits for it."""
-        if self.active >= self._limit or self._waiting:
+        """Takes a place if there is one."""
+        if self.active >= self._limit:
             return False
         self.active += 1
         return True
@@ -70,45 +92,31 @@ class CircuitBreaker:
         """Takes a place, after a wait if need be. Raises `BreakerOpenError` when too many wait, or for too long."""
         if self.try_acquire():
             return
-        config = self._config
-        if self.pending >= config.max_pending_requests:
-            raise BreakerOpenError(
-                f"{self.active} in flight and {self.pending} waiting are the most allowed", retry_after_s=1.0
-            )
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(waiter)
+        self._check_room_to_wait()
+        timeout_s = self._config.queue_timeout_s
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[bool] = loop.create_future()
+        self._waiting[waiter] = None
+        timer = loop.call_later(timeout_s, self._give_up, waiter)
         try:
-            async with asyncio.timeout(config.queue_timeout_s):
-                await waiter
-        except TimeoutError:
-            self._give_up(waiter)
-            text = f"no place became free within {config.queue_timeout_s:g} s"
-            raise BreakerOpenError(text, retry_after_s=1.0) from None
+            has_place = await waiter
         except asyncio.CancelledError:
-            self._give_up(waiter)
+            # The place may have come in the very moment of the cancellation.
+            if waiter.done() and not waiter.cancelled() and waiter.result():
+                self.release()
             raise
-
-    def _give_up(self, waiter: "asyncio.Future[None]") -> None:
-        """Leaves the queue. A place that was given in the very same moment goes to the next."""
-        if waiter.done() and not waiter.cancelled():
-            self.release()
-        else:
-            waiter.cancel()
-            if waiter in self._waiting:
-                self._waiting.remove(waiter)
+        finally:
+            timer.cancel()
+            self._waiting.pop(waiter, None)
+        if not has_place:
+            message = f"no place became free within {timeout_s:g} s"
+            raise BreakerOpenError(message, bound=BreakerBound.QUEUE_TIMEOUT)
 
     def release(self) -> None:
-        """Gives a place back."""
+        """Gives a place back, or to the first who waits."""
         self.active -= 1
         if self._waiting:
             self._admit_waiting()
-
-    def _admit_waiting(self) -> None:
-        while self._waiting and self.active < self._limit:
-            waiter = self._waiting.popleft()
-            if not waiter.done():
-                self.active += 1
-                waiter.set_result(None)
 
     def try_start_retry(self) -> bool:
         """Takes one of the retries that may be in flight."""
@@ -121,8 +129,36 @@ class CircuitBreaker:
         """Gives it back."""
         self.retries -= 1
 
+    def _check_room_to_wait(self) -> None:
+        if self.pending < self._config.max_pending_requests:
+            return
+        if self._config.max_pending_requests == 0:
+            raise BreakerOpenError(f"{self.active} in flight are the most allowed", bound=BreakerBound.REQUESTS)
+        message = f"{self.active} in flight and {self.pending} waiting are the most allowed"
+        raise BreakerOpenError(message, bound=BreakerBound.PENDING)
+
+    def _give_up(self, waiter: asyncio.Future[bool]) -> None:
+        if not waiter.done():
+            self._waiting.pop(waiter, None)
+            waiter.set_result(False)
+
+    def _admit_waiting(self) -> None:
+        while self._waiting and self.active < self._limit:
+            waiter, _ = self._waiting.popitem(last=False)
+            if not waiter.done():  # else cancelled, and not yet told
+                self.active += 1
+                waiter.set_result(True)
+
+    def _most_retries(self) -> int:
+        config = self._config
+        if config.retry_budget is None and config.max_retries is not None:
+            return config.max_retries
+        budget = config.retry_budget or _DEFAULT_BUDGET
+        share = budget.budget_percent / 100 * (self.active + self.pending)
+        return max(budget.min_retry_concurrency, int(share))
+
 
 def _limit(config: BreakerConfig) -> float:
-    """The most requests in flight. With one request per connection a bound of connections is one of requests."""
+    """The most requests in flight."""
     bounds = [bound for bound in (config.max_requests, config.max_connections) if bound is not None]
     return min(bounds, default=float("inf"))

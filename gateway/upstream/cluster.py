@@ -67,7 +67,10 @@ class Cluster:
         self.connections = Connections(config)
         self.breaker = CircuitBreaker(_breaker_config(config))
         self.outliers: OutlierDetector[Endpoint] = OutlierDetector(
-            config.outlier_detection or _NO_OUTLIERS, clock=self._clock, now=self._now, on_change=self._ejections_changed
+            config.outlier_detection or _NO_OUTLIERS,
+            clock=self._clock,
+            now=self._now,
+            on_change=self._ejections_changed,
         )
         self.endpoints: tuple[Endpoint, ...] = ()
         self._addresses: dict[str, tuple[str, ...]] = {}

@@ -12,8 +12,8 @@ from gateway.config.upstream import EndpointConfig, HealthCheckConfig, UpstreamC
 from gateway.upstream.active_health import HealthChecker
 from gateway.upstream.cluster import Cluster
 from gateway.upstream.connections import Connections
-from gateway.upstream.endpoint import Endpoint
 from gateway.upstream.ejection_timer import EjectionTimer
+from gateway.upstream.endpoint import Endpoint
 from gateway.upstream.probes.table import make_probe
 from gateway.upstream.resolver import NameResolver, is_host_name
 

@@ -7,7 +7,6 @@ from gateway.transport.http import HttpTransport
 from gateway.transport.tls import client_context
 
 
-
 class Connections:
     """A pool of connections to all endpoints of an upstream. Must be made on the event loop, and closed.
 

@@ -15,9 +15,7 @@ _LONGEST_SLEEP_S = 0.25
 class EjectionTimer(Generic[T]):
     """Runs for as long as `run` does."""
 
-    def __init__(
-        self, detector: OutlierDetector[T], sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    ) -> None:
+    def __init__(self, detector: OutlierDetector[T], sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         self._detector = detector
         self._sleep = sleep
 

@@ -52,7 +52,9 @@ class HttpInference(msgspec.Struct, frozen=True, kw_only=True):
                     answer = await self._send(lease)
             return Exchange(answer, self.dialect, self.rename_model_to)
         except TimeoutError:
-            error = TimeoutExceededError(f"no content from the upstream within {limit:g} s", reason="FIRST_TOKEN_TIMEOUT")
+            error = TimeoutExceededError(
+                f"no content from the upstream within {limit:g} s", reason="FIRST_TOKEN_TIMEOUT"
+            )
             raise AttemptFailedError(error, Failure.TIMEOUT) from None
         except ConnectError as error:
             raise AttemptFailedError(

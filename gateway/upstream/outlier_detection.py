@@ -105,7 +105,11 @@ class OutlierDetector(Generic[T]):
         record.consecutive_gateway_failure = record.consecutive_gateway_failure + 1 if is_gateway else 0
         record.consecutive_local_origin_failure = record.consecutive_local_origin_failure + 1 if is_local else 0
         limits = (
-            (record.consecutive_local_origin_failure, config.consecutive_local_origin_failure, "connection failures or timeouts"),
+            (
+                record.consecutive_local_origin_failure,
+                config.consecutive_local_origin_failure,
+                "connection failures or timeouts",
+            ),
             (record.consecutive_gateway_failure, config.consecutive_gateway_failure, "gateway failures"),
             (record.consecutive_5xx, config.consecutive_5xx, "server errors"),
         )
@@ -146,7 +150,9 @@ class OutlierDetector(Generic[T]):
         """Ends the ejections whose time is over and, at the end of an interval, compares success rates."""
         now = self.clock()
         returned = [
-            record for record in self._records.values() if record.ejected_until is not None and record.ejected_until <= now
+            record
+            for record in self._records.values()
+            if record.ejected_until is not None and record.ejected_until <= now
         ]
         for record in returned:
             self._bring_back(record)

@@ -36,7 +36,9 @@ def references(message: ConfigMessage) -> tuple[Reference, ...]:
             return tuple(_of_route(message))
         case Service():
             return tuple(_of_service(message))
-        case Upstream() | Policy() | Consumer() | Secret():
+        case Upstream():
+            return tuple(_of_upstream(message))
+        case Policy() | Consumer() | Secret():
             return ()
         case _:
             assert_never(message)
@@ -45,8 +47,16 @@ def references(message: ConfigMessage) -> tuple[Reference, ...]:
 def _of_route(route: Route) -> Iterator[Reference]:
     for index, backend in enumerate(route.backends):
         yield Reference(field=f"backends[{index}].service", kind=_SERVICE, name=backend.service)
+    if route.HasField("mirror"):
+        yield Reference(field="mirror.service", kind=_SERVICE, name=route.mirror.service)
     for index, name in enumerate(route.policies):
         yield Reference(field=f"policies[{index}]", kind=_POLICY, name=name)
+
+
+def _of_upstream(upstream: Upstream) -> Iterator[Reference]:
+    if upstream.tls.HasField("client_certificate"):
+        name = upstream.tls.client_certificate.secret
+        yield Reference(field="tls.client_certificate.secret", kind=_SECRET, name=name)
 
 
 def _of_service(service: Service) -> Iterator[Reference]:

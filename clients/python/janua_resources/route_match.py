@@ -32,6 +32,9 @@ def match_key(route: Route) -> MatchKey:
 
 
 def _path_key(match: RouteMatch) -> MatchKey:
+    if match.HasField("grpc"):
+        service, method = match.grpc.service, match.grpc.method
+        return ("exact", f"/{service}/{method}") if method else ("prefix", f"/{service}")
     if not match.HasField("path"):
         return None
     kind = match.path.WhichOneof("kind")

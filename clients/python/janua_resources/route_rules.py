@@ -6,6 +6,7 @@ from typing import Final
 
 from janua.config.v1.route_pb2 import HeaderMatch, PathMatch, QueryParamMatch, Route, RouteMatch
 
+from janua_resources.answer_rules import check_answer
 from janua_resources.field_paths import item
 from janua_resources.headers import is_header_name, is_header_value
 from janua_resources.hosts import normalize_host_pattern
@@ -20,6 +21,7 @@ _REQUEST_PATH: Final = re.compile(r"[^\x00-\x1f\x7f?#]*")
 def check_route(route: Route) -> Iterator[Problem]:
     """What is wrong with the meaning of a route."""
     yield from _check_match(route.match)
+    yield from check_answer(route)
     if route.backends and all(backend.HasField("weight") and not backend.weight for backend in route.backends):
         yield Problem(field="backends", message="all have weight 0, so that no request can be served")
     for index, model in enumerate(route.advertised_models):
@@ -33,6 +35,11 @@ def _check_match(match: RouteMatch) -> Iterator[Problem]:
     for index, host in enumerate(match.hosts):
         yield from problem_of_parsing(normalize_host_pattern, host, item("match.hosts", index))
     yield from _check_path(match.path)
+    if match.HasField("grpc"):
+        if match.HasField("path"):
+            yield Problem(field="match.grpc", message="is not together with match.path; give one of them")
+        if any(method != "POST" for method in match.methods):
+            yield Problem(field="match.methods", message="gRPC calls are POST; leave the methods out")
     for index, header in enumerate(match.headers):
         yield from _check_header(header, item("match.headers", index))
     for index, param in enumerate(match.query_params):

@@ -10,6 +10,7 @@ from janua_resources.field_paths import entry
 from janua_resources.headers import CREDENTIALS, FRAMING, HOP_BY_HOP, is_header_name, is_header_value
 from janua_resources.quoting import quoted
 from janua_resources.retry_rules import check_retries
+from janua_resources.upstream_rules import check_health_checks, check_outlier_detection
 from janua_resources.violations import DUPLICATE, Problem, problem_of_parsing
 
 
@@ -21,6 +22,7 @@ def check_service(service: Service) -> Iterator[Problem]:
     elif service.HasField("proxy_service"):
         yield from _check_base_url(service.proxy_service)
         yield from _check_headers(service.proxy_service)
+        yield from _check_watching(service.proxy_service)
     yield from _check_models(service)
     yield from check_retries(service.retry_policy, service.timeouts)
 
@@ -48,6 +50,15 @@ def _check_headers(proxy: ProxyService) -> Iterator[Problem]:
         first = spellings.setdefault(name.lower(), name)
         if first != name:
             yield Problem(field=field, message=f"is the same header as {quoted(first)}", reason=DUPLICATE)
+
+
+def _check_watching(proxy: ProxyService) -> Iterator[Problem]:
+    yield from check_health_checks(proxy.health_checks, "proxy_service.health_checks")
+    for index, check in enumerate(proxy.health_checks):
+        if check.HasField("grpc"):
+            text = "providers are reached over HTTP; use http or tcp"
+            yield Problem(field=f"proxy_service.health_checks[{index}].grpc", message=text)
+    yield from check_outlier_detection(proxy.outlier_detection, "proxy_service.outlier_detection")
 
 
 def _header_problem(name: str, value: str) -> str | None:

@@ -9,10 +9,11 @@ from types import MappingProxyType
 from typing import Final, TypeVar
 
 from janua.config.v1.consumer_pb2 import Consumer
-from janua.config.v1.resource_pb2 import KIND_SECRET, KIND_SERVICE
+from janua.config.v1.resource_pb2 import KIND_SECRET, KIND_SERVICE, KIND_UPSTREAM
 from janua.config.v1.route_pb2 import Route
 from janua.config.v1.secret_pb2 import Secret
-from janua.config.v1.service_pb2 import Service
+from janua.config.v1.service_pb2 import SCHEMA_OPENAI, SCHEMA_UNSPECIFIED, Service
+from janua.config.v1.upstream_pb2 import PROTOCOL_GRPC, Upstream
 
 from janua_resources.durations import format_duration
 from janua_resources.egress import base_address, is_allowed
@@ -36,7 +37,7 @@ __all__ = ["check_world", "warnings"]
 _T = TypeVar("_T", bound=ConfigMessage)
 
 # A changed resource of these kinds may make a resource that names it wrong; others only by being gone.
-_SEEN_INTO: Final = frozenset({KIND_SECRET, KIND_SERVICE})
+_SEEN_INTO: Final = frozenset({KIND_SECRET, KIND_SERVICE, KIND_UPSTREAM})
 
 _ORDER: Final = MappingProxyType({info.kind: position for position, info in enumerate(KINDS)})
 
@@ -56,6 +57,7 @@ def check_world(messages: World, changed: Collection[Key] | None = None) -> list
         *_shared_keys(messages, _of_type(examined, Consumer)),
         *_misdirected_secrets(messages, services),
         *_outlasting_retries(messages, routes),
+        *_unspoken_schemas(messages, services),
     ]
 
 
@@ -148,6 +150,17 @@ def _misdirected(secret: Secret, service: Service) -> Iterator[Violation]:
     if not allowed:
         text = f"secret {quoted(secret.name)} may not be sent to {address.host!r}; see its allowed_hosts"
         yield violation(service, "proxy_service.base_url", text, SECRET_HOST_NOT_ALLOWED)
+
+
+def _unspoken_schemas(messages: World, services: Iterable[Service]) -> Iterator[Violation]:
+    """Services whose schema is not what their upstream's protocol can carry."""
+    for service in services:
+        upstream = messages.get((KIND_UPSTREAM, service.upstream_service.upstream))
+        if not isinstance(upstream, Upstream) or upstream.protocol != PROTOCOL_GRPC:
+            continue
+        if service.upstream_service.schema in (SCHEMA_UNSPECIFIED, SCHEMA_OPENAI):
+            text = f"OPENAI is spoken over HTTP, but upstream {quoted(upstream.name)} has protocol GRPC"
+            yield violation(service, "upstream_service.schema", text)
 
 
 def _outlasting_retries(messages: World, routes: Iterable[Route]) -> Iterator[Violation]:

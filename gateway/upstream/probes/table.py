@@ -6,8 +6,10 @@ from gateway.config.upstream import (
     GrpcProbe,
     HttpProbe,
     OpenInferenceProbe,
-    Probe as ProbeConfig,
     TcpProbe,
+)
+from gateway.config.upstream import (
+    Probe as ProbeConfig,
 )
 from gateway.upstream.connections import Connections
 from gateway.upstream.endpoint import Endpoint

@@ -21,6 +21,8 @@ class TcpCheck:
         try:
             _, writer = await asyncio.open_connection(self._host, self._port)
         except OSError as error:
-            raise ConnectError(os.strerror(error.errno).lower() if error.errno and error.errno > 0 else str(error)) from error
+            raise ConnectError(
+                os.strerror(error.errno).lower() if error.errno and error.errno > 0 else str(error)
+            ) from error
         writer.close()
         return None
