@@ -23,9 +23,9 @@ from janua_resources.references import references
 from janua_resources.violations import INVALID_FIELD, SECRET_HOST_NOT_ALLOWED, UNRESOLVED_REFERENCE
 
 from gateway.compile.consumer import compile_consumer
+from gateway.compile.node_files import FileUnreadableError
 from gateway.compile.policy import compile_policy
 from gateway.compile.route import compile_route
-from gateway.compile.node_files import FileUnreadableError
 from gateway.compile.secret import SecretReader
 from gateway.compile.service import compile_service
 from gateway.compile.upstream import compile_upstream

@@ -28,7 +28,6 @@ from gateway.config.snapshot import (
     Suffix,
 )
 
-
 _FALLBACK_ON = {
     route_pb2.FALLBACK_ON_UNAVAILABLE: UNAVAILABLE,
     route_pb2.FALLBACK_ON_RATE_LIMITED: frozenset({Failure.RATE_LIMITED}),
@@ -109,9 +108,7 @@ def _fixed_answer(message: route_pb2.Route) -> RedirectConfig | DirectResponseCo
         )
     if message.HasField("direct_response"):
         direct = message.direct_response
-        return DirectResponseConfig(
-            status=direct.status, body=direct.body, content_type=direct.content_type or _TEXT
-        )
+        return DirectResponseConfig(status=direct.status, body=direct.body, content_type=direct.content_type or _TEXT)
     return None
 
 

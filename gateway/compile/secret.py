@@ -11,7 +11,6 @@ from gateway.compile.node_files import FileUnreadableError
 from gateway.config.secret import SecretValue
 from gateway.config.snapshot import SecretConfig
 
-
 _PEM = "-----BEGIN "
 
 

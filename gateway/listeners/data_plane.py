@@ -1,5 +1,6 @@
-"""What comes over HTTP and is for a backend, as an ASGI layer before the web framework: which model or path is served comes
-from the configuration, not from a table of handlers, and the framework's own dispatch would cost more than the whole relay."""
+"""What comes over HTTP and is for a backend, as an ASGI layer before the web framework: which model or path is served
+comes from the configuration, not from a table of handlers, and the framework's own dispatch would cost more than the
+whole relay."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""One HTTP request and the answer to it, as far as that has been sent: reading the body, starting and failing the answer."""
+"""One HTTP request and the answer to it: reading the body, starting, streaming and failing the answer."""
 
 from typing import Protocol
 

@@ -27,6 +27,7 @@ class OutboundHeaders:
 
     own: tuple[tuple[str, str], ...] = field(repr=False)  # one of them is the credential
     stripped: frozenset[bytes]
+    configured: tuple[tuple[str, str], ...] = field(default=(), repr=False)  # of `own`, those for all requests
 
     def build(self, inbound: Mapping[bytes, bytes], request_id: str, *, is_streaming: bool) -> list[tuple[str, str]]:
         """The client's end-to-end headers without its credentials, and the service's own, which win."""
@@ -54,15 +55,17 @@ def _text(value: bytes) -> str:
 
 def outbound_headers(service: ServiceConfig, secrets: Mapping[str, SecretConfig]) -> OutboundHeaders:
     """The header maker of a service."""
-    own = [("content-type", "application/json"), ("accept-encoding", "identity")]
+    json = [("content-type", "application/json"), ("accept-encoding", "identity")]
+    configured: list[tuple[str, str]] = []
     stripped = _NEVER_FORWARDED
     if isinstance(service.target, ProviderTarget):
         provider = PROVIDERS[service.target.provider]
-        own += service.target.headers
+        configured += service.target.headers
         stripped |= provider.strip_headers
         if service.target.secret is not None:
-            own.append(provider.credential_header(secrets[service.target.secret].value))
-    return OutboundHeaders(tuple(own), stripped | {name.lower().encode() for name, _ in own})
+            configured.append(provider.credential_header(secrets[service.target.secret].value))
+    own = (*json, *configured)
+    return OutboundHeaders(own, stripped | {name.lower().encode() for name, _ in own}, tuple(configured))
 
 
 def provider_upstream(service: ServiceConfig) -> UpstreamConfig | None:

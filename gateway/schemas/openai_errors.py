@@ -1,5 +1,5 @@
-"""What an error in OpenAI's form means for trying elsewhere. Servers of this form agree on little: codes, types and, where
-there is neither, words are looked at."""
+"""What an error in OpenAI's form means for trying elsewhere. Servers of this form agree on little: codes, types and,
+where there is neither, words are looked at."""
 
 from typing import Any
 

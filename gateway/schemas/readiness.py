@@ -1,7 +1,7 @@
 """The few bytes of gRPC readiness calls: a request that names something, an answer that is one number. Pure.
 
-`grpc.health.v1.Health/Check` and the readiness calls of the Open Inference Protocol have the same shape: a string as field
-1 of the request, an enum or a boolean as field 1 of the answer.
+`grpc.health.v1.Health/Check` and the readiness calls of the Open Inference Protocol have the same shape: a string as
+field 1 of the request, an enum or a boolean as field 1 of the answer.
 """
 
 from typing import Final

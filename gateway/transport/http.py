@@ -4,107 +4,132 @@ aiohttp's exceptions end here: callers see `ConnectError` (nothing was sent) and
 """
 
 import asyncio
-import os
-import socket
-import ssl
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from io import BytesIO
-from typing import Protocol
+from ssl import SSLContext
 
 import aiohttp
 from yarl import URL
 
+from gateway.transport.errors import AnswerTooLargeError as AnswerTooLargeError
+from gateway.transport.errors import ConnectError as ConnectError
+from gateway.transport.errors import ConnectionBrokenError as ConnectionBrokenError
+from gateway.transport.errors import TransportError as TransportError
+from gateway.transport.faults import transport_error
+from gateway.transport.messages import Body, Headers, read_all
+from gateway.transport.messages import HttpResponse as HttpResponse
+from gateway.transport.streamed_body import StreamedBody
+from gateway.transport.websocket import WebSocketConnection, connect_websocket
+
 # aiohttp warns about larger bodies given as bytes, because it writes them to the socket in one go.
 _LARGE_BODY_BYTES = 1024 * 1024
 
-Headers = Iterable[tuple[str, str]]
-
-
-class TransportError(Exception):
-    """A request failed below HTTP."""
-
-
-class ConnectError(TransportError):
-    """No connection could be made in time: the backend has seen nothing of the request."""
-
-
-class ConnectionBrokenError(TransportError):
-    """The connection ended, or what came over it was not HTTP, before the answer was complete."""
-
-
-class AnswerTooLargeError(TransportError):
-    """An answer that must be held as a whole is over the limit."""
-
-
-class HttpResponse(Protocol):
-    """An answer whose status and headers are there and whose body is read by the caller.
-
-    Every response must be closed. Closing before the end of the body closes the connection, which tells the backend
-    to stop its work.
-    """
-
-    @property
-    def status(self) -> int:
-        """The HTTP status."""
-
-    @property
-    def headers(self) -> Iterable[tuple[bytes, bytes]]:
-        """Headers as they came."""
-
-    def header(self, name: str) -> str | None:
-        """The first value of a header, or None."""
-
-    async def read(self) -> bytes:
-        """What has arrived, at least one byte; empty at the end."""
-
-    async def read_all(self, limit: int) -> bytes:
-        """The whole rest of the body. Raises `AnswerTooLargeError` over `limit` bytes."""
-
-    def abort(self, error: Exception) -> None:
-        """Closes the connection; a `read` that waits, and all later ones, raise `error`."""
-
-    def close(self) -> None:
-        """Gives the connection back if the body has been read, else closes it. May be called twice."""
-
 
 class HttpTransport:
-    """A pool of HTTP/1.1 connections to the endpoints of one upstream. Must be made and used on one event loop."""
+    """A pool of HTTP/1.1 connections to the endpoints of one upstream. Must be made and used on one event loop.
 
-    def __init__(self, *, idle_timeout_s: float) -> None:
+    Connections to one address are not used for another, nor those made for one server name for another. Requests
+    over `max_connections_per_endpoint` wait for one to end.
+    """
+
+    def __init__(
+        self,
+        *,
+        idle_timeout_s: float,
+        ssl_context: SSLContext | None = None,
+        max_connections_per_endpoint: int | None = None,
+    ) -> None:
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=idle_timeout_s),
+            connector=aiohttp.TCPConnector(
+                limit=0,
+                limit_per_host=max_connections_per_endpoint or 0,
+                keepalive_timeout=idle_timeout_s,
+                ssl=True if ssl_context is None else ssl_context,
+            ),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
         )
         self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
         self._active_requests = 0
         self._is_idle: asyncio.Event | None = None
 
     async def send(
-        self, method: str, url: URL, *, headers: Headers, body: bytes | None, connect_timeout_s: float
-    ) -> HttpResponse:
-        """Sends a request and returns once the answer's headers are there. Redirects are not followed."""
+        self,
+        method: str,
+        url: URL,
+        *,
+        headers: Headers,
+        body: Body,
+        connect_timeout_s: float,
+        server_name: str | None = None,
+    ) -> "_AiohttpResponse":
+        """Sends a request and returns once the answer's headers are there: see `HttpSender`.
+
+        A body that comes piece by piece is sent in chunks, unless the headers tell its length.
+        """
         if self._session.closed:
             raise ConnectError("the upstream is no longer configured")
+        data = body if body is None or isinstance(body, bytes) else StreamedBody(body)
         self._active_requests += 1
         try:
             response = await self._session.request(
                 method,
                 url,
                 headers=headers,
-                data=BytesIO(body) if body and len(body) > _LARGE_BODY_BYTES else body,
+                data=BytesIO(data) if isinstance(data, bytes) and len(data) > _LARGE_BODY_BYTES else data,
                 allow_redirects=False,
+                server_hostname=server_name,
                 timeout=self._timeout(connect_timeout_s),
             )
         except BaseException as error:
             self.request_ended()
-            if isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)):
-                raise ConnectError(_reason(error)) from error
+            if isinstance(data, StreamedBody) and data.error is not None:
+                raise data.error from None
             if isinstance(error, (aiohttp.ClientError, OSError)):
-                raise ConnectionBrokenError(_reason(error)) from error
+                raise transport_error(error) from error
             raise
-        return _AiohttpResponse(response, self)
+        answer = _AiohttpResponse(response, self)
+        if isinstance(data, StreamedBody):
+            if data.error is not None:
+                answer.abort(data.error)
+            data.on_error = answer.abort
+        return answer
+
+    async def open_websocket(
+        self,
+        url: URL,
+        *,
+        headers: Headers,
+        subprotocols: Sequence[str],
+        connect_timeout_s: float,
+        max_message_bytes: int,
+        server_name: str | None = None,
+    ) -> WebSocketConnection:
+        """Connects and shakes hands, within the time. The connection counts as a request until it is closed.
+
+        Raises `WebSocketRefusedError` with the status of a backend that answers with another than 101, `ConnectError`
+        and `ConnectionBrokenError`.
+        """
+        if self._session.closed:
+            raise ConnectError("the upstream is no longer configured")
+        self._active_requests += 1
+        try:
+            connection = await connect_websocket(
+                self._session,
+                url,
+                headers=headers,
+                subprotocols=subprotocols,
+                connect_timeout_s=connect_timeout_s,
+                max_message_bytes=max_message_bytes,
+                server_name=server_name,
+            )
+        except BaseException:
+            self.request_ended()
+            raise
+        connection.on_closed = self.request_ended
+        return connection
 
     def _timeout(self, connect_timeout_s: float) -> aiohttp.ClientTimeout:
         timeout = self._timeouts.get(connect_timeout_s)
@@ -120,7 +145,7 @@ class HttpTransport:
             self._is_idle.set()
 
     async def close_when_idle(self) -> None:
-        """Waits until every response is closed, then closes all connections."""
+        """Waits until every response and WebSocket is closed, then closes all connections."""
         self._is_idle = asyncio.Event()
         if self._active_requests:
             await self._is_idle.wait()
@@ -150,18 +175,10 @@ class _AiohttpResponse:
         try:
             return await self._response.content.readany()
         except (aiohttp.ClientError, OSError) as error:
-            raise ConnectionBrokenError(_reason(error)) from error
+            raise transport_error(error) from error
 
     async def read_all(self, limit: int) -> bytes:
-        parts = []
-        size = 0
-        while part := await self.read():
-            parts.append(part)
-            size += len(part)
-            if size > limit:
-                self.close()
-                raise AnswerTooLargeError(f"the answer is larger than {limit} bytes")
-        return b"".join(parts)
+        return await read_all(self, limit)
 
     def abort(self, error: Exception) -> None:
         self._response.content.set_exception(error)
@@ -176,27 +193,3 @@ class _AiohttpResponse:
             self._response.release()
         else:
             self._response.close()
-
-
-def _reason(error: Exception) -> str:
-    """The fault in a few words, without the connection details that aiohttp puts around it."""
-    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
-    if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return "connection timed out"
-    if isinstance(error, aiohttp.ServerDisconnectedError):
-        return "connection closed before the answer"
-    if isinstance(error, aiohttp.ClientResponseError):
-        return "the answer is not valid HTTP"
-    if isinstance(error, aiohttp.ClientPayloadError):
-        return "the answer is cut off or malformed"
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return f"certificate not accepted: {cause.verify_message}"
-    # The numbers of these two are not those of the system.
-    if isinstance(cause, ssl.SSLError):
-        return f"TLS failed: {cause.reason or 'no handshake'}".lower().replace("_", " ")
-    if isinstance(cause, socket.gaierror):
-        return "host name cannot be resolved"
-    if isinstance(cause, OSError) and cause.errno:
-        # The text of the exception itself may be asyncio's, with the address in it.
-        return os.strerror(cause.errno).lower()
-    return type(cause).__name__

@@ -1,4 +1,4 @@
-"""All clusters of a node: makes, changes and retires them as the configuration says, and runs what watches over them."""
+"""All clusters of a node: makes, changes and retires them as configured, and runs what watches over them."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping

@@ -11,6 +11,8 @@ from gateway.config.upstream import OutlierConfig
 
 T = TypeVar("T")
 
+_LOCAL_ORIGIN_FAILURES = "connection failures or timeouts"
+
 
 class Outcome(Enum):
     """What a request tells of the endpoint that answered it, or did not. A refusal (4xx) is a success: it is the
@@ -44,8 +46,8 @@ class _Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EjectionState:
-    """How an endpoint stands: how often it has been ejected, until when (of the detector's clock) it is, and why. `since`
-    is when it was last ejected or came back."""
+    """How an endpoint stands: how often it has been ejected, until when (of the detector's clock) it is, and why.
+    `since` is when it was last ejected or came back."""
 
     ejections: int = 0
     ejected_until: float | None = None
@@ -108,7 +110,7 @@ class OutlierDetector(Generic[T]):
             (
                 record.consecutive_local_origin_failure,
                 config.consecutive_local_origin_failure,
-                "connection failures or timeouts",
+                _LOCAL_ORIGIN_FAILURES,
             ),
             (record.consecutive_gateway_failure, config.consecutive_gateway_failure, "gateway failures"),
             (record.consecutive_5xx, config.consecutive_5xx, "server errors"),
@@ -174,7 +176,7 @@ class OutlierDetector(Generic[T]):
             record.requests = record.successes = 0
 
     def _success_rate_outliers(self) -> Sequence[_Record]:
-        """Endpoints whose share of successes is below mean − factor × standard deviation."""
+        """Endpoints whose share of successes is below mean - factor * standard deviation."""
         config = self.config
         busy = [
             record

@@ -36,7 +36,7 @@ class RetryPlan:
     def wait_before_retry(self, attempts: int, failure: AttemptFailedError, *, is_same_endpoint: bool) -> float | None:
         """Seconds to wait after that many attempts, the last of which failed so; None if no more may be made.
 
-        Exponential back-off with full jitter. An endpoint that asked for a pause, and is the only one there is, gets it.
+        Exponential back-off with full jitter. An endpoint that asked for a pause, and is the only one, gets it.
         """
         config = self.config
         if attempts > config.num_retries or config.retry_on.isdisjoint(failure.failures):

@@ -17,10 +17,10 @@ _Members: TypeAlias = tuple[tuple[str, int], ...]
 
 
 class Maglev(Generic[H]):
-    """The same key goes to the same host, the shares are more even than those of a ring, and a pick is one look-up; when
-    a host goes, a few keys of others move too. Without a key: any host.
+    """The same key goes to the same host, the shares are more even than those of a ring, and a pick is one look-up;
+    when a host goes, a few keys of others move too. Without a key: any host.
 
-    The table is made when it is first needed: it takes a few milliseconds for ten hosts, and some hundred for a thousand.
+    The table is made when it is first needed: some milliseconds for ten hosts, and some hundred for a thousand.
     """
 
     def __init__(self, random: Random) -> None:
@@ -62,8 +62,8 @@ class Maglev(Generic[H]):
 
 
 def make_table(members: Sequence[tuple[str, int]]) -> list[int]:
-    """For each entry the index of a member (address, weight). In rounds each member takes the first free entry in its own
-    order of them; one of less weight than the heaviest takes part in fewer rounds."""
+    """For each entry the index of a member (address, weight). In rounds each member takes the first free entry in its
+    own order of them; one of less weight than the heaviest takes part in fewer rounds."""
     wanted = len(members) * _ENTRIES_PER_HOST
     size = next((size for size in _SIZES if size >= wanted), _SIZES[-1])
     heaviest = max(weight for _, weight in members)

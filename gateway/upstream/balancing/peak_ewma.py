@@ -14,7 +14,7 @@ _LEAST_S = 0.0001
 
 
 class LowestLatency(Generic[H]):
-    """Of two hosts drawn at random the one with the lower cost: latency × (requests in flight + 1) / weight."""
+    """Of two hosts drawn at random the one with the lower cost: latency times (requests in flight + 1) / weight."""
 
     def __init__(self, random: Random) -> None:
         self._random = random

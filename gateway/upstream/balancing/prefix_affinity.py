@@ -18,8 +18,8 @@ _STEPS = 64
 
 
 class PrefixAffinity(Generic[H]):
-    """The same key goes to the same host as long as that has not much more in flight than the others; then to the next on
-    a hash ring, which is again the same for all requests of the key. Without a key: least request."""
+    """The same key goes to the same host as long as that has not much more in flight than the others; then to the next
+    on a hash ring, which is again the same for all requests of the key. Without a key: least request."""
 
     def __init__(self, random: Random) -> None:
         self._random = random

@@ -29,7 +29,7 @@ def level_loads(
 ) -> list[LevelLoad]:
     """The loads of the levels, which add up to 100. Levels without members must not be given.
 
-    A level can take factor × healthy / total of all requests, at most all of them. If all levels together can take
+    A level can take factor * healthy / total of all requests, at most all of them. If all levels together can take
     less, they take what there is in proportion, and those below the panic threshold disregard health. If nothing is
     healthy anywhere, levels take requests by their size.
     """

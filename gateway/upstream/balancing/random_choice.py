@@ -39,5 +39,4 @@ class RandomChoice(Generic[H]):
 
     def _draw(self) -> H:
         sums = self._sums
-        host = self._hosts[min(bisect(sums, self._random.random() * sums[-1]), len(sums) - 1)]
-        return host
+        return self._hosts[min(bisect(sums, self._random.random() * sums[-1]), len(sums) - 1)]

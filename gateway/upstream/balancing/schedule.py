@@ -24,7 +24,7 @@ class Schedule(Generic[H]):
         self._heap: list[tuple[float, int, H]] = []
 
     def update(self, hosts: Sequence[H]) -> None:
-        """The hosts that have turns from now on. Those that stay keep theirs, unless a higher weight brings it nearer."""
+        """The hosts that have turns from now on. Those that stay keep theirs, unless more weight brings it nearer."""
         known = self._due
         self._due = {}
         heap = []
