@@ -1,0 +1,79 @@
+"""The Open Inference Protocol over REST: what servers and models are, and errors."""
+
+from typing import Any
+
+import msgspec
+
+from gateway.schemas.open_inference import MalformedTensorError, ModelMetadata, ServerMetadata, TensorMetadata
+from gateway.schemas.open_inference_fields import Fields
+
+
+def decode_model_metadata(body: bytes) -> ModelMetadata:
+    """What a model takes and gives. Raises `MalformedTensorError`."""
+    fields = Fields.parse(body)
+    return ModelMetadata(
+        name=fields.text("name"),
+        versions=fields.strings("versions"),
+        platform=fields.text("platform", ""),
+        inputs=tuple(_decode_tensor(each) for each in fields.objects("inputs", required=False)),
+        outputs=tuple(_decode_tensor(each) for each in fields.objects("outputs", required=False)),
+        properties=_properties(fields.object("properties")),
+        extra=fields.extra,
+    )
+
+
+def _decode_tensor(fields: Fields) -> TensorMetadata:
+    name, datatype, shape = fields.text("name"), fields.text("datatype"), fields.integers("shape")
+    return TensorMetadata(name=name, datatype=datatype, shape=shape, extra=fields.extra)
+
+
+def _properties(fields: Fields) -> dict[str, str]:
+    return {name: fields.text(name) for name in fields.extra}
+
+
+def encode_model_metadata(metadata: ModelMetadata) -> bytes:
+    """The JSON of it."""
+    fields: dict[str, Any] = {
+        "name": metadata.name,
+        "versions": metadata.versions,
+        "platform": metadata.platform,
+        "inputs": [_encode_tensor(tensor) for tensor in metadata.inputs],
+        "outputs": [_encode_tensor(tensor) for tensor in metadata.outputs],
+    }
+    if metadata.properties:
+        fields["properties"] = metadata.properties
+    return msgspec.json.encode(fields | dict(metadata.extra))
+
+
+def _encode_tensor(tensor: TensorMetadata) -> dict[str, Any]:
+    return {"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape, **tensor.extra}
+
+
+def decode_server_metadata(body: bytes) -> ServerMetadata:
+    """What a server is. Raises `MalformedTensorError`."""
+    fields = Fields.parse(body)
+    return ServerMetadata(
+        name=fields.text("name"),
+        version=fields.text("version", ""),
+        extensions=fields.strings("extensions"),
+        extra=fields.extra,
+    )
+
+
+def encode_server_metadata(metadata: ServerMetadata) -> bytes:
+    """The JSON of it."""
+    fields = {"name": metadata.name, "version": metadata.version, "extensions": metadata.extensions}
+    return msgspec.json.encode(fields | dict(metadata.extra))
+
+
+def read_error(body: bytes) -> str | None:
+    """The message of an error body, or None if it is not one in this protocol's form."""
+    try:
+        return Fields.parse(body).text("error")
+    except MalformedTensorError:
+        return None
+
+
+def error_body(message: str) -> bytes:
+    """The JSON of an error."""
+    return msgspec.json.encode({"error": message})
