@@ -18,7 +18,7 @@ help: ## Print this list
 
 setup: $(VENV)/.dev ## Make .venv with all that work on Janua needs
 
-components: $(VENV)/.components ## Install the outside components that some tests need
+components: $(VENV)/.components $(VENV)/mlserver/.made ## Install the outside components that some tests need
 
 # The echo model needs none of the 290 MB that the real one does.
 demo: $(if $(findstring echo,$(ARGS)),$(VENV)/.janua,$(VENV)/.demo) ## Run Janua before two local models (ARGS=--once, ARGS="--model echo")
@@ -106,4 +106,11 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/.made
 
 $(VENV)/.components: pyproject.toml | $(VENV)/.made
 	$(bin)/pip install --quiet --editable '.[demo]' --group components
+	@touch $@
+
+# An environment of its own: one process cannot have both MLServer's protobuf package `inference` and ours.
+$(VENV)/mlserver/.made: tests/support/mlserver/requirements.txt | $(VENV)/.made
+	@echo 'Installing MLServer and tritonclient (500 MB), once'
+	$(bin)/python -m venv $(VENV)/mlserver
+	$(VENV)/mlserver/bin/python -m pip install --quiet --requirement $<
 	@touch $@

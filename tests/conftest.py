@@ -3,6 +3,7 @@
 pytest_plugins = [
     "tests.support.components",
     "tests.support.faulty_upstream",
+    "tests.support.mlserver.server",
     "tests.support.processes",
     "tests.support.soak",
 ]

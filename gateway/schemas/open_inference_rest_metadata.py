@@ -67,9 +67,20 @@ def encode_server_metadata(metadata: ServerMetadata) -> bytes:
 
 
 def read_error(body: bytes) -> str | None:
-    """The message of an error body, or None if it is not one in this protocol's form."""
+    """The message of an error body, or None if it has none.
+
+    MLServer has `error` in what it checks itself, and `detail`, as FastAPI does, for a body it could not even read.
+    """
     try:
-        return Fields.parse(body).text("error")
+        fields = Fields.parse(body)
+        return fields.text("error") if fields.has("error") else _read_detail(fields)
+    except MalformedTensorError:
+        return None
+
+
+def _read_detail(fields: Fields) -> str | None:
+    try:
+        return "; ".join(each.text("msg") for each in fields.objects("detail", required=True))
     except MalformedTensorError:
         return None
 

