@@ -1,0 +1,53 @@
+"""A request body that aiohttp sends piece by piece."""
+
+from collections.abc import AsyncIterable, Callable
+
+from aiohttp import Payload
+from aiohttp.abc import AbstractStreamWriter
+
+
+class StreamedBody(Payload):
+    """Sends what an iterator gives, and keeps apart the iterator's own failure from one of the connection.
+
+    `on_error` is called with the iterator's error as soon as it is raised.
+    """
+
+    def __init__(self, pieces: AsyncIterable[bytes]) -> None:
+        super().__init__(pieces)
+        self.error: Exception | None = None
+        self.on_error: Callable[[Exception], None] | None = None
+        self._pieces = pieces
+        self._is_begun = False
+
+    @property
+    def consumed(self) -> bool:
+        """Whether a piece has been asked for: then aiohttp must not send the request again by itself."""
+        return self._is_begun
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        """Asked for by the base class; a body that comes in pieces is never held as a whole."""
+        raise TypeError("the body is not held in memory")
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        """Sends all pieces. The head goes first and alone: a backend may answer to the head, before any piece."""
+        self._is_begun = True
+        writer.send_headers()
+        pieces = self._pieces.__aiter__()
+        while True:
+            try:
+                piece = await anext(pieces)
+            except StopAsyncIteration:
+                return
+            except Exception as error:
+                self._failed(error)
+                raise
+            await writer.write(piece)
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        """Sends all pieces. The writer itself holds back what would be over the length."""
+        await self.write(writer)
+
+    def _failed(self, error: Exception) -> None:
+        self.error = error
+        if self.on_error is not None:
+            self.on_error(error)

@@ -1,0 +1,71 @@
+"""TLS towards endpoints: whom to trust, and the certificate to show. Names are checked by those who connect."""
+
+import re
+import ssl
+import tempfile
+from collections.abc import Sequence
+
+from gateway.config.upstream import TlsConfig
+
+HTTP1_ALPN = ("http/1.1",)
+HTTP2_ALPN = ("h2",)
+
+_PRIVATE_KEY = re.compile(r"-----BEGIN ([A-Z ]*)PRIVATE KEY-----.+?-----END \1PRIVATE KEY-----\n?", re.DOTALL)
+
+
+def client_context(tls: TlsConfig | None, *, alpn: Sequence[str] = HTTP1_ALPN) -> ssl.SSLContext:
+    """How connections to `https` endpoints are secured: TLS 1.2 or newer, and without a configuration of its own the
+    system's trust.
+
+    Raises `ValueError` for PEM texts that cannot be used; its text shows nothing of them.
+    """
+    tls = tls or TlsConfig()
+    context = _trusting(tls.ca_pem)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(list(alpn))
+    if not tls.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if tls.client_certificate is not None:
+        _load_client_certificate(context, tls.client_certificate.reveal())
+    return context
+
+
+def split_certificate(pem: str) -> tuple[bytes, bytes]:
+    """The certificate chain and the private key of a PEM text that holds both. Raises `ValueError` without a key."""
+    key = _PRIVATE_KEY.search(pem)
+    if key is None:
+        raise ValueError("the client certificate has no private key")
+    return (pem[: key.start()] + pem[key.end() :]).encode(), key.group().encode()
+
+
+def _trusting(ca_pem: str | None) -> ssl.SSLContext:
+    if ca_pem is None:
+        return ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_verify_locations(cadata=ca_pem)
+    except (ssl.SSLError, TypeError, ValueError):  # TypeError: not ASCII
+        raise ValueError("the CA certificates are not valid PEM") from None
+    if not context.cert_store_stats()["x509"]:
+        raise ValueError("there is no CA certificate in the PEM text")
+    return context
+
+
+def _load_client_certificate(context: ssl.SSLContext, pem: str) -> None:
+    split_certificate(pem)
+    # Only files are accepted. This one nobody else can read, and it is gone once it has been read.
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".pem") as file:
+        file.write(pem)
+        file.flush()
+        try:
+            # An empty password: without one, a key that is encrypted would be asked for on the terminal.
+            context.load_cert_chain(file.name, password="")
+        except ssl.SSLError as error:
+            raise ValueError(_client_certificate_fault(error)) from None
+
+
+def _client_certificate_fault(error: ssl.SSLError) -> str:
+    if error.reason == "KEY_VALUES_MISMATCH":
+        return "the client certificate and its private key do not belong together"
+    return "the client certificate or its private key is not valid PEM, or the key is encrypted"
