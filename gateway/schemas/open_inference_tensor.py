@@ -171,7 +171,7 @@ def _split_bytes(raw: bytes, place: str) -> tuple[bytes, ...]:
     while at < len(raw):
         start = at + _LENGTH_BYTES
         end = start + int.from_bytes(raw[at:start], "little")
-        if end > len(raw) or start > len(raw):
+        if end > len(raw):
             raise MalformedTensorError("the raw bytes end within an element", f"{place}[{len(elements)}]")
         elements.append(raw[start:end])
         at = end

@@ -287,6 +287,11 @@ def test_error_survives_a_stream(message: str, request_id: str) -> None:
     assert decode_stream_answer(encode_stream_answer(error)) == error
 
 
+def test_error_without_an_id_has_no_answer_beside_it() -> None:
+    message = pb.ModelStreamInferResponse.FromString(encode_stream_answer(StreamError(message="no")))
+    assert not message.HasField("infer_response")
+
+
 @given(named)
 def test_answers_of_both_servers_are_relayed_in_one_form(written: InferResponse) -> None:
     expected = pb.ModelStreamInferResponse.FromString(encode_stream_answer(replace(written, model="another")))

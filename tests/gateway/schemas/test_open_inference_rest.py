@@ -262,11 +262,24 @@ def test_binary_data_of_another_size(size: int, data: bytes, message: str) -> No
     assert str(caught.value).startswith(message)
 
 
-@pytest.mark.parametrize("length", [-1, 0, 10**6])
-def test_header_length_outside_the_body(length: int) -> None:
-    with pytest.raises(MalformedTensorError):
+def test_binary_data_behind_an_answer_that_belong_to_no_tensor() -> None:
+    header = json.dumps({"model_name": "m", "outputs": [BINARY_INPUT]}).encode()
+    with pytest.raises(MalformedTensorError, match="1 bytes of binary data belong to no tensor"):
+        decode_response(*with_binary(header, b"abc"))
+
+
+@pytest.mark.parametrize(
+    ("length", "message"),
+    [
+        (-1, "inference-header-content-length is -1, but the body has"),
+        (10**6, "inference-header-content-length is 1000000, but the body has"),
+        (0, "binary data without JSON before them do not tell what they are"),
+    ],
+)
+def test_header_length_outside_the_body(length: int, message: str) -> None:
+    with pytest.raises(MalformedTensorError, match=message):
         decode_request(request_body(INPUT), length, model="m")
-    with pytest.raises(MalformedTensorError):
+    with pytest.raises(MalformedTensorError, match=message):
         with_model(request_body(INPUT), length, "m")
 
 
