@@ -5,7 +5,8 @@ backend says itself, `GrpcStatusError`.
 """
 
 import asyncio
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -13,18 +14,16 @@ import grpc
 from grpc import aio
 
 from gateway.config.upstream import TlsConfig
-from gateway.transport.http import ConnectError, ConnectionBrokenError
-from gateway.transport.tls import split_certificate
+from gateway.transport.errors import ConnectError, ConnectionBrokenError
+from gateway.transport.tls import client_context, split_certificate, system_trust
 
 Metadata: TypeAlias = Sequence[tuple[str, str | bytes]]
 
 _OPTIONS = (
-    ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
     # A backend that is back is used at once.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1_000),
+    ("grpc.max_reconnect_backoff_ms", 200),
     # A backend that has vanished without a word is noticed, as long as something waits for it.
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
@@ -35,12 +34,24 @@ _OPTIONS = (
     ("grpc.use_local_subchannel_pool", 1),
 )
 
-# How grpcio words its own findings about connections; a server's own UNAVAILABLE has the server's words.
-_NOT_CONNECTED = ("failed to connect", "connection refused", "dns resolution failed", "handshake", "no route to host")
-_BROKEN = (
-    "socket closed", "connection reset", "broken pipe", "goaway", "rst_stream", "stream removed", "ping timeout",
-    "endpoint closed", "transport closed", "eof", "recvmsg", "sendmsg", "keepalive",
-)  # fmt: skip
+# grpcio tells what it finds out about connections as statuses, in these words. A backend may use them too, when it is
+# itself a client of others: that nothing was connected is believed only of a channel that is not connected.
+_NOT_CONNECTED = re.compile(
+    "failed to connect to all addresses|connections to all backends failing|errors resolving|dns resolution failed"
+    "|empty address list",
+    re.IGNORECASE,
+)
+_BROKEN = re.compile(
+    r"(stream removed \()?"
+    r"(socket closed|connection reset|broken pipe|end of tcp stream|goaway received|(received )?rst_stream"
+    r"|transport closed|endpoint clos|recvmsg|sendmsg|keepalive|ping timeout|failed parsing http/2)",
+    re.IGNORECASE,
+)
+_REFUSED_STREAM = re.compile(r"RST_STREAM with error code 7\b")
+
+# "PROTOCOL-HTTP2.md" of gRPC: names, and values that are not binary.
+_METADATA_NAME = re.compile(r"[0-9a-z_.-]+")
+_METADATA_TEXT = re.compile(r"[ -~]*")
 
 
 class GrpcStatusError(Exception):
@@ -65,15 +76,18 @@ class GrpcAnswer:
 class GrpcStream:
     """A call of any kind as two streams of messages. Must be cancelled if it is left before its end."""
 
-    def __init__(self, call: "aio.StreamStreamCall[bytes, bytes]") -> None:
+    def __init__(self, call: "aio.StreamStreamCall[bytes, bytes]", channel: aio.Channel) -> None:
         self._call = call
+        self._channel = channel
 
     async def initial_metadata(self) -> Metadata:
         """What the backend sends before its first message. Raises like `read`."""
         try:
             return _metadata(await self._call.initial_metadata())
         except aio.AioRpcError as error:
-            raise _mapped(error) from error
+            raise _mapped(error, self._channel) from error
+        except asyncio.CancelledError:
+            raise self._cancelled() from None
 
     async def write(self, message: bytes) -> None:
         """Sends a message; returns once there is room for the next. An answer that has ended takes no more: nothing
@@ -82,6 +96,9 @@ class GrpcStream:
             await self._call.write(message)
         except (asyncio.InvalidStateError, aio.AioRpcError, aio.UsageError):
             return
+        except asyncio.CancelledError:
+            if _was_cancelled_from_outside():
+                raise
 
     async def done_writing(self) -> None:
         """Tells the backend that no message follows."""
@@ -89,9 +106,16 @@ class GrpcStream:
             await self._call.done_writing()
         except (asyncio.InvalidStateError, aio.AioRpcError):
             return
+        except asyncio.CancelledError:
+            if _was_cancelled_from_outside():
+                raise
 
     async def read(self) -> bytes | None:
-        """The next message, or None at a good end. Raises the error of the call."""
+        """The next message, or None at a good end.
+
+        Raises `GrpcStatusError` for the status that the backend or the deadline ended the call with, `ConnectError`,
+        and `ConnectionBrokenError`, also once the call has been cancelled.
+        """
         try:
             message = await self._call.read()
             if isinstance(message, bytes):
@@ -100,25 +124,43 @@ class GrpcStream:
                 return None
             details, trailing = await self._call.details(), await self._call.trailing_metadata()
         except aio.AioRpcError as error:
-            raise _mapped(error) from error
-        raise _mapped_status(code, details, _metadata(trailing))
+            raise _mapped(error, self._channel) from error
+        except asyncio.CancelledError:
+            raise self._cancelled() from None
+        raise _failure(code, details or "", _metadata(trailing), self._channel)
 
     async def trailing_metadata(self) -> Metadata:
-        """What the backend sends after its last message."""
+        """What the backend sends after its last message. Waits for the end of the call."""
         return _metadata(await self._call.trailing_metadata())
 
     def cancel(self) -> None:
         """Ends the call at the backend too. Does nothing to one that has ended."""
         self._call.cancel()
 
+    def _cancelled(self) -> BaseException:
+        """grpcio lets those who wait for a call that is cancelled believe that they are cancelled themselves."""
+        return (
+            asyncio.CancelledError()
+            if _was_cancelled_from_outside()
+            else ConnectionBrokenError("the call was cancelled")
+        )
+
 
 class GrpcTransport:
     """Channels to the endpoints of one upstream. Must be made and used on one event loop, and closed."""
 
-    def __init__(self, tls: TlsConfig | None) -> None:
-        """Raises `ValueError` for TLS settings that cannot be used."""
-        self._tls = tls
-        self._credentials = _credentials(tls)
+    def __init__(
+        self, tls: TlsConfig | None, *, connect_timeout_s: float = 2.0, max_message_bytes: int | None = None
+    ) -> None:
+        """`max_message_bytes` bounds each message received; None is no bound. Raises `ValueError` for TLS settings
+        that cannot be used."""
+        self._credentials = _credentials(tls or TlsConfig())
+        self._options = (
+            *_OPTIONS,
+            ("grpc.max_receive_message_length", -1 if max_message_bytes is None else max_message_bytes),
+            # Despite its name, also what an attempt to connect may take.
+            ("grpc.min_reconnect_backoff_ms", round(connect_timeout_s * 1000)),
+        )
         self._channels: dict[tuple[str, bool, str | None], aio.Channel] = {}
         self._active_calls = 0
         self._is_idle: asyncio.Event | None = None
@@ -135,18 +177,22 @@ class GrpcTransport:
         metadata: Metadata,
         timeout_s: float | None,
     ) -> GrpcAnswer:
-        """Calls `/package.Service/Method` at `host:port`."""
+        """Calls `/package.Service/Method` at `host:port`. Cancelling the caller cancels the call at the backend.
+
+        `server_name` replaces the host of the address as authority and, with TLS, as the name that the certificate
+        must carry. Raises `GrpcStatusError`, `ConnectError` if the backend has done nothing, `ConnectionBrokenError`,
+        and `ValueError` for metadata that cannot be sent.
+        """
         channel = self._channel(address, is_secure, server_name)
         self._active_calls += 1
         try:
-            multicallable: aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
-            call = multicallable(message, metadata=_to_send(metadata), timeout=timeout_s)
-            try:
-                answer = await call
-                initial, trailing = await call.initial_metadata(), await call.trailing_metadata()
-            except aio.AioRpcError as error:
-                raise _mapped(error) from error
+            method_call: aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
+            call = method_call(message, metadata=_to_send(metadata), timeout=timeout_s)
+            answer = await call
+            initial, trailing = await call.initial_metadata(), await call.trailing_metadata()
             return GrpcAnswer(bytes(answer), _metadata(initial), _metadata(trailing))
+        except aio.AioRpcError as error:
+            raise _mapped(error, channel) from error
         finally:
             self._call_ended()
 
@@ -162,11 +208,12 @@ class GrpcTransport:
     ) -> GrpcStream:
         """Begins a call of any kind. Whether it reaches anybody is known with the first that is read of it."""
         channel = self._channel(address, is_secure, server_name)
+        call: aio.StreamStreamCall[bytes, bytes] = channel.stream_stream(method)(
+            metadata=aio.Metadata(*metadata), timeout=timeout_s
+        )
         self._active_calls += 1
-        multicallable: aio.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(method)
-        call = multicallable(metadata=_to_send(metadata), timeout=timeout_s)
         call.add_done_callback(lambda _: self._call_ended())
-        return GrpcStream(call)
+        return GrpcStream(call, channel)
 
     def _channel(self, address: str, is_secure: bool, server_name: str | None) -> aio.Channel:
         if self._is_closed:
@@ -174,19 +221,18 @@ class GrpcTransport:
         key = (address, is_secure, server_name)
         channel = self._channels.get(key)
         if channel is None:
-            options: list[tuple[str, str | int]] = [*_OPTIONS]
-            if server_name is not None:
-                options.append(("grpc.default_authority", server_name))
-                if is_secure:
-                    options.append(("grpc.ssl_target_name_override", server_name))
-            target = f"ipv4:{address}" if address[0].isdigit() else f"ipv6:{address}" if address[0] == "[" else address
-            channel = (
-                aio.secure_channel(target, self._credentials, options=options)
-                if is_secure
-                else aio.insecure_channel(target, options=options)
-            )
-            self._channels[key] = channel
+            channel = self._channels[key] = self._make_channel(address, is_secure, server_name)
         return channel
+
+    def _make_channel(self, address: str, is_secure: bool, server_name: str | None) -> aio.Channel:
+        options: list[tuple[str, int | str]] = [*self._options]
+        if server_name is not None:
+            options.append(("grpc.default_authority", server_name))
+            if is_secure:
+                options.append(("grpc.ssl_target_name_override", server_name))
+        if is_secure:
+            return aio.secure_channel(_target(address), self._credentials, options=options)
+        return aio.insecure_channel(_target(address), options=options)
 
     def _call_ended(self) -> None:
         self._active_calls -= 1
@@ -208,41 +254,82 @@ class GrpcTransport:
             await channel.close()
 
 
-def _credentials(tls: TlsConfig | None) -> grpc.ChannelCredentials:
-    if tls is None:
-        return grpc.ssl_channel_credentials()
+def _credentials(tls: TlsConfig) -> grpc.ChannelCredentials:
     if not tls.verify:
         raise ValueError("insecure_skip_verify is not possible with protocol GRPC")
+    client_context(tls)  # tells what is wrong with the PEM texts, which grpcio does not
     chain, key = split_certificate(tls.client_certificate.reveal()) if tls.client_certificate else (None, None)
     return grpc.ssl_channel_credentials(
-        root_certificates=tls.ca_pem.encode() if tls.ca_pem else None, private_key=key, certificate_chain=chain
+        root_certificates=system_trust() if tls.ca_pem is None else tls.ca_pem.encode(),
+        private_key=key,
+        certificate_chain=chain,
     )
 
 
+def _target(address: str) -> str:
+    """The address in grpcio's terms: IP addresses are not to be looked up."""
+    if address.startswith("["):
+        return f"ipv6:{address}"
+    is_ip = address.rpartition(":")[0].replace(".", "").isdigit()
+    return f"ipv4:{address}" if is_ip else f"dns:{address}"
+
+
 def _to_send(metadata: Metadata) -> aio.Metadata:
+    """Raises `ValueError` for what grpcio would choke on."""
+    for name, value in metadata:
+        if not _METADATA_NAME.fullmatch(name) or (isinstance(value, str) and not _METADATA_TEXT.fullmatch(value)):
+            raise ValueError(f"metadata {name!r} cannot be sent")
     return aio.Metadata(*metadata)
 
 
-def _metadata(received: object) -> Metadata:
-    return tuple((str(name), value) for name, value in received) if received is not None else ()  # type: ignore[attr-defined]
+def _metadata(received: Iterable[tuple[str, str | bytes]] | None) -> Metadata:
+    return tuple((name, value) for name, value in received or ())
 
 
-def _mapped(error: aio.AioRpcError) -> Exception:
-    return _mapped_status(error.code(), error.details(), _metadata(error.trailing_metadata()))
+def _mapped(error: aio.AioRpcError, channel: aio.Channel) -> Exception:
+    return _failure(error.code(), error.details() or "", _metadata(error.trailing_metadata()), channel)
 
 
-def _mapped_status(code: grpc.StatusCode, details: str | None, trailing: Metadata) -> Exception:
-    """grpcio tells failures of the connection as a status too; a server's own carries metadata or other words."""
-    text = details or ""
-    if code is grpc.StatusCode.UNAVAILABLE and not trailing:
-        words = text.lower()
-        if any(each in words for each in _NOT_CONNECTED):
-            return ConnectError(_short(text))
-        if any(each in words for each in _BROKEN):
-            return ConnectionBrokenError(_short(text))
-    return GrpcStatusError(code.name, text, trailing)
+def _failure(code: grpc.StatusCode, details: str, trailing: Metadata, channel: aio.Channel) -> Exception:
+    """Tells failures of the connection from what a backend says itself."""
+    if code is grpc.StatusCode.UNAVAILABLE and _NOT_CONNECTED.match(details):
+        if channel.get_state() is not grpc.ChannelConnectivity.READY:
+            return ConnectError(_not_connected_reason(details))
+    elif _BROKEN.match(details) and not trailing:
+        if _REFUSED_STREAM.search(details):
+            return ConnectError("the backend refused the stream")
+        return ConnectionBrokenError("the connection broke or was reset")
+    return GrpcStatusError(code.name, details, trailing)
 
 
-def _short(text: str) -> str:
-    """The last part of grpcio's long-winded findings: `…: Connection refused (111)`."""
-    return text.rpartition(": ")[2].partition(" (")[0].lower() or "no connection"
+def _not_connected_reason(details: str) -> str:
+    """The fault in a few words, without the addresses that grpcio puts around it."""
+    words = details.lower()
+    known = (
+        "connection refused",
+        "connection reset",
+        "certificate",
+        "verification",
+        "handshake",
+        "timed out",
+        "resolv",
+    )
+    match next((each for each in (*known, "parsing http/2") if each in words), None):
+        case "certificate" | "verification" | "handshake":
+            return "tls failed: the certificate was not accepted, or there was no handshake"
+        case "timed out":
+            return "connection timed out"
+        case "resolv":
+            return "host name cannot be resolved"
+        case "parsing http/2":
+            return "the backend does not speak gRPC"
+        case None:
+            return "no connection"
+        case reason:
+            return reason
+
+
+def _was_cancelled_from_outside() -> bool:
+    """Whether this task is being cancelled, as opposed to a call that it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

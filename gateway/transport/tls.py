@@ -4,6 +4,7 @@ import re
 import ssl
 import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
 from gateway.config.upstream import TlsConfig
 
@@ -37,6 +38,12 @@ def split_certificate(pem: str) -> tuple[bytes, bytes]:
     if key is None:
         raise ValueError("the client certificate has no private key")
     return (pem[: key.start()] + pem[key.end() :]).encode(), key.group().encode()
+
+
+def system_trust() -> bytes | None:
+    """The certificates that the system trusts, as PEM; None where they are in no single file."""
+    path = ssl.get_default_verify_paths().cafile
+    return Path(path).read_bytes() if path is not None else None
 
 
 def _trusting(ca_pem: str | None) -> ssl.SSLContext:

@@ -29,7 +29,9 @@ async def transport() -> AsyncIterator[HttpTransport]:
 
 @asynccontextmanager
 async def serving(handler: Handler) -> AsyncIterator[URL]:
-    runner = web.ServerRunner(web.Server(handler))
+    application = web.Application()
+    application.router.add_get("/chat", handler)
+    runner = web.AppRunner(application)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
