@@ -29,6 +29,8 @@ def connection_fault(error: BaseException) -> str:
         return os.strerror(error.errno).lower()
     if isinstance(error, ConnectionError):
         return "connection reset"
+    if isinstance(error, OSError):
+        return "no connection"  # several addresses, each with a fault of its own
     return type(error).__name__
 
 

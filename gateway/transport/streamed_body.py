@@ -1,6 +1,6 @@
 """A request body that aiohttp sends piece by piece."""
 
-from collections.abc import AsyncIterable, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
 
 from aiohttp import Payload
 from aiohttp.abc import AbstractStreamWriter
@@ -33,19 +33,23 @@ class StreamedBody(Payload):
         self._is_begun = True
         writer.send_headers()
         pieces = self._pieces.__aiter__()
-        while True:
-            try:
-                piece = await anext(pieces)
-            except StopAsyncIteration:
-                return
-            except Exception as error:
-                self._failed(error)
-                raise
-            await writer.write(piece)
+        try:
+            while (piece := await self._next(pieces)) is not None:
+                await writer.write(piece)
+        finally:
+            if isinstance(pieces, AsyncGenerator):
+                await pieces.aclose()
 
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
         """Sends all pieces. The writer itself holds back what would be over the length."""
         await self.write(writer)
+
+    async def _next(self, pieces: AsyncIterator[bytes]) -> bytes | None:
+        try:
+            return await anext(pieces, None)
+        except Exception as error:
+            self._failed(error)
+            raise
 
     def _failed(self, error: Exception) -> None:
         self.error = error

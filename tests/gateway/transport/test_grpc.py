@@ -15,6 +15,7 @@ from gateway.config.upstream import TlsConfig
 from gateway.transport.errors import ConnectError, ConnectionBrokenError
 from gateway.transport.grpc import GrpcAnswer, GrpcStatusError, GrpcStream, GrpcTransport, Metadata
 from tests.gateway.transport.certificates import TestCertificates
+from tests.support.polling import eventually
 
 Context: TypeAlias = "aio.ServicerContext[bytes, bytes]"
 
@@ -430,6 +431,7 @@ async def test_broken_peer(
             await server(reader, writer)
         writer.close()
 
+    before = asyncio.all_tasks()
     transport = GrpcTransport(None, connect_timeout_s=0.3)
     listener = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with listener:
@@ -437,6 +439,12 @@ async def test_broken_peer(
         with pytest.raises(error, match=r"^[a-z][a-zA-Z0-9/ ]{5,60}$"):
             await unary(transport, address, "/test/Echo", b"x")
         await transport.close()
+        await asyncio.sleep(0.02)  # a last attempt to connect may be under way
+
+    async def have_all_left() -> bool:
+        return asyncio.all_tasks() == before
+
+    await eventually(have_all_left)
 
 
 # TLS.
