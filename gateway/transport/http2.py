@@ -10,8 +10,9 @@ from yarl import URL
 
 from gateway.transport.errors import ConnectError
 from gateway.transport.faults import connection_fault
-from gateway.transport.http2_connection import Http2Connection
-from gateway.transport.http2_headers import request_headers
+from gateway.transport.http2_connection import GoingAwayError, Http2Connection
+from gateway.transport.http2_headers import RawHeaders, request_headers
+from gateway.transport.http2_stream import Http2Stream
 from gateway.transport.messages import Body, Headers, HttpResponse
 from gateway.transport.tls import HTTP2_ALPN, client_context
 
@@ -82,6 +83,15 @@ class Http2Transport:
         """Sends a request and returns once the answer's headers are there: see `HttpSender`."""
         fields = request_headers(method, url, headers, body)
         origin = _Origin(url.scheme == "https", url.host or "", url.port or 0, server_name)
+        if body is not None and not isinstance(body, bytes):
+            return await self._send(origin, fields, body, connect_timeout_s)
+        try:
+            return await self._send(origin, fields, body, connect_timeout_s)
+        except GoingAwayError:
+            # Peers close connections now and then, which is no failure: another one takes the request.
+            return await self._send(origin, fields, body, connect_timeout_s)
+
+    async def _send(self, origin: _Origin, fields: RawHeaders, body: Body, connect_timeout_s: float) -> Http2Stream:
         self._active_requests += 1
         try:
             connection = await self._connection(origin, connect_timeout_s)

@@ -28,6 +28,13 @@ _KEEPALIVE = b"janua/ka"
 _RawHead: TypeAlias = Sequence[tuple[bytes, bytes]]
 
 
+class GoingAwayError(ConnectError):
+    """The peer is closing this connection in good order, and has done nothing with the request."""
+
+    def __init__(self) -> None:
+        super().__init__("the backend is going away")
+
+
 class Http2Connection(asyncio.Protocol):
     """The client's side of a connection. `on_change` is called when there may be room for another stream, or none."""
 
@@ -84,7 +91,7 @@ class Http2Connection(asyncio.Protocol):
             self._h2.send_headers(stream_id, headers, end_stream=not has_body)
         except ProtocolError as error:  # all numbers are used up, or the peer has just lowered its limit
             self._go_away()
-            raise ConnectError("the connection takes no more streams") from error
+            raise GoingAwayError from error
         stream = Http2Stream(self, stream_id, is_sending=has_body, on_closed=on_closed)
         self._streams[stream_id] = stream
         if isinstance(body, bytes) and has_body and len(body) <= self._room(stream):
@@ -247,7 +254,7 @@ class Http2Connection(asyncio.Protocol):
         self._go_away()
         for stream in [each for number, each in self._streams.items() if number > last_stream_id]:
             self._forget(stream)
-            stream.failed(ConnectError("the backend is going away"))
+            stream.failed(GoingAwayError())
         self._wake_writers()
         if not self._streams:
             self.close()

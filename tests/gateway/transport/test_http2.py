@@ -399,25 +399,47 @@ def goaway(last_stream_id: int) -> bytes:
 
 
 async def test_going_away(transport: Http2Transport) -> None:
-    """What the peer will not do can be tried again, what it does goes on, and new requests take a new connection."""
+    """What the peer will not do goes to a new connection, as new requests do; what it does goes on."""
     async with serving(nothing) as server:
-        first, second = (asyncio.create_task(send_all(transport, server.url)) for _ in range(2))
-        await server.wait_for(events.RequestReceived, 2)
+        first, second = (asyncio.create_task(send_all(transport, server.url, b"x")) for _ in range(2))
+        await server.wait_for(events.StreamEnded, 2)
         peer = server.peers[0]
         peer.writer.write(goaway(2**31 - 1) + goaway(1)[:5])
-        await asyncio.sleep(0.01)
         peer.writer.write(goaway(1)[5:])
-        with pytest.raises(ConnectError, match="going away"):
-            await second
-        third = asyncio.create_task(send_all(transport, server.url))
-        await server.wait_for(events.RequestReceived, 3)
+        await server.wait_for(events.StreamEnded, 3)
         assert len(server.peers) == 2
         for number, each in enumerate(server.peers):
             each.head(1)
             each.h2.send_data(1, str(number).encode(), end_stream=True)
             each.flush()
-        assert (await first, await third) == (b"0", b"1")
+        assert (await first, await second) == (b"0", b"1")
         await server.left.wait()
+
+
+async def test_backend_that_always_goes_away(transport: Http2Transport) -> None:
+    def answer(peer: Peer, event: events.Event) -> None:
+        if isinstance(event, events.RequestReceived):
+            peer.writer.write(goaway(0))
+
+    async with serving(answer) as server:
+        with pytest.raises(ConnectError, match=r"^the backend is going away$"):
+            await send(transport, server.url)
+        assert len(server.peers) == 2
+
+
+async def test_going_away_with_a_body_that_cannot_be_sent_again(transport: Http2Transport) -> None:
+    def answer(peer: Peer, event: events.Event) -> None:
+        if isinstance(event, events.DataReceived):
+            peer.writer.write(goaway(0))
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"one"
+        await asyncio.Event().wait()
+
+    async with serving(answer) as server:
+        with pytest.raises(ConnectError, match=r"^the backend is going away$"):
+            await send(transport, server.url, pieces())
+        assert len(server.peers) == 1
 
 
 @pytest.mark.parametrize(("bound", "connections"), [(None, 3), (2, 2)])
