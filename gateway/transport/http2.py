@@ -16,6 +16,9 @@ from gateway.transport.http2_stream import Http2Stream
 from gateway.transport.messages import Body, Headers, HttpResponse
 from gateway.transport.tls import HTTP2_ALPN, client_context
 
+# What is still to be sent to peers that do not read must not hold up the end.
+_CLOSE_TIMEOUT_S = 1.0
+
 
 class _Origin(NamedTuple):
     is_secure: bool
@@ -180,5 +183,7 @@ class Http2Transport:
             pool.changed.set()
         for connection in connections:
             connection.close()
+        if connections:
+            await asyncio.wait([connection.closed for connection in connections], timeout=_CLOSE_TIMEOUT_S)
         for connection in connections:
-            await connection.closed
+            connection.abort()

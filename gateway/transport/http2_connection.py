@@ -198,6 +198,10 @@ class Http2Connection(asyncio.Protocol):
             self._transport.close()
         self._end("connection closed")
 
+    def abort(self) -> None:
+        """Closes at once, whatever is still to be sent."""
+        self._break("connection closed")
+
     def _break(self, reason: str) -> None:
         if self._transport is not None:
             self._transport.abort()

@@ -581,6 +581,28 @@ async def test_closing_waits_for_what_runs() -> None:
             await send(transport, server.url)
 
 
+async def test_closing_does_not_wait_for_a_peer_that_does_not_read() -> None:
+    transport = Http2Transport(idle_timeout_s=60)
+    blocked = asyncio.Event()
+
+    async def stop(peer: Peer, event: events.Event) -> None:
+        if isinstance(event, events.RequestReceived):
+            peer.h2.increment_flow_control_window(2**30)
+            peer.h2.increment_flow_control_window(2**30, event.stream_id)
+            peer.flush()
+            await blocked.wait()
+
+    async with serving(stop) as server:
+        sending = asyncio.create_task(send(transport, server.url, bytes(50_000_000)))
+        await asyncio.sleep(0.2)  # the sockets' buffers fill up
+        async with asyncio.timeout(5):
+            await transport.close()
+        with pytest.raises(ConnectionBrokenError):
+            await sending
+        blocked.set()
+        await server.left.wait()
+
+
 # TLS.
 
 
