@@ -1,6 +1,7 @@
 """The errors of the data plane, one class for each thing a caller can do about it. How an error looks on the wire is
 decided in `gateway.listeners.errors`."""
 
+from collections.abc import Sequence
 from enum import Enum, auto
 
 
@@ -73,10 +74,14 @@ class NotFoundError(GatewayError):
 
 
 class MethodNotAllowedError(GatewayError):
-    """The path is served, but not for this method."""
+    """The path is served, but not for this method. `allowed` are those that it is served for."""
 
     code = ErrorCode.METHOD_NOT_ALLOWED
     default_reason = "METHOD_NOT_ALLOWED"
+
+    def __init__(self, message: str, *, allowed: Sequence[str] = ("POST",)) -> None:
+        super().__init__(message)
+        self.allowed = tuple(sorted(allowed))
 
 
 class RateLimitedError(GatewayError):
@@ -115,6 +120,28 @@ class UpstreamRejectedError(GatewayError):
         self.status = status
         self.body = body
         self.content_type = content_type
+
+
+class UpstreamStatusError(GatewayError):
+    """A backend that speaks gRPC ended the call with a status other than OK: its name, text and trailing metadata.
+
+    Callers over gRPC get it as it is.
+    """
+
+    default_reason = "UPSTREAM_REJECTED"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: ErrorCode,
+        status: str,
+        trailing_metadata: Sequence[tuple[str, str | bytes]] = (),
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.status = status
+        self.trailing_metadata = trailing_metadata
 
 
 class FixedAnswerError(GatewayError):

@@ -20,6 +20,7 @@ _STATES = {
 _PROTOCOLS = {
     upstream_pb2.PROTOCOL_UNSPECIFIED: UpstreamProtocol.HTTP1,
     upstream_pb2.PROTOCOL_HTTP1: UpstreamProtocol.HTTP1,
+    upstream_pb2.PROTOCOL_HTTP2: UpstreamProtocol.HTTP2,
     upstream_pb2.PROTOCOL_GRPC: UpstreamProtocol.GRPC,
 }
 

@@ -4,35 +4,47 @@ whole relay."""
 
 import asyncio
 import time
+from collections.abc import Coroutine
 from typing import Protocol
 
 import structlog
 
 from gateway.context import RequestContext
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, NotFoundError
 from gateway.listeners.disconnect import AsgiApp, ClientGoneError, Receive, Scope, Send
 from gateway.listeners.errors import internal_error
 from gateway.listeners.http_exchange import ErrorFormat, HttpExchange
+from gateway.listeners.http_proxy import HttpProxyListener
 from gateway.listeners.inbound import host_name, join_headers, request_id
 from gateway.listeners.openai import OPERATIONS, OpenAIListener
 from gateway.listeners.service import GatewayService
 from gateway.listeners.unread_body import WithoutBody
+from gateway.listeners.websocket_proxy import WebSocketExchange, WebSocketProxyListener
+from gateway.pipeline import Pipeline
+from gateway.plan import RoutePlan
 from gateway.types import Operation
 
 _CLIENT_GONE = "499"
 
+# The node's own, whatever routes say.
+_MODELS = "/v1/models"
+
 _log = structlog.get_logger("janua.http")
 
 
-class HttpListener(Protocol):
-    """Handles the requests of some paths."""
+class Exchange(Protocol):
+    """A request, and how it can fail."""
 
     @property
-    def errors(self) -> ErrorFormat:
-        """How errors look on these paths."""
+    def context(self) -> RequestContext:
+        """What is known of it."""
 
-    async def handle(self, exchange: HttpExchange) -> None:
-        """One request, up to the end of its answer."""
+    @property
+    def status(self) -> int:
+        """The status that the client has been given; 0 before."""
+
+    async def fail(self, error: GatewayError) -> None:
+        """Tells the client, as far as that is still possible."""
 
 
 class DataPlane:
@@ -46,22 +58,55 @@ class DataPlane:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One ASGI connection."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+        match scope["type"]:
+            case "http":
+                await self._serve_http(scope, receive, send)
+            case "websocket":
+                await self._serve_websocket(scope, receive, send)
+            case _:
+                await self._app(scope, receive, send)
+
+    async def _serve_http(self, scope: Scope, receive: Receive, send: Send) -> None:
         operation = OPERATIONS.get(scope["path"])
         if operation is not None:
-            await self._serve(self._openai, make_context(scope, operation), receive, send)
+            exchange = self._exchange(make_context(scope, operation), receive, send, self._openai.errors)
+            await self._serve(exchange, self._openai.handle(exchange))
+        elif (taken := self._take(scope)) is not None:
+            context, pipeline, plan = taken
+            exchange = self._exchange(context, receive, send, HttpProxyListener.errors)
+            await self._serve(exchange, HttpProxyListener(pipeline, plan, scope).handle(exchange))
         else:
             await self._app(scope, receive, send)
 
-    async def _serve(self, listener: HttpListener, context: RequestContext, receive: Receive, send: Send) -> None:
+    async def _serve_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        taken = self._take(scope)
+        if taken is None:
+            exchange = WebSocketExchange(make_context(scope, Operation.PROXY), receive, send)
+            await exchange.fail(NotFoundError(f"nothing is served at {scope['path']}", reason="PATH_NOT_FOUND"))
+            return
+        context, pipeline, plan = taken
+        exchange = WebSocketExchange(context, receive, send)
+        listener = WebSocketProxyListener(pipeline, plan, scope, max_message_bytes=self._max_body_bytes)
+        await self._serve(exchange, listener.handle(exchange))
+
+    def _take(self, scope: Scope) -> tuple[RequestContext, Pipeline, RoutePlan] | None:
+        """The route for a request that is passed through, if one takes it, in the configuration of this moment."""
+        pipeline = self._service.pipeline
+        if pipeline is None or scope["path"].startswith(_MODELS):
+            return None
+        context = make_context(scope, Operation.PROXY)
+        plan = pipeline.find_route(context)
+        return None if plan is None else (context, pipeline, plan)
+
+    def _exchange(self, context: RequestContext, receive: Receive, send: Send, errors: ErrorFormat) -> HttpExchange:
+        return HttpExchange(context, receive, send, errors, max_body_bytes=self._max_body_bytes)
+
+    async def _serve(self, exchange: Exchange, handling: Coroutine[None, None, None]) -> None:
         """One request, accounted for once however it ends."""
-        service = self._service
+        service, context = self._service, exchange.context
         service.active_requests += 1
-        exchange = HttpExchange(context, receive, send, listener.errors, max_body_bytes=self._max_body_bytes)
         try:
-            await listener.handle(exchange)
+            await handling
         except ClientGoneError:
             service.settle(context, _CLIENT_GONE, "CLIENT_GONE")
         except GatewayError as error:

@@ -23,11 +23,13 @@ class CancelOnDisconnect:
     """Within this block the current task is cancelled when the client goes away, and the block then raises
     `ClientGoneError`. So whatever runs there, an upstream call above all, ends at once.
 
-    Watching begins a moment late: it needs a task of its own, which costs more than an answer that fast is worth.
+    Watching begins a moment late: it needs a task of its own, which costs more than an answer that fast is worth. With
+    `after`, it waits for that too: until a body has been read, those who read it learn whether its client has left.
     """
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, receive: Receive, *, after: asyncio.Event | None = None) -> None:
         self._receive = receive
+        self._after = after
         self._task: asyncio.Task[Any] | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -55,6 +57,8 @@ class CancelOnDisconnect:
         self._watcher = asyncio.get_running_loop().create_task(self._watch())
 
     async def _watch(self) -> None:
+        if self._after is not None:
+            await self._after.wait()
         while True:
             message = await self._receive()
             if message["type"] == "http.disconnect":

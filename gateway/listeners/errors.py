@@ -10,7 +10,14 @@ import msgspec
 from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 
-from gateway.errors import ErrorCode, FixedAnswerError, GatewayError, InternalError, UpstreamRejectedError
+from gateway.errors import (
+    ErrorCode,
+    FixedAnswerError,
+    GatewayError,
+    InternalError,
+    MethodNotAllowedError,
+    UpstreamRejectedError,
+)
 
 HTTP_STATUS: Mapping[ErrorCode, int] = MappingProxyType(
     {
@@ -77,20 +84,26 @@ _OPENAI_TYPES: Mapping[ErrorCode, str] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class ErrorAnswer:
-    """An error as an HTTP answer."""
+    """An error as an HTTP answer. Its length stands in no header."""
 
     status: int
-    content_type: bytes
+    content_type: bytes | None
     body: bytes
-    retry_after: bytes | None = None
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+    def all_headers(self) -> list[tuple[bytes, bytes]]:
+        """The headers, with the type of the body."""
+        headers = list(self.headers)
+        if self.content_type is not None:
+            headers.append((b"content-type", self.content_type))
+        return headers
 
 
 def openai_error(error: GatewayError) -> ErrorAnswer:
     """The error as OpenAI writes it. What a backend of that dialect refused is shown as the backend wrote it."""
-    retry_after = None if error.retry_after_s is None else b"%d" % math.ceil(error.retry_after_s)
     if isinstance(error, UpstreamRejectedError) and error.body is not None:
         return ErrorAnswer(error.status, error.content_type.encode("ascii", "replace"), error.body)
-    return ErrorAnswer(HTTP_STATUS[error.code], b"application/json", openai_error_body(error), retry_after)
+    return ErrorAnswer(HTTP_STATUS[error.code], b"application/json", openai_error_body(error), error_headers(error))
 
 
 def openai_error_body(error: GatewayError) -> bytes:
@@ -111,7 +124,17 @@ def problem(error: GatewayError) -> ErrorAnswer:
     """The error as `application/problem+json` (RFC 9457), for paths that belong to no dialect."""
     status = HTTP_STATUS[error.code]
     body = {"type": "about:blank", "title": error.message, "status": status, "code": error.reason}
-    return ErrorAnswer(status, b"application/problem+json", msgspec.json.encode(body))
+    return ErrorAnswer(status, b"application/problem+json", msgspec.json.encode(body), error_headers(error))
+
+
+def error_headers(error: GatewayError) -> tuple[tuple[bytes, bytes], ...]:
+    """What the headers of an answer say of an error: when another try makes sense, which methods are served."""
+    headers: list[tuple[bytes, bytes]] = []
+    if error.retry_after_s is not None:
+        headers.append((b"retry-after", b"%d" % math.ceil(error.retry_after_s)))
+    if isinstance(error, MethodNotAllowedError):
+        headers.append((b"allow", ", ".join(error.allowed).encode()))
+    return tuple(headers)
 
 
 def grpc_status(error: GatewayError) -> status_pb2.Status:

@@ -1,22 +1,15 @@
 """The gRPC listener: `janua.inference.v1.InferenceService`, decoded to the pipeline and encoded back."""
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TypeAlias, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeVar
 
-import grpc
-import structlog
-from grpc_status import rpc_status
 from janua.inference.v1 import chat_pb2, embeddings_pb2, inference_service_pb2_grpc, models_pb2
 
 from gateway.context import RequestContext
 from gateway.errors import BadGatewayError, GatewayError
 from gateway.framing.sse import SseParser
-from gateway.listeners.errors import grpc_status, internal_error
-from gateway.listeners.inbound import host_name, join_headers, request_id
+from gateway.listeners.grpc_call import Call, accounted, answer_metadata, call_context
 from gateway.listeners.service import GatewayService
 from gateway.operations.inference import ChatInbound, EmbeddingsInbound
 from gateway.pipeline import Inbound, Pipeline
@@ -26,9 +19,6 @@ from gateway.upstream.answer import Exchange, StreamAnswer, UnaryAnswer
 
 _SERVICE_PATH = "/janua.inference.v1.InferenceService/"
 
-_log = structlog.get_logger("janua.grpc")
-
-Call: TypeAlias = "grpc.aio.ServicerContext[object, object]"
 T = TypeVar("T")
 
 
@@ -56,8 +46,8 @@ class InferenceServicer(inference_service_pb2_grpc.InferenceServiceServicer):
         self, request: chat_pb2.StreamChatCompletionRequest, call: Call
     ) -> AsyncIterator[chat_pb2.StreamChatCompletionResponse]:
         """An answer piece by piece."""
-        context = _context(call, "StreamChatCompletion", Operation.CHAT, is_streaming=True)
-        with self._accounted(context, call) as accounting:
+        context = call_context(call, f"{_SERVICE_PATH}StreamChatCompletion", Operation.CHAT, is_streaming=True)
+        with accounted(self._service, context, call) as accounting:
             try:
                 body = ChatInbound(janua_grpc.decode_chat(request.request), is_streaming=True)
                 exchange = await self._call(context, call, body.request.model, body)
@@ -88,7 +78,7 @@ class InferenceServicer(inference_service_pb2_grpc.InferenceServiceServicer):
 
         async def answer(context: RequestContext) -> models_pb2.ListModelsResponse:
             models = self._service.pin().models(context)
-            await call.send_initial_metadata(_metadata(context))
+            await call.send_initial_metadata(answer_metadata(context))
             return models_pb2.ListModelsResponse(
                 models=[
                     models_pb2.Model(id=model.id, created=self._created, owned_by=model.owned_by) for model in models
@@ -100,8 +90,8 @@ class InferenceServicer(inference_service_pb2_grpc.InferenceServiceServicer):
     async def _unary(
         self, call: Call, method: str, operation: Operation, answer: Callable[[RequestContext], Awaitable[T]]
     ) -> T:
-        context = _context(call, method, operation, is_streaming=False)
-        with self._accounted(context, call) as accounting:
+        context = call_context(call, _SERVICE_PATH + method, operation, is_streaming=False)
+        with accounted(self._service, context, call) as accounting:
             try:
                 return await answer(context)
             except GatewayError as error:
@@ -116,64 +106,13 @@ class InferenceServicer(inference_service_pb2_grpc.InferenceServiceServicer):
         exchange = await pipeline.call(context, pipeline.route(context), body)
         context.first_content_at = time.perf_counter()
         try:
-            await call.send_initial_metadata(_metadata(context))
+            await call.send_initial_metadata(answer_metadata(context))
         except BaseException:
             # The caller has gone, so nobody will come to close the answer.
             if isinstance(exchange.answer, StreamAnswer):
                 exchange.answer.rest.close()
             raise
         return exchange
-
-    @contextmanager
-    def _accounted(self, context: RequestContext, call: Call) -> Iterator["_Accounting"]:
-        """Counts a request and settles it once, however it ends. gRPC cancels the handler when the caller goes away
-        or its deadline passes, and with it the upstream call."""
-        service = self._service
-        service.active_requests += 1
-        accounting = _Accounting(context, call)
-        try:
-            yield accounting
-        except asyncio.CancelledError:
-            service.settle(context, grpc.StatusCode.CANCELLED.name, "CLIENT_GONE")
-            raise
-        except GeneratorExit:
-            service.settle(context, grpc.StatusCode.CANCELLED.name, "CLIENT_GONE")
-            raise
-        except Exception:
-            _log.exception("request failed", request_id=context.request_id)
-            accounting.error = internal_error(context.request_id)
-            service.settle(context, accounting.status, "INTERNAL")
-        else:
-            service.settle(context, accounting.status, accounting.error.reason if accounting.error else "")
-        finally:
-            service.active_requests -= 1
-
-
-@dataclass(slots=True)
-class _Accounting:
-    """How a call ends. Errors are kept until the call is settled, because aborting raises."""
-
-    context: RequestContext
-    call: Call
-    error: GatewayError | None = None
-
-    @property
-    def status(self) -> str:
-        """The gRPC status by name."""
-        return grpc_status_name(self.error) if self.error else grpc.StatusCode.OK.name
-
-    async def abort_if_failed(self) -> None:
-        """Ends the call with its error, if there is one."""
-        if self.error is None:
-            return
-        status = rpc_status.to_status(grpc_status(self.error))
-        trailing = (*(status.trailing_metadata or ()), *_metadata(self.context))
-        await self.call.abort(status.code, status.details or "", trailing)
-
-
-def grpc_status_name(error: GatewayError) -> str:
-    """The name of the gRPC status that an error is sent as."""
-    return str(rpc_status.to_status(grpc_status(error)).code.name)
 
 
 async def _stream(
@@ -228,44 +167,3 @@ def _note_usage(context: RequestContext, events: list[ChatEvent]) -> None:
     for event in events:
         if isinstance(event, UsageReported):
             context.usage = event.usage
-
-
-def _metadata(context: RequestContext) -> tuple[tuple[str, str], ...]:
-    fields = (
-        ("x-request-id", context.request_id),
-        ("x-janua-route", context.route),
-        ("x-janua-service", context.service),
-        ("x-janua-endpoint", context.endpoint),
-        ("x-janua-attempts", str(context.attempts) if context.attempts else ""),
-    )
-    return tuple((name, value) for name, value in fields if value)
-
-
-def _context(call: Call, method: str, operation: Operation, *, is_streaming: bool) -> RequestContext:
-    metadata = join_headers(_metadata_bytes(call))
-    remaining = call.time_remaining()
-    return RequestContext(
-        request_id=request_id(metadata.get(b"x-request-id")),
-        protocol="grpc",
-        operation=operation,
-        method="POST",
-        path=_SERVICE_PATH + method,
-        host=host_name(metadata.get(b"host", b"")),
-        query_string=b"",
-        headers=metadata,
-        model="",
-        is_streaming=is_streaming,
-        client_address=_peer_address(call.peer()),
-        started=time.perf_counter(),
-        deadline=None if remaining is None else asyncio.get_running_loop().time() + remaining,
-    )
-
-
-def _metadata_bytes(call: Call) -> Iterator[tuple[bytes, bytes]]:
-    for name, value in call.invocation_metadata() or ():
-        yield name.encode("ascii"), value if isinstance(value, bytes) else value.encode("latin-1")
-
-
-def _peer_address(peer: str) -> str:
-    """The address of `ipv4:127.0.0.1:5000` or `ipv6:%5B::1%5D:5000`."""
-    return peer.partition(":")[2].rpartition(":")[0].replace("%5B", "").replace("%5D", "")

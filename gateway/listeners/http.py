@@ -53,9 +53,8 @@ def make_http_app(service: GatewayService, *, max_body_bytes: int) -> Quart:
     @app.errorhandler(HTTPException)
     async def on_http_error(error: HTTPException) -> Response:
         if isinstance(error, MethodNotAllowed):
-            response = _error(MethodNotAllowedError(f"{request.path} does not take {request.method}"))
-            response.headers["allow"] = ", ".join(sorted(error.valid_methods or ()))
-            return response
+            text = f"{request.path} does not take {request.method}"
+            return _error(MethodNotAllowedError(text, allowed=list(error.valid_methods or ())))
         if error.code == 404:
             return _error(NotFoundError(f"nothing is served at {request.path}", reason="PATH_NOT_FOUND"))
         return _error(GatewayError(error.description or error.name), error.code)
@@ -99,7 +98,5 @@ def _json(app: Quart, content: object) -> Response:
 
 def _error(error: GatewayError, status: int | None = None) -> Response:
     answer: ErrorAnswer = openai_error(error) if request.path.startswith("/v1/") else problem(error)
-    response = Response(answer.body, status or answer.status, content_type=answer.content_type.decode())
-    if answer.retry_after is not None:
-        response.headers["retry-after"] = answer.retry_after.decode()
-    return response
+    headers = {name.decode(): value.decode() for name, value in answer.all_headers()}
+    return Response(answer.body, status or answer.status, headers=headers)

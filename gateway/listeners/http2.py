@@ -1,15 +1,21 @@
-"""HTTP/2 as Hypercorn 0.18 has it, with three faults mended by which one client could harm the node or other clients.
+"""HTTP/2 as Hypercorn 0.18 has it, with four faults mended: three by which one client could harm the node or other
+clients, and one that made an answer that is cut short look as if more were to come.
 
 It is in use only where `mend_http2` has been called. tests/conformance/test_http2.py tells when it is needed no more.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 
+from h2.errors import ErrorCodes
 from h2.events import DataReceived
 from h2.events import Event as Http2Event
+from h2.exceptions import ProtocolError
 from hypercorn import protocol
 from hypercorn.events import Closed, Event
 from hypercorn.protocol import h2
+from hypercorn.protocol.events import Event as StreamEvent
+from hypercorn.protocol.events import StreamClosed
 
 
 class FlowControlledBuffer(h2.StreamBuffer):
@@ -18,6 +24,11 @@ class FlowControlledBuffer(h2.StreamBuffer):
     Hypercorn's own lets the writer go on when little was taken: a client that takes nothing would make the node hold
     all of its answer.
     """
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether nothing more will be written."""
+        return self._complete
 
     async def pop(self, max_length: int) -> bytes:
         """Takes what may be sent now."""
@@ -40,6 +51,17 @@ class Http2Protocol(h2.H2Protocol):
             # Else writers that wait for the client to take something would wait for ever.
             for buffer in self.stream_buffers.values():
                 await buffer.close()
+
+    async def stream_send(self, event: StreamEvent) -> None:
+        """Takes what has happened to a stream."""
+        if isinstance(event, StreamClosed) and event.stream_id in self.streams:
+            buffer = self.stream_buffers.get(event.stream_id)
+            if isinstance(buffer, FlowControlledBuffer) and not buffer.is_ended:
+                # The answer will not be completed: the client must not wait for the rest.
+                with suppress(ProtocolError):
+                    self.connection.reset_stream(event.stream_id, ErrorCodes.INTERNAL_ERROR)
+                await self._flush()
+        await super().stream_send(event)
 
     async def _handle_events(self, events: Sequence[Http2Event]) -> None:
         for event in events:

@@ -94,33 +94,38 @@ class HttpExchange:
             if self._is_stream and (event := self._errors.event(error)) is not None:
                 await self.send_part(event, is_last=True)
             return
-        if isinstance(error, FixedAnswerError):
-            await self.answer(error.status, list(error.headers), error.body)
-            return
-        answer = self._errors.answer(error)
-        headers = [(b"content-type", answer.content_type)]
-        if answer.retry_after is not None:
-            headers.append((b"retry-after", answer.retry_after))
-        if answer.status == 405:
-            headers.append((b"allow", b"POST"))
-        await self.answer(answer.status, headers, answer.body)
+        answer = error_answer(error, self._errors)
+        await self.answer(answer.status, answer.all_headers(), answer.body)
 
     async def _start(self, status: int, headers: list[tuple[bytes, bytes]], length: int | None) -> None:
         context = self.context
         self.status = status
         if length is not None:
             headers.append((b"content-length", b"%d" % length))
-        headers.append((b"x-request-id", context.request_id.encode()))
-        if context.route:
-            headers.append((b"x-janua-route", context.route.encode()))
-        if context.service:
-            headers.append((b"x-janua-service", context.service.encode()))
-        if context.endpoint:
-            headers.append((b"x-janua-endpoint", context.endpoint.encode()))
-            headers.append((b"x-janua-attempts", b"%d" % context.attempts))
-        if context.sticky_cookie is not None:
-            headers.append((b"set-cookie", b"%s=%s; Path=/; HttpOnly" % tuple(map(str.encode, context.sticky_cookie))))
+        headers += own_headers(context)
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
+
+
+def error_answer(error: GatewayError, errors: ErrorFormat) -> ErrorAnswer:
+    """What is answered to a request that ends so."""
+    if isinstance(error, FixedAnswerError):
+        return ErrorAnswer(error.status, None, error.body, headers=error.headers)
+    return errors.answer(error)
+
+
+def own_headers(context: RequestContext) -> list[tuple[bytes, bytes]]:
+    """What the node itself says of a request: its id, who answered it, and the cookie for the next one."""
+    headers = [(b"x-request-id", context.request_id.encode())]
+    if context.route:
+        headers.append((b"x-janua-route", context.route.encode()))
+    if context.service:
+        headers.append((b"x-janua-service", context.service.encode()))
+    if context.endpoint:
+        headers.append((b"x-janua-endpoint", context.endpoint.encode()))
+        headers.append((b"x-janua-attempts", b"%d" % context.attempts))
+    if context.sticky_cookie is not None:
+        headers.append((b"set-cookie", b"%s=%s; Path=/; HttpOnly" % tuple(map(str.encode, context.sticky_cookie))))
+    return headers
 
 
 def relayed_headers(headers: RawHeaders) -> list[tuple[bytes, bytes]]:

@@ -10,8 +10,8 @@ class ReplayableParts:
     """Parts of a body, or messages of a call: read from the client when an attempt wants them, and kept up to a bound.
 
     `read` gives the next part, or None after the last; it is never called twice at a time. The newest part is kept
-    whatever its size, so that a single message can always be sent again; once it and those before it are over the bound,
-    the older ones are forgotten.
+    whatever its size, so that a single message can always be sent again; once it and those before it are over the bound
+    together, the older ones are forgotten.
     """
 
     def __init__(self, read: Callable[[], Awaitable[bytes | None]], *, max_kept_bytes: int = MAX_KEPT_BYTES) -> None:

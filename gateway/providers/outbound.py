@@ -27,7 +27,8 @@ class OutboundHeaders:
 
     own: tuple[tuple[str, str], ...] = field(repr=False)  # one of them is the credential
     stripped: frozenset[bytes]
-    configured: tuple[tuple[str, str], ...] = field(default=(), repr=False)  # of `own`, those for all requests
+    configured: tuple[tuple[str, str], ...] = field(default=(), repr=False)  # those for passed-through requests too
+    dropped: frozenset[bytes] = frozenset()  # of `stripped`, those that no passed-through request may have either
 
     def build(self, inbound: Mapping[bytes, bytes], request_id: str, *, is_streaming: bool) -> list[tuple[str, str]]:
         """The client's end-to-end headers without its credentials, and the service's own, which win."""
@@ -57,15 +58,16 @@ def outbound_headers(service: ServiceConfig, secrets: Mapping[str, SecretConfig]
     """The header maker of a service."""
     json = [("content-type", "application/json"), ("accept-encoding", "identity")]
     configured: list[tuple[str, str]] = []
-    stripped = _NEVER_FORWARDED
+    dropped: frozenset[bytes] = frozenset()
     if isinstance(service.target, ProviderTarget):
         provider = PROVIDERS[service.target.provider]
         configured += service.target.headers
-        stripped |= provider.strip_headers
+        dropped = provider.strip_headers
         if service.target.secret is not None:
             configured.append(provider.credential_header(secrets[service.target.secret].value))
     own = (*json, *configured)
-    return OutboundHeaders(own, stripped | {name.lower().encode() for name, _ in own}, tuple(configured))
+    stripped = _NEVER_FORWARDED | dropped | {name.lower().encode() for name, _ in own}
+    return OutboundHeaders(own, stripped, tuple(configured), dropped)
 
 
 def provider_upstream(service: ServiceConfig) -> UpstreamConfig | None:

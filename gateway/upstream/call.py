@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 
 from gateway.config.snapshot import Failure, RetryConfig
 from gateway.context import RequestContext
-from gateway.errors import TimeoutExceededError, UnavailableError, UpstreamRejectedError
+from gateway.errors import TimeoutExceededError, UnavailableError, UpstreamRejectedError, UpstreamStatusError
 from gateway.telemetry.metrics import Metrics
 from gateway.upstream.circuit_breaker import BreakerOpenError
 from gateway.upstream.cluster import Cluster
@@ -43,7 +43,7 @@ class UpstreamRequest(Protocol[A_co]):
         """Sends it to the lease's endpoint and returns once its answer can be committed to.
 
         From then on the answer has the lease and closes it at its end. Raises `AttemptFailedError` for what may be
-        tried again and `UpstreamRejectedError` for what the backend refused for good.
+        tried again, `UpstreamRejectedError` and `UpstreamStatusError` for what the backend refused for good.
         """
 
 
@@ -71,7 +71,8 @@ class Caller:
 
         `key` tells which requests belong together, for balancers that care. `can_move_on` says that there is another
         backend, so that a pause an endpoint asks for need not be waited for. Raises `AttemptFailedError` with the error
-        of the last attempt, `UpstreamRejectedError`, and `TimeoutExceededError` when the request's deadline passes.
+        of the last attempt, what `send` raises for a request that was refused for good, and `TimeoutExceededError`
+        when the request's deadline passes.
         """
         try:
             async with asyncio.timeout_at(request.deadline):
@@ -104,7 +105,8 @@ class Caller:
                         is_retrying = cluster.breaker.try_start_retry()
                         if not is_retrying:
                             raise
-                await self._sleep(wait_s)
+                with cluster.breaker.backing_off():
+                    await self._sleep(wait_s)
         finally:
             if is_retrying:
                 cluster.breaker.end_retry()
@@ -125,7 +127,7 @@ class Caller:
             result = failure.result
             outcome = next((_OUTCOMES[each] for each in failure.failures if each in _OUTCOMES), Outcome.SUCCESS)
             raise
-        except UpstreamRejectedError:
+        except (UpstreamRejectedError, UpstreamStatusError):
             result = "rejected"
             raise
         except BaseException:

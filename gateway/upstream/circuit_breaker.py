@@ -3,6 +3,8 @@ futures that waiters wait for."""
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import Enum
 
 from gateway.config.upstream import BreakerConfig, RetryBudgetConfig
@@ -40,7 +42,8 @@ class CircuitBreaker:
 
     Retries are counted apart, from the decision to try again to the end of the request. Where the configuration has
     neither `max_retries` nor `retry_budget`, they may be as many as the requests in flight, and always 10: at worst,
-    retries double the load. The budget is Envoy's, the larger of the share and the least number.
+    retries double the load. The budget is Envoy's, the larger of the share and the least number; requests that wait
+    between two attempts are in flight too, for a pool that fails many at once fails them all at once.
     """
 
     def __init__(self, config: BreakerConfig) -> None:
@@ -49,6 +52,7 @@ class CircuitBreaker:
         self._limit = _limit(config)
         # The waiters in their order. What a future brings is whether its waiter has got a place.
         self._waiting: OrderedDict[asyncio.Future[bool], None] = OrderedDict()
+        self._backing_off = 0
         self.active = 0
         self.retries = 0
 
@@ -125,6 +129,15 @@ class CircuitBreaker:
         self.retries += 1
         return True
 
+    @contextmanager
+    def backing_off(self) -> Iterator[None]:
+        """Counts a request as in flight while it waits for its next attempt."""
+        self._backing_off += 1
+        try:
+            yield
+        finally:
+            self._backing_off -= 1
+
     def end_retry(self) -> None:
         """Gives it back."""
         self.retries -= 1
@@ -154,7 +167,9 @@ class CircuitBreaker:
         if config.retry_budget is None and config.max_retries is not None:
             return config.max_retries
         budget = config.retry_budget or _DEFAULT_BUDGET
-        share = budget.budget_percent / 100 * (self.active + self.pending)
+        # One more: who asks is between two attempts.
+        in_flight = self.active + self.pending + self._backing_off + 1
+        share = budget.budget_percent / 100 * in_flight
         return max(budget.min_retry_concurrency, int(share))
 
 

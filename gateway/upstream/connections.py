@@ -4,7 +4,9 @@ from gateway.config.upstream import UpstreamConfig, UpstreamProtocol
 from gateway.errors import InvalidRequestError
 from gateway.transport.grpc import GrpcTransport
 from gateway.transport.http import HttpTransport
-from gateway.transport.tls import client_context
+from gateway.transport.http2 import Http2Transport
+from gateway.transport.messages import HttpSender
+from gateway.transport.tls import HTTP2_ALPN, client_context
 
 
 class Connections:
@@ -16,13 +18,16 @@ class Connections:
     def __init__(self, config: UpstreamConfig) -> None:
         self._name = config.name
         self._settings = _settings(config)
-        self._http: HttpTransport | None = None
+        self._http: HttpTransport | Http2Transport | None = None
         self._grpc: GrpcTransport | None = None
         if config.protocol is UpstreamProtocol.GRPC:
-            self._grpc = GrpcTransport(config.tls)
+            self._grpc = GrpcTransport(config.tls, connect_timeout_s=config.connect_timeout_s)
+        elif config.protocol is UpstreamProtocol.HTTP2:
+            context = client_context(config.tls, alpn=HTTP2_ALPN)
+            self._http = Http2Transport(idle_timeout_s=config.idle_timeout_s, ssl_context=context)
         else:
-            context = client_context(config.tls) if config.tls is not None else None
-            self._http = HttpTransport(idle_timeout_s=config.idle_timeout_s, ssl_context=context)
+            own = client_context(config.tls) if config.tls is not None else None
+            self._http = HttpTransport(idle_timeout_s=config.idle_timeout_s, ssl_context=own)
 
     def suit(self, config: UpstreamConfig) -> bool:
         """Whether these connections can serve that configuration too."""
@@ -34,10 +39,18 @@ class Connections:
         return self._grpc is not None
 
     @property
-    def http(self) -> HttpTransport:
-        """HTTP. Raises `InvalidRequestError` where gRPC is spoken."""
+    def http(self) -> HttpSender:
+        """HTTP of either version. Raises `InvalidRequestError` where gRPC is spoken."""
         if self._http is None:
             raise InvalidRequestError(f"upstream {self._name} speaks gRPC, not HTTP", reason="UNSUPPORTED_BY_SERVICE")
+        return self._http
+
+    @property
+    def websockets(self) -> HttpTransport:
+        """What opens WebSockets: HTTP/1.1. Raises `InvalidRequestError` where something else is spoken."""
+        if not isinstance(self._http, HttpTransport):
+            text = f"upstream {self._name} does not speak HTTP/1.1, which WebSockets need"
+            raise InvalidRequestError(text, reason="UNSUPPORTED_BY_SERVICE")
         return self._http
 
     @property
@@ -57,4 +70,5 @@ class Connections:
 
 
 def _settings(config: UpstreamConfig) -> tuple[object, ...]:
-    return config.protocol, config.tls, config.idle_timeout_s
+    of_grpc = config.connect_timeout_s if config.protocol is UpstreamProtocol.GRPC else None
+    return config.protocol, config.tls, config.idle_timeout_s, of_grpc

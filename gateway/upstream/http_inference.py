@@ -7,14 +7,15 @@ from collections.abc import Sequence
 import msgspec
 
 from gateway.config.snapshot import Failure
-from gateway.errors import BadGatewayError, TimeoutExceededError, UnavailableError
+from gateway.errors import TimeoutExceededError
 from gateway.framing.sse import EventTooLargeError, SseParser
 from gateway.schemas.dialect import Dialect, EventKind
-from gateway.transport.http import AnswerTooLargeError, ConnectError, ConnectionBrokenError, HttpResponse
+from gateway.transport.http import HttpResponse, TransportError
 from gateway.upstream.answer import Answer, AnswerStream, Exchange, StreamAnswer, UnaryAnswer
 from gateway.upstream.lease import Lease
 from gateway.upstream.retry import AttemptFailedError
 from gateway.upstream.status_errors import event_error, reset, status_error
+from gateway.upstream.transport_failures import transport_failure
 
 _MAX_ANSWER_BYTES = 64 * 1024 * 1024
 
@@ -56,15 +57,8 @@ class HttpInference(msgspec.Struct, frozen=True, kw_only=True):
                 f"no content from the upstream within {limit:g} s", reason="FIRST_TOKEN_TIMEOUT"
             )
             raise AttemptFailedError(error, Failure.TIMEOUT) from None
-        except ConnectError as error:
-            raise AttemptFailedError(
-                UnavailableError(f"the upstream cannot be reached: {error}", reason="UPSTREAM_UNREACHABLE"),
-                Failure.CONNECT_FAILURE,
-            ) from error
-        except ConnectionBrokenError as error:
-            raise reset(f"the connection to the upstream broke: {error}") from error
-        except AnswerTooLargeError as error:
-            raise AttemptFailedError(BadGatewayError(str(error), reason="UPSTREAM_ANSWER_TOO_LARGE")) from None
+        except TransportError as error:
+            raise transport_failure(error) from error
 
     async def _send(self, lease: Lease) -> Answer:
         endpoint = lease.endpoint

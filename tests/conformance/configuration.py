@@ -26,6 +26,12 @@ def one_pool(
     }
 
 
+def first_then(*addresses: str, **fields: Any) -> Configuration:
+    """The same as `one_pool`, but each endpoint is for what fails on those before it."""
+    endpoints = [{"address": address, "priority": number} for number, address in enumerate(addresses)]
+    return one_pool(*addresses, **{**fields, "upstream": {"endpoints": endpoints, **fields.get("upstream", {})}})
+
+
 def with_keys(configuration: Configuration, *keys: Mapping[str, Any], optional: bool = False) -> Configuration:
     """The same for callers with a key; the keys are those of one consumer, `alice`."""
     routes = [{**route, "policies": ["keys"]} for route in configuration["routes"]]

@@ -12,7 +12,7 @@ import grpc
 import pytest
 
 from tests.conformance.calls import Caller, Kind, Question, Wire, ask, assert_answered, assert_refused
-from tests.conformance.configuration import api_key, one_pool, with_keys
+from tests.conformance.configuration import api_key, first_then, one_pool, with_keys
 from tests.conformance.conftest import Upstreams
 from tests.conformance.gateway import Gateway
 from tests.conformance.gateway_process import Addresses, GatewayProcess
@@ -45,12 +45,17 @@ async def test_endpoints_tell_their_state(gateway: Gateway, upstream: FaultyUpst
     assert_answered(await ask(caller))
     (endpoint,) = await gateway.endpoints()
     assert datetime.fromisoformat(endpoint.pop("since")).tzinfo is not None
+    assert 0 < endpoint.pop("latency_ms") < 10_000
     assert endpoint == {
         "upstream": "pool",
         "address": upstream.address,
         "healthy": True,
         "reason": "no health checks configured",
         "active_requests": 0,
+        "state": "ACTIVE",
+        "priority": 0,
+        "ejections": 0,
+        "ejected_until": None,
     }
 
 
@@ -111,7 +116,7 @@ async def test_metrics_count_requests_attempts_and_tokens(
     first, second = await upstreams(2)
     first.script = fail(503)
     policy = {"retry_back_off": {"base_interval": "1ms"}}
-    await gateway.apply(one_pool(first.address, second.address, service={"retry_policy": policy}))
+    await gateway.apply(first_then(first.address, second.address, service={"retry_policy": policy}))
     status = "200" if caller.wire is Wire.HTTP else "OK"
     samples = [
         ("janua_requests_total", {"route": "chat", "service": "llm", "status": status}, 1.0),

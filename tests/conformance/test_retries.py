@@ -6,7 +6,7 @@ import time
 import pytest
 
 from tests.conformance.calls import Caller, Kind, Question, ask, assert_answered, assert_broken, assert_refused
-from tests.conformance.configuration import one_pool
+from tests.conformance.configuration import first_then, one_pool
 from tests.conformance.conftest import Upstreams
 from tests.conformance.gateway import Gateway
 from tests.conformance.upstream_scripts import ERROR, FIRST_EVENTS, MODEL, ROLE, open_stream, stream_of, truncated_json
@@ -44,7 +44,7 @@ async def assert_second_endpoint_answers(
     gateway: Gateway, pair: list[FaultyUpstream], caller: Caller, *, streamed: bool
 ) -> None:
     first, second = pair
-    await gateway.apply(one_pool(first.address, second.address, service={"retry_policy": QUICK}))
+    await gateway.apply(first_then(first.address, second.address, service={"retry_policy": QUICK}))
     answer = await ask(caller, streamed=streamed)
     assert_answered(answer)
     assert answer.usage == (1, 2)
@@ -86,7 +86,7 @@ async def test_refused_connection_is_retried(
     first, second = await upstreams(2)
     gone = first.address
     await first.stop()
-    await gateway.apply(one_pool(gone, second.address, service={"retry_policy": QUICK}))
+    await gateway.apply(first_then(gone, second.address, service={"retry_policy": QUICK}))
 
     answer = await ask(caller, streamed=streamed)
 
@@ -113,7 +113,7 @@ async def test_what_would_fail_again_is_not_retried(
 ) -> None:
     first, second = await upstreams(2)
     first.script = fail(status)
-    await gateway.apply(one_pool(first.address, second.address, service={"retry_policy": QUICK}))
+    await gateway.apply(first_then(first.address, second.address, service={"retry_policy": QUICK}))
     assert (await ask(caller)).failure is not None
     assert second.requests == []
 
@@ -134,7 +134,7 @@ async def test_stream_cut_after_content_is_an_error_and_not_retried(
             exchange.close()
 
     first.script = script
-    await gateway.apply(one_pool(first.address, second.address, service={"retry_policy": QUICK}))
+    await gateway.apply(first_then(first.address, second.address, service={"retry_policy": QUICK}))
 
     answer = await ask(caller, streamed=True, on_piece=content_has_come.set)
 
@@ -207,7 +207,7 @@ async def test_only_faults_that_the_policy_names_are_retried(
     first, second = await upstreams(2)
     first.script = fail(503)
     policy = {**QUICK, "retry_on": ["CONNECT_FAILURE"]}
-    await gateway.apply(one_pool(first.address, second.address, service={"retry_policy": policy}))
+    await gateway.apply(first_then(first.address, second.address, service={"retry_policy": policy}))
     assert_refused(await ask(caller), Kind.UNAVAILABLE, "UPSTREAM_UNAVAILABLE")
     assert second.requests == []
 
@@ -218,7 +218,7 @@ async def test_policy_of_the_route_wins_over_that_of_the_service(
     first, second = await upstreams(2)
     first.script = fail(503)
     route = {"retry_policy": {"num_retries": 0}}
-    await gateway.apply(one_pool(first.address, second.address, service={"retry_policy": QUICK}, route=route))
+    await gateway.apply(first_then(first.address, second.address, service={"retry_policy": QUICK}, route=route))
     assert_refused(await ask(caller), Kind.UNAVAILABLE, "UPSTREAM_UNAVAILABLE")
     assert second.requests == []
 
@@ -229,7 +229,7 @@ async def test_attempt_that_takes_too_long_is_given_up_for_another(
     first, second = await upstreams(2)
     first.script = stall()
     policy = {**QUICK, "retry_on": ["TIMEOUT"], "per_try_timeout": "200ms"}
-    await gateway.apply(one_pool(first.address, second.address, service={"retry_policy": policy}))
+    await gateway.apply(first_then(first.address, second.address, service={"retry_policy": policy}))
 
     answer = await ask(caller, streamed=streamed)
 
@@ -244,7 +244,7 @@ async def test_requests_do_not_wait_for_each_others_retries(
     first, second = await upstreams(2)
     first.script = fail(503)
     second.script = chat()
-    await gateway.apply(one_pool(first.address, second.address, service={"retry_policy": QUICK}))
+    await gateway.apply(first_then(first.address, second.address, service={"retry_policy": QUICK}))
     answers = await asyncio.gather(*(ask(caller, Question(text=str(number))) for number in range(40)))
     for got in answers:
         assert_answered(got)

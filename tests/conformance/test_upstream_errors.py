@@ -90,7 +90,7 @@ async def test_rate_limit_tells_when_to_come_again(
         (502, Kind.BAD_GATEWAY, "UPSTREAM_FAILED"),
         (503, Kind.UNAVAILABLE, "UPSTREAM_UNAVAILABLE"),
         (504, Kind.TIMEOUT, "UPSTREAM_TIMEOUT"),
-        (529, Kind.BAD_GATEWAY, "UPSTREAM_FAILED"),
+        (529, Kind.UNAVAILABLE, "UPSTREAM_OVERLOADED"),
     ],
 )
 async def test_failure_of_the_backend(

@@ -12,15 +12,17 @@ from typing import Any
 import pytest
 
 from gateway.config.resources import ReceivedResource
-from gateway.config.snapshot import RetryConfig, RetryOn
+from gateway.config.snapshot import Failure, RetryConfig
 from gateway.context import RequestContext
 from gateway.errors import NotFoundError, UnauthenticatedError, UnavailableError
-from gateway.listeners.data_plane import OpenAIBody
-from gateway.pipeline import BackendPlan, Exchange, LiveState, Pipeline
+from gateway.mirror import Mirrors
+from gateway.operations.inference import OpenAIInbound
+from gateway.pipeline import LiveState, Pipeline
+from gateway.plan import BackendPlan
 from gateway.schemas.openai_fields import read_request
 from gateway.telemetry.metrics import Metrics
 from gateway.types import Operation
-from gateway.upstream.answer import StreamAnswer, UnaryAnswer
+from gateway.upstream.answer import Exchange, StreamAnswer, UnaryAnswer
 from gateway.upstream.call import Caller
 from gateway.upstream.cluster_manager import ClusterManager
 from tests.gateway.compile.resources import (
@@ -44,7 +46,7 @@ class Node:
 
     def __init__(self) -> None:
         self.clusters = ClusterManager(random=Random(1))
-        self.live = LiveState(self.clusters, Caller(metrics=Metrics(), random=Random(1)))
+        self.live = LiveState(self.clusters, Caller(metrics=Metrics(), random=Random(1)), Mirrors())
 
     def use(self, *resources: ReceivedResource) -> Pipeline:
         table = empty_table()
@@ -83,9 +85,9 @@ def context(model: str = "m", *, stream: bool = False, key: bytes = b"", **chang
     return RequestContext(**(fields | changes))
 
 
-def body(model: str = "m", **more: object) -> OpenAIBody:
+def body(model: str = "m", **more: object) -> OpenAIInbound:
     written = json.dumps({"model": model, "messages": [], **more}).encode()
-    return OpenAIBody(written, read_request(written))
+    return OpenAIInbound(written, read_request(written))
 
 
 async def ask(pipeline: Pipeline, asked: RequestContext, **more: object) -> Exchange:
@@ -134,7 +136,7 @@ async def test_timeouts_of_the_route_win_field_by_field(
         (
             {"num_retries": 5, "retry_on": ["RETRY_ON_RESET"]},
             None,
-            RetryConfig(num_retries=5, retry_on=frozenset({RetryOn.RESET})),
+            RetryConfig(num_retries=5, retry_on=frozenset({Failure.RESET})),
         ),
         ({"num_retries": 5}, {"num_retries": 1}, RetryConfig(num_retries=1)),
         ({"num_retries": 5}, {}, RetryConfig()),
@@ -225,7 +227,7 @@ async def test_deadline_of_the_caller_can_only_shorten(
     now = asyncio.get_running_loop().time()
     exchange = await ask(pipeline, context(stream=True, deadline=now + seconds), stream=True)
     assert isinstance(exchange.answer, StreamAnswer)
-    due = exchange.answer.rest._deadline
+    due = exchange.answer.rest.deadline
     exchange.answer.rest.close()
     assert due == pytest.approx(now + min(seconds, 100.0), abs=2.0)
 
@@ -343,8 +345,9 @@ def two_backends(first: int, second: int) -> list[ReceivedResource]:
 
 
 def chosen(pipeline: Pipeline, times: int) -> Counter[str]:
-    shares = pipeline.route(context()).shares
-    return Counter(share.service for _ in range(times) if (share := shares.choose()) is not None)
+    choice = pipeline.route(context()).choice
+    chosen = (choice.choose(lambda _: True) for _ in range(times))
+    return Counter(backend.service for backend in chosen if backend is not None)
 
 
 async def test_shares_are_exact_over_a_change_that_leaves_them(node: Node) -> None:
@@ -362,7 +365,7 @@ async def test_changed_shares_count_at_once(node: Node) -> None:
 async def test_shares_of_a_route_that_is_gone_are_forgotten(node: Node) -> None:
     node.use(*two_backends(3, 1))
     node.use()
-    assert node.live.shares == {}
+    assert node.live.choices == {}
 
 
 async def test_pinned_configuration_works_on_after_a_change(node: Node, faulty_upstream: FaultyUpstream) -> None:

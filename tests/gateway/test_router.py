@@ -3,7 +3,7 @@ over time."""
 
 import string
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from janua.config.v1.route_pb2 import Route
 
 from gateway.compile.route import compile_route
 from gateway.config.snapshot import (
+    BackendConfig,
     Exact,
     HeaderMatch,
     PathMatch,
@@ -29,8 +30,8 @@ from gateway.config.snapshot import (
     RouteMatch,
     Suffix,
 )
-from gateway.listeners.data_plane import OPERATIONS
-from gateway.router import Router, WeightedChoice
+from gateway.listeners.openai import OPERATIONS
+from gateway.router import BackendChoice, Router
 
 CASES = Path(__file__).parents[1] / "golden" / "routing_cases.yaml"
 GRPC_METHODS = ("CreateChatCompletion", "StreamChatCompletion", "CreateEmbeddings")
@@ -47,6 +48,7 @@ class Request:
     headers: Mapping[bytes, bytes] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
     model: str = ""
+    is_inference: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,19 +267,17 @@ def test_thousands_of_models_and_hosts_are_not_looked_through() -> None:
     assert found.route.name == "r4007"
 
 
-# Shares.
+# Backends.
 
 
-@dataclass(frozen=True, slots=True)
-class Backend:
-    """Something with a weight."""
-
-    name: int
-    weight: int
+def backends(weights: Iterable[int]) -> list[BackendConfig]:
+    return [BackendConfig(service=f"s{number}", weight=weight) for number, weight in enumerate(weights)]
 
 
-def backends(weights: Iterable[int]) -> list[Backend]:
-    return [Backend(number, weight) for number, weight in enumerate(weights)]
+def taken(choice: BackendChoice, turns: int, dead: Collection[str] = ()) -> list[str]:
+    """The services of so many choices, while some are dead."""
+    chosen = [choice.choose(lambda backend: backend.service not in dead) for _ in range(turns)]
+    return [backend.service for backend in chosen if backend is not None]
 
 
 weights_of = st.lists(st.integers(0, 9), min_size=1, max_size=6)
@@ -285,43 +285,81 @@ weights_of = st.lists(st.integers(0, 9), min_size=1, max_size=6)
 
 @given(weights_of, st.integers(1, 3))
 def test_shares_are_exact_over_every_round(weights: list[int], rounds: int) -> None:
-    choice = WeightedChoice(backends(weights))
+    choice = BackendChoice(backends(weights))
     for _ in range(rounds):
-        chosen = Counter(backend.name for _ in range(sum(weights)) if (backend := choice.choose()) is not None)
-        assert [chosen[number] for number in range(len(weights))] == weights
+        counts = Counter(taken(choice, sum(weights)))
+        assert [counts[f"s{number}"] for number in range(len(weights))] == weights
 
 
 @given(weights_of)
 def test_shares_are_spread_evenly(weights: list[int]) -> None:
     """After any number of turns nobody is a whole turn behind or ahead of its share, as far as that can be."""
-    choice = WeightedChoice(backends(weights))
+    choice = BackendChoice(backends(weights))
     total = sum(weights)
-    had = Counter[int]()
+    had = Counter[str]()
     for turn in range(1, 2 * total + 1):
-        backend = choice.choose()
-        assert backend is not None
-        had[backend.name] += 1
+        had.update(taken(choice, 1))
         for number, weight in enumerate(weights):
-            assert abs(had[number] - turn * weight / total) < len(weights)
+            assert abs(had[f"s{number}"] - turn * weight / total) < len(weights)
 
 
 def test_heavy_backend_alternates_with_the_light_ones() -> None:
-    choice = WeightedChoice(backends([4, 1, 1]))
-    chosen = [backend.name for _ in range(6) if (backend := choice.choose()) is not None]
-    assert chosen == [0, 0, 1, 0, 2, 0]
+    assert taken(BackendChoice(backends([4, 1, 1])), 6) == ["s0", "s0", "s1", "s0", "s2", "s0"]
 
 
 @pytest.mark.parametrize("weights", [[], [0], [0, 0, 0]])
 def test_without_weight_nobody_is_chosen(weights: list[int]) -> None:
-    assert WeightedChoice(backends(weights)).choose() is None
+    assert taken(BackendChoice(backends(weights)), 1) == []
 
 
 def test_backend_without_weight_gets_nothing() -> None:
-    choice = WeightedChoice(backends([0, 3, 0]))
-    assert {backend.name for _ in range(9) if (backend := choice.choose()) is not None} == {1}
+    assert set(taken(BackendChoice(backends([0, 3, 0])), 9)) == {"s1"}
 
 
 def test_large_weights_do_not_add_up_to_anything_else() -> None:
-    choice = WeightedChoice(backends([100_000, 1]))
-    chosen = Counter(backend.name for _ in range(100_001) if (backend := choice.choose()) is not None)
-    assert chosen == {0: 100_000, 1: 1}
+    assert Counter(taken(BackendChoice(backends([100_000, 1])), 100_001)) == {"s0": 100_000, "s1": 1}
+
+
+TIERS = [
+    BackendConfig(service="a", weight=3),
+    BackendConfig(service="b", weight=1),
+    BackendConfig(service="c", priority=1),
+    BackendConfig(service="d", priority=5),
+]
+
+
+def test_lowest_tier_with_a_live_backend_takes_all() -> None:
+    assert Counter(taken(BackendChoice(TIERS), 8)) == {"a": 6, "b": 2}
+    assert Counter(taken(BackendChoice(TIERS), 8, dead={"a"})) == {"b": 8}
+    assert Counter(taken(BackendChoice(TIERS), 8, dead={"a", "b"})) == {"c": 8}
+    assert Counter(taken(BackendChoice(TIERS), 8, dead={"a", "b", "c"})) == {"d": 8}
+
+
+def test_dead_backends_are_better_than_none() -> None:
+    assert Counter(taken(BackendChoice(TIERS), 8, dead={"a", "b", "c", "d"})) == {"a": 6, "b": 2}
+
+
+def test_what_has_been_tried_is_not_chosen_again() -> None:
+    choice = BackendChoice(TIERS)
+    tried: list[BackendConfig] = []
+    while (backend := choice.choose(lambda _: True, tried)) is not None:
+        tried.append(backend)
+    assert [backend.service for backend in tried] == ["a", "b", "c", "d"]
+
+
+def test_live_backend_of_a_later_tier_comes_before_a_dead_one() -> None:
+    choice = BackendChoice(TIERS)
+    order: list[BackendConfig] = []
+    while (backend := choice.choose(lambda each: each.service in ("c", "d"), order)) is not None:
+        order.append(backend)
+    assert [backend.service for backend in order] == ["c", "d", "a", "b"]
+
+
+def test_route_without_a_path_is_for_inference_alone() -> None:
+    routes = [
+        RouteConfig(name="models", match=RouteMatch(), backends=()),
+        RouteConfig(name="files", match=RouteMatch(path=Prefix("/files")), backends=()),
+    ]
+    assert winner(routes, Request(path="/files/1", is_inference=False)) == "files"
+    assert winner(routes, Request(path="/other", is_inference=False)) is None
+    assert winner(routes, Request(path="/other")) == "models"

@@ -23,7 +23,8 @@ class HttpCheck:
         self._probe = probe
         self._connections = connections
         self._server_name = endpoint.server_name
-        self._url = _origin(endpoint).join(URL(probe.path, encoded=True))
+        # The path is asked for as it is written, and the endpoint's base path is not put before it.
+        self._url = URL(f"{endpoint.make_url('/').origin()}{probe.path}", encoded=True)
         host = probe.host or endpoint.authority
         self._headers = [USER_AGENT, *([("host", host)] if host else [])]
 
@@ -35,10 +36,6 @@ class HttpCheck:
         if any(start <= status <= end for start, end in self._probe.statuses):
             return None
         return f"status {status}"
-
-
-def _origin(endpoint: Endpoint) -> URL:
-    return endpoint.make_url("/").origin()
 
 
 async def ask_status(

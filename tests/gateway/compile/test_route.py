@@ -25,7 +25,9 @@ from gateway.config.snapshot import (
 
 
 def compiled(**fields: Any) -> RouteConfig:
-    message = ParseDict({"name": "r", **fields}, route_pb2.Route())
+    answered = {"backends", "redirect", "directResponse", "direct_response"} & fields.keys()
+    backends = {} if answered else {"backends": [{"service": "s"}]}
+    message = ParseDict({"name": "r", **backends, **fields}, route_pb2.Route())
     assert rules.check(message) == []
     return compile_route(message)
 

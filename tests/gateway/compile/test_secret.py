@@ -8,7 +8,8 @@ import pytest
 from janua.config.v1.secret_pb2 import Secret
 
 from gateway.compile.secret import SecretReader, SecretUnreadableError
-from gateway.config.snapshot import SecretConfig, SecretValue
+from gateway.config.secret import SecretValue
+from gateway.config.snapshot import SecretConfig
 
 
 def read_env(value: str | None) -> str:

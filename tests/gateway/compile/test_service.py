@@ -10,9 +10,9 @@ from janua_resources.providers import PROVIDER_BASE_URLS
 
 from gateway.compile.service import compile_retry, compile_service, compile_timeouts
 from gateway.config.snapshot import (
+    Failure,
     ProviderTarget,
     RetryConfig,
-    RetryOn,
     ServiceConfig,
     TimeoutsConfig,
     UpstreamTarget,
@@ -92,7 +92,7 @@ def test_empty_retry_policy_is_the_default_one() -> None:
         == RetryConfig()
         == RetryConfig(
             num_retries=2,
-            retry_on=frozenset({RetryOn.CONNECT_FAILURE, RetryOn.RESET, RetryOn.GATEWAY_ERROR}),
+            retry_on=frozenset({Failure.CONNECT_FAILURE, Failure.RESET, Failure.GATEWAY_ERROR}),
             per_try_timeout_s=None,
             base_interval_s=0.025,
             max_interval_s=0.25,
@@ -108,7 +108,7 @@ def test_every_field_of_a_retry_policy() -> None:
         retry_back_off={"base_interval": "0.1s", "max_interval": "0.3s"},
     ) == RetryConfig(
         num_retries=10,
-        retry_on=frozenset({RetryOn.TIMEOUT}),
+        retry_on=frozenset({Failure.TIMEOUT}),
         per_try_timeout_s=1.5,
         base_interval_s=0.1,
         max_interval_s=0.3,

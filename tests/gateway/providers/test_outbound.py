@@ -8,15 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
+from gateway.config.secret import SecretValue
 from gateway.config.snapshot import (
-    EndpointConfig,
     ProviderTarget,
     SecretConfig,
-    SecretValue,
     ServiceConfig,
-    UpstreamConfig,
     UpstreamTarget,
 )
+from gateway.config.upstream import EndpointConfig, UpstreamConfig
 from gateway.providers.outbound import OutboundHeaders, outbound_headers, provider_upstream, service_upstreams
 from gateway.transport.http import HttpTransport
 from tests.support import scripts

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.telemetry.metrics import EndpointCollector, Metrics
+from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.upstream_collector import UpstreamCollector
 from gateway.types import Usage
 
 
@@ -27,11 +28,21 @@ class Health:
     upstream: str
     address: str
     healthy: bool
+    ejections: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A bound of a circuit breaker as the gauge sees it."""
+
+    upstream: str
+    kind: str
+    is_open: bool
 
 
 def test_public_names() -> None:
     metrics = Metrics()
-    metrics.registry.register(EndpointCollector(list))
+    metrics.registry.register(UpstreamCollector(list, list))
     names = {family.name for family in text_string_to_metric_families(metrics.render().decode())}
     assert names == {
         "janua_requests",
@@ -39,6 +50,8 @@ def test_public_names() -> None:
         "janua_overhead_seconds",
         "janua_upstream_attempts",
         "janua_endpoint_healthy",
+        "janua_endpoint_ejections",
+        "janua_circuit_open",
         "janua_tokens",
         "janua_config_revision",
         "janua_config_rejected_resources",
@@ -96,10 +109,14 @@ def test_gauges_start_at_nought() -> None:
 
 def test_endpoints_are_shown_as_they_are_and_leave_nothing_behind() -> None:
     metrics = Metrics()
-    endpoints = [Health("pool", "a:1", True), Health("pool", "b:1", False)]
-    metrics.registry.register(EndpointCollector(lambda: endpoints))
+    endpoints = [Health("pool", "a:1", True), Health("pool", "b:1", False, ejections=3)]
+    bounds = [Bound("pool", "requests", True), Bound("pool", "retries", False)]
+    metrics.registry.register(UpstreamCollector(lambda: endpoints, lambda: bounds))
     assert value(metrics, "janua_endpoint_healthy", upstream="pool", endpoint="a:1") == 1
     assert value(metrics, "janua_endpoint_healthy", upstream="pool", endpoint="b:1") == 0
+    assert value(metrics, "janua_endpoint_ejections_total", upstream="pool", endpoint="b:1") == 3
+    assert value(metrics, "janua_circuit_open", upstream="pool", kind="requests") == 1
+    assert value(metrics, "janua_circuit_open", upstream="pool", kind="retries") == 0
     del endpoints[0]
     assert value(metrics, "janua_endpoint_healthy", upstream="pool", endpoint="a:1") is None
 

@@ -5,12 +5,23 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any
 
-from gateway.config.snapshot import BalancingPolicy, EndpointConfig, EndpointState, HttpHealthCheck, UpstreamConfig
+from gateway.config.upstream import (
+    BalancingConfig,
+    BalancingPolicy,
+    EndpointConfig,
+    EndpointState,
+    HealthCheckConfig,
+    HttpProbe,
+    UpstreamConfig,
+)
 from gateway.context import RequestContext
 from gateway.schemas.openai_wire import OPENAI
 from gateway.types import Operation
-from gateway.upstream.attempt import UpstreamRequest
+from gateway.upstream.answer import Answer
 from gateway.upstream.cluster import Cluster
+from gateway.upstream.endpoint import Endpoint
+from gateway.upstream.http_inference import HttpInference
+from gateway.upstream.lease import Lease
 from tests.support import scripts
 from tests.support.http_wire import chunked_response, json_response, sse
 
@@ -20,11 +31,8 @@ EVENTS = sse(*scripts.chat_events("hello there", model="m"))
 STREAM = chunked_response(EVENTS)
 ROLE, HELLO, THERE, FINISH, DONE = EVENTS
 
-CHECK = HttpHealthCheck(
-    path="/health",
-    statuses=((200, 299),),
-    host=None,
-    method="GET",
+CHECK = HealthCheckConfig(
+    probe=HttpProbe(path="/health"),
     interval_s=3600,
     unhealthy_interval_s=3600,
     timeout_s=5,
@@ -37,7 +45,14 @@ CHAT = OPENAI[Operation.CHAT]
 FAR_AWAY_S = 1000.0
 
 
-def chat_request(*, stream: bool = False, **changes: Any) -> UpstreamRequest:
+class InOrder(Random):
+    """No chance at all: what is drawn is the first."""
+
+    def random(self) -> float:
+        return 0.0
+
+
+def chat_request(*, stream: bool = False, **changes: Any) -> HttpInference:
     """A chat completion for any upstream. All time limits are far away."""
     fields: dict[str, Any] = {
         "dialect": CHAT,
@@ -49,8 +64,9 @@ def chat_request(*, stream: bool = False, **changes: Any) -> UpstreamRequest:
         "first_content_timeout_s": None,
         "stream_idle_timeout_s": FAR_AWAY_S,
         "deadline": asyncio.get_running_loop().time() + FAR_AWAY_S,
+        "rename_model_to": None,
     }
-    return UpstreamRequest(**(fields | changes))
+    return HttpInference(**(fields | changes))
 
 
 def endpoint_config(address: str, *, weight: int = 1, state: EndpointState = EndpointState.ACTIVE) -> EndpointConfig:
@@ -62,22 +78,33 @@ def upstream_config(
     *addresses: str,
     name: str = "pool",
     idle_timeout_s: float = 60.0,
-    balancing: BalancingPolicy = BalancingPolicy.ROUND_ROBIN,
-    health_checks: Sequence[HttpHealthCheck] = (),
+    policy: BalancingPolicy = BalancingPolicy.ROUND_ROBIN,
+    health_checks: Sequence[HealthCheckConfig] = (),
 ) -> UpstreamConfig:
     """A pool of these endpoints."""
     return UpstreamConfig(
         name=name,
         endpoints=tuple(endpoint_config(address) for address in addresses),
         idle_timeout_s=idle_timeout_s,
-        balancing=balancing,
+        balancing=BalancingConfig(policy=policy),
         health_checks=tuple(health_checks),
     )
 
 
 def cluster_of(*addresses: str) -> Cluster:
-    """A live pool of these endpoints, used in turn. Its transport must be closed."""
-    return Cluster(upstream_config(*addresses), random=Random(1))
+    """A live pool of these endpoints, used in turn from the first on. Its connections must be closed."""
+    return Cluster(upstream_config(*addresses), random=InOrder())
+
+
+async def attempt(cluster: Cluster, endpoint: Endpoint, request: HttpInference) -> Answer:
+    """One attempt, with a lease of its own."""
+    assert cluster.breaker.try_acquire()
+    lease = Lease(cluster, endpoint)
+    try:
+        return (await request.send(lease)).answer
+    except BaseException:
+        lease.close()
+        raise
 
 
 def context() -> RequestContext:

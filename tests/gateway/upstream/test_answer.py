@@ -11,7 +11,6 @@ import pytest
 from gateway.errors import BadGatewayError, TimeoutExceededError
 from gateway.types import Usage
 from gateway.upstream.answer import AnswerStream, StreamAnswer
-from gateway.upstream.attempt import attempt
 from gateway.upstream.cluster import Cluster
 from tests.gateway.upstream.calls import (
     DONE,
@@ -22,6 +21,7 @@ from tests.gateway.upstream.calls import (
     STREAM,
     THERE,
     LoopClock,
+    attempt,
     chat_request,
     cluster_of,
     turns,
@@ -39,7 +39,7 @@ async def cluster(faulty_upstream: FaultyUpstream) -> AsyncIterator[Cluster]:
     cluster = cluster_of(faulty_upstream.address)
     yield cluster
     assert [endpoint.active_requests for endpoint in cluster.endpoints] == [0]
-    await cluster.transport.close()
+    await cluster.connections.close()
 
 
 async def committed(cluster: Cluster, **limits: float) -> AnswerStream:

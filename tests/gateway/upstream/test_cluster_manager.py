@@ -10,10 +10,9 @@ from random import Random
 
 import pytest
 
-from gateway.config.snapshot import EndpointState, UpstreamConfig
+from gateway.config.upstream import EndpointState, HttpProbe, UpstreamConfig
 from gateway.upstream import cluster_manager
 from gateway.upstream.answer import StreamAnswer
-from gateway.upstream.attempt import attempt
 from gateway.upstream.cluster import Cluster
 from gateway.upstream.cluster_manager import ClusterManager
 from tests.gateway.upstream.calls import (
@@ -21,6 +20,7 @@ from tests.gateway.upstream.calls import (
     EVENTS,
     STREAM,
     THERE,
+    attempt,
     chat_request,
     endpoint_config,
     turns,
@@ -108,7 +108,7 @@ def manager_of(*upstreams: UpstreamConfig) -> ClusterManager:
 
 async def ask(cluster: Cluster) -> None:
     url = cluster.endpoints[0].url("/")
-    answer = await cluster.transport.send("GET", url, headers=[], body=None, connect_timeout_s=5)
+    answer = await cluster.connections.http.send("GET", url, headers=[], body=None, connect_timeout_s=5)
     await answer.read_all(100)
     answer.close()
 
@@ -135,12 +135,12 @@ async def test_what_did_not_change_is_the_same(server: OpenConnections) -> None:
     async with running(manager_of(*configs)) as manager:
         await server.until(requests=3)
         before = dict(manager.clusters)
-        transports = {name: cluster.transport for name, cluster in before.items()}
+        connections = {name: cluster.connections for name, cluster in before.items()}
         tasks = checkers()
         manager.reconcile([replace(configs[0]), replace(configs[1], connect_timeout_s=9), configs[2]])
         await turns()
         assert all(manager.clusters[name] is before[name] for name in "abc")
-        assert all(manager.clusters[name].transport is transports[name] for name in "abc")
+        assert all(manager.clusters[name].connections is connections[name] for name in "abc")
         assert checkers() == tasks
         assert (server.count, server.requests) == (3, 3)
 
@@ -225,7 +225,7 @@ async def test_checks_begin_when_the_manager_runs(server: OpenConnections) -> No
 async def test_every_endpoint_has_every_check_unless_it_is_disabled(server: OpenConnections) -> None:
     states = {"e0": EndpointState.ACTIVE, "e1": EndpointState.DRAINING, "e2": EndpointState.DISABLED}
     config = replace(
-        upstream_config(health_checks=[CHECK, replace(CHECK, path="/deep")]),
+        upstream_config(health_checks=[CHECK, replace(CHECK, probe=HttpProbe(path="/deep"))]),
         endpoints=tuple(
             endpoint_config(f"127.0.0.1:{number}", state=state) for number, state in enumerate(states.values(), 1)
         ),
@@ -246,11 +246,13 @@ async def test_checkers_change_only_where_something_changed(server: OpenConnecti
         (kept,) = checkers()
         assert kept in before
 
-        manager.reconcile([replace(config, endpoints=config.endpoints[:1], idle_timeout_s=9)])
+        manager.reconcile([replace(config, endpoints=config.endpoints[:1], connect_timeout_s=9)])
         await turns()
         assert checkers() == {kept}
 
-        changed = replace(config, endpoints=config.endpoints[:1], health_checks=(replace(CHECK, path="/other"),))
+        changed = replace(
+            config, endpoints=config.endpoints[:1], health_checks=(replace(CHECK, probe=HttpProbe(path="/other")),)
+        )
         manager.reconcile([changed])
         await server.until(requests=3)
         (fresh,) = checkers()

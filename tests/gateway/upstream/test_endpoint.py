@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from gateway.config.snapshot import EndpointConfig, EndpointState
+from gateway.config.upstream import EndpointConfig, EndpointState
 from gateway.upstream.endpoint import Endpoint
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
@@ -12,7 +12,7 @@ LATER = START + timedelta(seconds=5)
 
 
 def endpoint(url: str = "http://127.0.0.1:8080", state: EndpointState = EndpointState.ACTIVE) -> Endpoint:
-    return Endpoint(config=EndpointConfig(address="a", url=url, state=state), since=START)
+    return Endpoint(EndpointConfig(address="a", url=url, state=state), since=START, clock=lambda: 0.0)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,106 @@
+"""Requests that are passed through: any path and method that a route takes, relayed both ways as they come."""
+
+import time
+
+from gateway.context import RequestContext
+from gateway.errors import GatewayError
+from gateway.listeners.disconnect import CancelOnDisconnect, Scope
+from gateway.listeners.errors import ErrorAnswer, problem
+from gateway.listeners.http_exchange import HttpExchange
+from gateway.listeners.request_body import RequestBody
+from gateway.operations.http_proxy import HttpProxyInbound, ProxyAnswer, UpstreamAnswerError
+from gateway.operations.request_path import checked_path
+from gateway.pipeline import Pipeline
+from gateway.plan import RoutePlan
+from gateway.providers.pass_through import CONNECTION_HEADERS, ClientSide, nominated
+from gateway.upstream.answer import RawHeaders
+
+# What the node says itself, and what would lead clients around it.
+_NOT_RELAYED = CONNECTION_HEADERS | {b"date", b"x-request-id", b"alt-svc"}
+
+
+class ProxyErrors:
+    """The node's own errors are `application/problem+json`; a backend's answer is shown as it came."""
+
+    def answer(self, error: GatewayError) -> ErrorAnswer:
+        """The error as a whole answer."""
+        if isinstance(error, UpstreamAnswerError):
+            return ErrorAnswer(error.status, None, error.body, headers=tuple(passed_through_headers(error.headers)))
+        return problem(error)
+
+    def event(self, error: GatewayError) -> bytes | None:
+        """A body that is cut short is the only sign there is."""
+        return None
+
+
+class HttpProxyListener:
+    """Handles one request, for the route that takes it."""
+
+    errors = ProxyErrors()
+
+    def __init__(self, pipeline: Pipeline, plan: RoutePlan, scope: Scope) -> None:
+        self._pipeline = pipeline
+        self._plan = plan
+        self._scope = scope
+
+    async def handle(self, exchange: HttpExchange) -> None:
+        """One request, up to the end of its answer."""
+        context = exchange.context
+        body = RequestBody(exchange.receive)
+        try:
+            self._pipeline.admit(context, self._plan)
+            inbound = await self._inbound(context, body)
+            async with CancelOnDisconnect(exchange.receive, after=body.ended):
+                answer = await self._pipeline.call(context, self._plan, inbound)
+                context.first_content_at = time.perf_counter()
+                try:
+                    await _relay(exchange, answer)
+                finally:
+                    answer.rest.close()
+        finally:
+            if not body.ended.is_set():
+                exchange.end_after_body()
+        await exchange.send_part(b"", is_last=True)
+
+    async def _inbound(self, context: RequestContext, body: RequestBody) -> HttpProxyInbound:
+        is_http2 = self._scope["http_version"] == "2"
+        parts = await body.parts(
+            context.method,
+            context.headers.get(b"content-length"),
+            is_chunked=b"transfer-encoding" in context.headers,
+            is_http2=is_http2,
+        )
+        return HttpProxyInbound(
+            self._plan.route,
+            path=checked_path(self._scope["raw_path"]),
+            headers=self._scope["headers"],
+            client=client_side(context, self._scope),
+            body=parts,
+        )
+
+
+async def _relay(exchange: HttpExchange, answer: ProxyAnswer) -> None:
+    """Sends each read as one write, all but the end."""
+    await exchange.start_stream(answer.status, passed_through_headers(answer.headers))
+    data = answer.first or await answer.rest.read()
+    while data:
+        await exchange.send_part(data)
+        data = await answer.rest.read()
+
+
+def client_side(context: RequestContext, scope: Scope) -> ClientSide:
+    """What the backend is told of the client."""
+    return ClientSide(
+        request_id=context.request_id,
+        address=context.client_address,
+        scheme="https" if scope["scheme"] in ("https", "wss") else "http",
+        http_version=scope["http_version"],
+        authority=context.headers.get(b"host", b"").decode("latin-1"),
+    )
+
+
+def passed_through_headers(headers: RawHeaders) -> list[tuple[bytes, bytes]]:
+    """The backend's end-to-end headers."""
+    lowered = [(name.lower(), value) for name, value in headers]
+    dropped = _NOT_RELAYED | nominated(lowered)
+    return [(name, value) for name, value in lowered if name not in dropped and not name.startswith(b"x-janua-")]

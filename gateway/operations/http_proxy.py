@@ -1,0 +1,249 @@
+"""Passing an HTTP request through: any method and path, bodies streamed both ways, answers as backends give them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from gateway.config.snapshot import Failure, RouteConfig
+from gateway.context import RequestContext
+from gateway.errors import BadGatewayError, ErrorCode, GatewayError, InvalidRequestError, TimeoutExceededError
+from gateway.operations.replay import ReplayableParts
+from gateway.operations.request_path import backend_path
+from gateway.plan import BackendPlan
+from gateway.providers.pass_through import ClientSide, pass_through_headers, with_host
+from gateway.transport.http import HttpResponse, TransportError
+from gateway.upstream.answer import RawHeaders
+from gateway.upstream.answer_body import AnswerBody
+from gateway.upstream.cluster import Cluster
+from gateway.upstream.lease import Lease
+from gateway.upstream.retry import AttemptFailedError
+from gateway.upstream.status_errors import parse_retry_after, reset
+from gateway.upstream.transport_failures import transport_failure
+
+# An answer that may be replaced by that of another attempt is held up to this size; a larger one is committed to.
+_MAX_HELD_BYTES = 1024 * 1024
+
+_CODES = {429: ErrorCode.RATE_LIMITED, 503: ErrorCode.UNAVAILABLE, 504: ErrorCode.TIMEOUT}
+
+
+class UpstreamAnswerError(GatewayError):
+    """The backend answered that it failed. It is the backend's own answer: where nothing else is tried, the client gets
+    it as it is."""
+
+    default_reason = "UPSTREAM_ANSWER"
+
+    def __init__(self, *, status: int, headers: RawHeaders, body: bytes, retry_after_s: float | None) -> None:
+        super().__init__(f"the upstream answered with status {status}", retry_after_s=retry_after_s)
+        self.code = _CODES.get(status, ErrorCode.BAD_GATEWAY)
+        self.status = status
+        self.headers = tuple(headers)
+        self.body = body
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProxyAnswer:
+    """A backend's answer: its status and headers, and the body, of which `first` has been read already."""
+
+    status: int
+    headers: RawHeaders
+    first: bytes
+    rest: AnswerBody
+
+
+class HttpProxyInbound:
+    """A request for whatever backend its route names. `path` is percent-encoded as it came and has been checked;
+    `body` None means that there is none."""
+
+    def __init__(
+        self,
+        route: RouteConfig,
+        *,
+        path: str,
+        headers: Sequence[tuple[bytes, bytes]],
+        client: ClientSide,
+        body: ReplayableParts | None,
+    ) -> None:
+        self._route = route
+        self._path = path
+        self._headers = headers
+        self._client = client
+        self._body = body
+        self.last_failure: AttemptFailedError | None = None
+
+    def for_backend(
+        self, context: RequestContext, backend: BackendPlan, cluster: Cluster, deadline: float
+    ) -> "HttpProxyRequest":
+        """The request with the path and the headers that the backend is to see."""
+        if cluster.connections.speaks_grpc:
+            raise InvalidRequestError(
+                f"service {backend.service.name} speaks gRPC, which plain HTTP cannot be passed through to",
+                reason="UNSUPPORTED_BY_SERVICE",
+            )
+        rewrite = self._route.rewrite
+        return HttpProxyRequest(
+            self,
+            method=context.method,
+            target=proxied_target(context, backend, self._route, self._path),
+            headers=pass_through_headers(
+                self._headers,
+                self._client,
+                configured=backend.headers.configured,
+                dropped=backend.headers.dropped,
+                host=rewrite.host if rewrite else None,
+            ),
+            body=self._body,
+            connect_timeout_s=backend.connect_timeout_s or cluster.config.connect_timeout_s,
+            headers_timeout_s=backend.retry.per_try_timeout_s,
+            idle_timeout_s=backend.stream_idle_timeout_s,
+            deadline=deadline,
+        )
+
+    def prompt_prefix(self, size: int) -> bytes:
+        """Nothing: what is passed through is not looked into."""
+        return b""
+
+    async def discard(self, answer: ProxyAnswer) -> None:
+        """Reads an answer to its end."""
+        try:
+            while await answer.rest.read():
+                pass
+        finally:
+            answer.rest.close()
+
+
+def proxied_target(context: RequestContext, backend: BackendPlan, route: RouteConfig, path: str) -> str:
+    """Path and query as the backend is to see them."""
+    target = backend.path_prefix + backend_path(path, route.match.path, route.rewrite)
+    query = context.query_string.decode("latin-1")
+    return f"{target}?{query}" if query else target
+
+
+class HttpProxyRequest:
+    """The request as one backend is to get it.
+
+    It can be sent again as long as what has been read of its body is kept.
+    """
+
+    def __init__(
+        self,
+        inbound: HttpProxyInbound,
+        *,
+        method: str,
+        target: str,
+        headers: list[tuple[str, str]],
+        body: ReplayableParts | None,
+        connect_timeout_s: float,
+        headers_timeout_s: float | None,
+        idle_timeout_s: float,
+        deadline: float,
+    ) -> None:
+        self.deadline = deadline
+        self._inbound = inbound
+        self._method = method
+        self._target = target
+        self._headers = headers
+        self._body = body
+        self._connect_timeout_s = connect_timeout_s
+        self._headers_timeout_s = headers_timeout_s
+        self._idle_timeout_s = idle_timeout_s
+        self._was_sent = False
+
+    def __repr__(self) -> str:
+        return f"<HttpProxyRequest {self._method}>"  # headers and query may hold credentials
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether it can be sent once more. Two at a time must not read a body that is still coming."""
+        body = self._body
+        return body is None or (body.is_replayable and (body.is_complete or self._was_sent))
+
+    async def send(self, lease: Lease) -> ProxyAnswer:
+        """Sends it and returns once the answer's headers are there, unless they tell of a failure that might be tried
+        again."""
+        if self._body is not None and not self._body.is_replayable:
+            # Another backend's turn, but what it would need is gone.
+            raise self._inbound.last_failure or AttemptFailedError(BadGatewayError("the request's body is gone"))
+        self._was_sent = True
+        try:
+            with attempt_failures(self._headers_timeout_s):
+                async with asyncio.timeout(self._headers_timeout_s):
+                    return await self._send(lease)
+        except AttemptFailedError as failure:
+            self._inbound.last_failure = failure
+            raise
+
+    async def _send(self, lease: Lease) -> ProxyAnswer:
+        endpoint = lease.endpoint
+        response = await lease.cluster.connections.http.send(
+            self._method,
+            endpoint.make_url(self._target),
+            headers=with_host(self._headers, endpoint.authority),
+            body=self._outgoing_body(),
+            connect_timeout_s=self._connect_timeout_s,
+            server_name=endpoint.server_name,
+        )
+        is_kept = False
+        try:
+            if response.status < 200:
+                raise reset(f"the upstream answered with status {response.status}, which nobody asked for")
+            first = await self._hold_failure(response)
+            is_kept = True
+            body = AnswerBody(response, lease, idle_timeout_s=self._idle_timeout_s, deadline=self.deadline)
+            return ProxyAnswer(status=response.status, headers=response.headers, first=first, rest=body)
+        finally:
+            if not is_kept:
+                response.close()
+
+    def _outgoing_body(self) -> bytes | AsyncIterator[bytes] | None:
+        if self._body is None:
+            return None
+        whole = self._body.whole
+        return self._body.parts() if whole is None else whole
+
+    async def _hold_failure(self, response: HttpResponse) -> bytes:
+        """Raises for a status that a retry policy or a fallback may name. What has been read of one that is too large
+        to be held is returned: it is committed to."""
+        failures = status_failures(response.status)
+        if not failures:
+            return b""
+        held: list[bytes] = []
+        size = 0
+        while part := await response.read():
+            held.append(part)
+            size += len(part)
+            if size > _MAX_HELD_BYTES:
+                return b"".join(held)
+        error = UpstreamAnswerError(
+            status=response.status,
+            headers=response.headers,
+            body=b"".join(held),
+            retry_after_s=parse_retry_after(response.header("retry-after")),
+        )
+        raise AttemptFailedError(error, *failures)
+
+
+@contextmanager
+def attempt_failures(limit_s: float | None) -> Iterator[None]:
+    """Turns what goes wrong below the protocol into failures of an attempt, for which `limit_s` was the time."""
+    try:
+        yield
+    except TimeoutError:
+        error = TimeoutExceededError(f"no answer from the upstream within {limit_s or 0:g} s", reason="PER_TRY_TIMEOUT")
+        raise AttemptFailedError(error, Failure.TIMEOUT) from None
+    except TransportError as fault:
+        raise transport_failure(fault) from fault
+
+
+def status_failures(status: int) -> list[Failure]:
+    """The classes of a status that a retry policy or a fallback may name, the most telling first."""
+    if status == 429:
+        return [Failure.RATE_LIMITED]
+    if status < 500:
+        return []
+    failures = [Failure.SERVER_ERROR]
+    if status in (503, 529):
+        failures.insert(0, Failure.OVERLOADED)
+    if status in (502, 503, 504):
+        failures.insert(0, Failure.GATEWAY_ERROR)
+    return failures
