@@ -13,8 +13,9 @@ class RequestContext:
     """One request, from its arrival to its access log line.
 
     The first group of fields is set by the listener and not changed; the second is filled in on the way. Header names
-    are in lower case, values are raw bytes; several values of one name are joined by `, `. `deadline` is a time of
-    the event loop's clock; `started` one of `time.perf_counter`.
+    are in lower case, values are raw bytes; several values of one name are joined by `, `. `path` is decoded,
+    `raw_path` is as it came over HTTP. `deadline` is a time of the event loop's clock; `started` one of
+    `time.perf_counter`.
     """
 
     request_id: str
@@ -29,6 +30,7 @@ class RequestContext:
     is_streaming: bool
     client_address: str
     started: float
+    raw_path: str = ""
     deadline: float | None = None
 
     consumer: ConsumerConfig | None = None

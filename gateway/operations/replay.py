@@ -1,7 +1,7 @@
 """The messages of a request that come one after another, kept for another attempt as long as they are few."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
 MAX_KEPT_BYTES = 64 * 1024
 
@@ -43,7 +43,7 @@ class ReplayableParts:
         while not self.is_complete:
             await self._read_part()
 
-    async def parts(self) -> AsyncIterator[bytes]:
+    async def parts(self) -> AsyncGenerator[bytes, None]:
         """All parts from the first on. Raises what `read` raises."""
         position = 0
         while True:

@@ -1,4 +1,4 @@
-"""The path of a request that is passed through: which are refused, and what becomes of one at the backend. Pure."""
+"""Path and query of a request that is passed through: which are refused, and what the backend gets to see. Pure."""
 
 import re
 from urllib.parse import unquote_to_bytes
@@ -8,7 +8,10 @@ from gateway.errors import InvalidRequestError
 
 # What RFC 3986 lets stand in a path; everything else must be percent-encoded.
 _PATH = re.compile(rb"/[^\x00-\x20#?\x7f-\xff]*")
+_QUERY = re.compile(rb"[^\x00-\x20#\x7f-\xff]*")
 _SEPARATORS = re.compile(rb"[/\\]")
+# Where some end a segment's name: at its parameters, or at the end of a string in C.
+_END_OF_NAME = re.compile(rb"[;\0]")
 
 
 def checked_path(raw: bytes) -> str:
@@ -20,10 +23,16 @@ def checked_path(raw: bytes) -> str:
     if _PATH.fullmatch(raw) is None:
         raise InvalidRequestError("the path must begin with '/' and have all special characters percent-encoded")
     if b"." in (decoded := unquote_to_bytes(raw)) and any(
-        segment.partition(b";")[0] in (b".", b"..") for segment in _SEPARATORS.split(decoded)
+        _END_OF_NAME.split(segment, 1)[0] in (b".", b"..") for segment in _SEPARATORS.split(decoded)
     ):
         raise InvalidRequestError("the path must not have '.' or '..' for a segment")
     return raw.decode("ascii")
+
+
+def check_query(raw: bytes) -> None:
+    """Raises `InvalidRequestError` for a query that could not be sent on as it came."""
+    if _QUERY.fullmatch(raw) is None:
+        raise InvalidRequestError("the query must have all special characters percent-encoded")
 
 
 def backend_path(path: str, match: PathMatch | None, rewrite: RewriteConfig | None) -> str:

@@ -16,14 +16,11 @@ CONNECTION_HEADERS = frozenset(
 
 _CREDENTIALS = frozenset({b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key"})
 
-_MADE_ANEW = frozenset(
-    {
-        b"host", b"expect", b"x-request-id", b"via",
-        b"forwarded", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host",
-    }
-)  # fmt: skip
+# Made anew, or what only a proxy that the backend trusts may say of the client.
+_OURS = frozenset({b"host", b"expect", b"x-request-id", b"via", b"forwarded", b"x-real-ip"})
+_OUR_PREFIXES = (b"x-janua-", b"x-forwarded-")
 
-_NOT_FORWARDED = CONNECTION_HEADERS | _CREDENTIALS | _MADE_ANEW
+_NOT_FORWARDED = CONNECTION_HEADERS | _CREDENTIALS | _OURS
 
 _NOT_FORWARDED_METADATA = CONNECTION_HEADERS | _CREDENTIALS | {b"host", b"user-agent", b"content-type", b"x-request-id"}
 
@@ -57,26 +54,28 @@ def pass_through_headers(
     `configured` are the service's own, which win; `host` None leaves `Host` to the transport. What earlier proxies say
     of the client is kept in `x-forwarded-for` and `via` alone: in the rest a client could claim anything.
     """
-    not_forwarded = _NOT_FORWARDED | nominated(inbound) | dropped | {name.lower().encode() for name, _ in configured}
+    own = {name.lower(): value for name, value in configured}
+    not_forwarded = _NOT_FORWARDED | nominated(inbound) | dropped | {name.encode() for name in own}
     if any(name == b"transfer-encoding" for name, _ in inbound):
         not_forwarded |= {b"content-length"}  # the coding wins (RFC 9112 section 6.3)
     headers = [
         (name.decode("latin-1"), text(value))
         for name, value in inbound
-        if name not in not_forwarded and name != b"cookie" and not name.startswith(b"x-janua-")
+        if name not in not_forwarded and name != b"cookie" and not name.startswith(_OUR_PREFIXES)
     ]
     if b"cookie" not in not_forwarded and (cookie := _values(inbound, b"cookie", "; ")):
         headers.append(("cookie", cookie))
-    headers += configured
+    headers += own.items()
     if host is not None:
         headers.append(("host", host))
-    headers += [
-        ("x-forwarded-for", _appended(inbound, b"x-forwarded-for", client.address)),
-        ("x-forwarded-proto", client.scheme),
-        ("x-forwarded-host", client.authority),
-        ("via", _appended(inbound, b"via", f"{client.http_version} janua")),
-        ("x-request-id", client.request_id),
-    ]
+    told = {
+        "x-forwarded-for": _appended(inbound, b"x-forwarded-for", client.address),
+        "x-forwarded-proto": client.scheme,
+        "x-forwarded-host": client.authority,
+        "via": _appended(inbound, b"via", f"{client.http_version} janua"),
+        "x-request-id": client.request_id,
+    }
+    headers += [(name, value) for name, value in told.items() if value and name not in own]
     return headers
 
 

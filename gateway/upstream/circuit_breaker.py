@@ -169,8 +169,7 @@ class CircuitBreaker:
         budget = config.retry_budget or _DEFAULT_BUDGET
         # One more: who asks is between two attempts.
         in_flight = self.active + self.pending + self._backing_off + 1
-        share = budget.budget_percent / 100 * in_flight
-        return max(budget.min_retry_concurrency, int(share))
+        return max(budget.min_retry_concurrency, int(budget.budget_percent * in_flight / 100))
 
 
 def _limit(config: BreakerConfig) -> float:

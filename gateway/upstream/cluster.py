@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from random import Random
+from urllib.parse import urlsplit
 
 from gateway.config.resources import BreakerReport, EndpointReport
 from gateway.config.upstream import (
@@ -75,6 +76,7 @@ class Cluster:
         self.endpoints: tuple[Endpoint, ...] = ()
         self._addresses: dict[str, tuple[str, ...]] = {}
         self._levels: dict[int, _Level] = {}
+        self._well: set[Endpoint] = set()
         self._choice = PriorityChoice(self._random)
         self._set_endpoints()
 
@@ -162,11 +164,12 @@ class Cluster:
 
     def health_changed(self) -> None:
         """Takes the endpoints' health into account. To be called after every change of it."""
-        if not self._levels:
-            return
         balancing = self.config.balancing
         levels = list(self._levels.items())
         well = {number: [each for each in level.members if self.is_well(each)] for number, level in levels}
+        self._begin_slow_starts({endpoint for group in well.values() for endpoint in group})
+        if not levels:
+            return
         loads = level_loads(
             [LevelHealth(number, len(well[number]), len(level.members)) for number, level in levels],
             overprovisioning_factor=balancing.overprovisioning_factor,
@@ -176,14 +179,19 @@ class Cluster:
         in_panic = {load.number for load in loads if load.in_panic}
         for number, level in levels:
             # With hardly any healthy endpoint the checks may be wrong, and trying is better than failing for sure.
-            usable = level.members if number in in_panic else well[number]
-            if balancing.slow_start is not None:
-                before = set(level.usable)
-                for endpoint in usable:
-                    if endpoint not in before:
-                        endpoint.begin_slow_start(balancing.slow_start)
-            level.usable = usable
-            level.balancer.update(usable)
+            level.usable = level.members if number in in_panic else well[number]
+            level.balancer.update(level.usable)
+
+    def _begin_slow_starts(self, well: set[Endpoint]) -> None:
+        """Has those that have just become well begin with a part of their share. Who is not well has the whole of it:
+        in a panic the others need relief."""
+        slow_start = self.config.balancing.slow_start
+        for endpoint in self.endpoints:
+            if slow_start is None or endpoint not in well:
+                endpoint.begin_slow_start(None)
+            elif endpoint not in self._well:
+                endpoint.begin_slow_start(slow_start)
+        self._well = well
 
     def reconfigure(self, config: UpstreamConfig) -> Connections | None:
         """Takes a new configuration of the same upstream. Returns the connections that it replaced, if it did, for the
@@ -195,6 +203,8 @@ class Cluster:
             self._levels.clear()
         self.breaker.reconfigure(_breaker_config(config))
         self.outliers.reconfigure(config.outlier_detection or _NO_OUTLIERS)
+        if config.outlier_detection is None:
+            self.outliers.forget()
         self._set_endpoints()
         if fresh is None:
             return None
@@ -249,7 +259,8 @@ class Cluster:
                 continue
             for ip in self._addresses.get(config.address, ()):
                 authority = f"[{ip}]" if ":" in ip else ip
-                yield replace(config, address=f"{authority}:{config.port}", resolved_host=ip)
+                base_path = urlsplit(config.url).path
+                yield replace(config, address=f"{authority}:{config.port}{base_path}", resolved_host=ip)
 
     def _ejections_changed(self) -> None:
         self.health_changed()

@@ -56,7 +56,7 @@ class Endpoint:
 
     @property
     def address(self) -> str:
-        """What names the endpoint: the address as configured, or `ip:port` where a resolver found it."""
+        """What names the endpoint: the address as configured, or `ip:port/base` where a resolver found it."""
         return self.config.address
 
     @property

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, auto
-from statistics import fmean, pstdev
+from statistics import mean, pstdev
 from typing import Generic, TypeVar
 
 from gateway.config.upstream import OutlierConfig
@@ -34,14 +34,18 @@ class _Record:
     requests: int = 0
     successes: int = 0
     ejections: int = 0
-    # How long the next ejection will be, in base times; it shrinks again while all is well.
+    # How long the last ejection was, in base times; it shrinks with every interval without one.
     multiplier: int = 0
+    was_ejected: bool = False  # in the present interval
     ejected_until: float | None = None
     since: datetime | None = None
     reason: str = ""
 
     def forget_failures(self) -> None:
         self.consecutive_5xx = self.consecutive_gateway_failure = self.consecutive_local_origin_failure = 0
+
+    def forget_requests(self) -> None:
+        self.requests = self.successes = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,19 +86,23 @@ class OutlierDetector(Generic[T]):
         """Takes other thresholds. Ejections that are under way go on."""
         self.config = config
 
+    def forget(self) -> None:
+        """Brings all endpoints back as if nothing had been, for when nobody will sweep any more. The caller knows it:
+        `on_change` is not called."""
+        self._records = {host: _Record() for host in self._records}
+        self._count_ejected()
+
     def record(self, host: T, outcome: Outcome) -> None:
         """Takes the outcome of a request into account, and ejects the endpoint if it is one too many."""
         record = self._records.get(host)
-        if record is None:
-            return  # it has left the pool
+        if record is None or record.ejected_until is not None:
+            return  # it has left; requests that were under way tell nothing new
         record.requests += 1
         if outcome is Outcome.SUCCESS:
             record.successes += 1
             if record.consecutive_5xx:
                 record.forget_failures()
             return
-        if record.ejected_until is not None:
-            return  # requests that were under way tell nothing new
         if (reason := self._count_failure(record, outcome)) is not None:
             self._eject(record, reason)
 
@@ -166,14 +174,16 @@ class OutlierDetector(Generic[T]):
 
     def _end_interval(self) -> None:
         for record in self._records.values():
-            if record.ejected_until is None and record.multiplier and not record.consecutive_5xx:
+            is_calm = record.ejected_until is None and not record.was_ejected
+            record.was_ejected = False
+            if is_calm and record.multiplier:
                 record.multiplier -= 1
         if self.config.enforcing_success_rate:
             for record in self._success_rate_outliers():
                 rate = 100 * record.successes / record.requests
                 self._eject(record, f"success rate of {rate:.0f} % far below that of others")
         for record in self._records.values():
-            record.requests = record.successes = 0
+            record.forget_requests()
 
     def _success_rate_outliers(self) -> Sequence[_Record]:
         """Endpoints whose share of successes is below mean - factor * standard deviation."""
@@ -186,7 +196,8 @@ class OutlierDetector(Generic[T]):
         if len(busy) < config.success_rate_minimum_hosts:
             return ()
         rates = [record.successes / record.requests for record in busy]
-        threshold = fmean(rates) - config.success_rate_stdev_factor * pstdev(rates)
+        # The mean of equal rates must be that rate to the last bit, or all would be below it.
+        threshold = mean(rates) - config.success_rate_stdev_factor * pstdev(rates)
         return [record for record, rate in zip(busy, rates, strict=True) if rate < threshold]
 
     def _eject(self, record: _Record, reason: str) -> None:
@@ -194,20 +205,23 @@ class OutlierDetector(Generic[T]):
         if self._ejected and 100 * (self._ejected + 1) > self.config.max_ejection_percent * len(self._records):
             return
         config = self.config
-        record.multiplier += 1
+        # What is over the longest time would only take longer to shrink.
+        if record.multiplier * config.base_ejection_time_s < config.max_ejection_time_s + config.base_ejection_time_s:
+            record.multiplier += 1
         record.ejections += 1
         length_s = min(config.base_ejection_time_s * record.multiplier, config.max_ejection_time_s)
         record.ejected_until = self.clock() + length_s
         record.since = self.now()
         record.reason = reason
         record.forget_failures()
+        record.forget_requests()
         self._count_ejected()
         self.on_change()
 
     def _bring_back(self, record: _Record) -> None:
         record.ejected_until = None
+        record.was_ejected = True
         record.since = self.now()
-        record.forget_failures()
         self._count_ejected()
 
     def _count_ejected(self) -> None:

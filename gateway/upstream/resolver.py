@@ -26,8 +26,12 @@ def is_host_name(host: str) -> bool:
 
 
 async def resolve_host(host: str, port: int) -> Sequence[str]:
-    """The IP addresses of a name, by the system's resolver. Raises OSError."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    """The IP addresses of a name, by the system's resolver. Raises OSError.
+
+    IPv6 addresses are left out where this machine has none itself, and IPv4 ones likewise: they could not be reached.
+    """
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
     return [str(address[0]) for *_, address in found]
 
 

@@ -13,7 +13,7 @@ from gateway.errors import (
     UnavailableError,
     UpstreamRejectedError,
 )
-from gateway.schemas.dialect import Dialect
+from gateway.schemas.dialect import ErrorReader
 from gateway.transport.http import AnswerTooLargeError, HttpResponse
 from gateway.upstream.retry import AttemptFailedError
 
@@ -30,7 +30,7 @@ def reset(message: str) -> AttemptFailedError:
     return AttemptFailedError(BadGatewayError(message, reason="UPSTREAM_RESET"), Failure.RESET)
 
 
-def event_error(data: bytes, dialect: Dialect) -> AttemptFailedError:
+def event_error(data: bytes, dialect: ErrorReader) -> AttemptFailedError:
     """The error for a stream that begins with one."""
     failure = dialect.classify_error(data) or Failure.GATEWAY_ERROR
     message = dialect.read_error(data)
@@ -48,7 +48,7 @@ def event_error(data: bytes, dialect: Dialect) -> AttemptFailedError:
     return AttemptFailedError(error, failure)
 
 
-async def status_error(response: HttpResponse, dialect: Dialect) -> AttemptFailedError | UpstreamRejectedError:
+async def status_error(response: HttpResponse, dialect: ErrorReader) -> AttemptFailedError | UpstreamRejectedError:
     """The error for an answer whose status is not a success."""
     status = response.status
     if status < 200:

@@ -5,7 +5,6 @@ from gateway.schemas.readiness import HEALTH_METHOD, HEALTH_STATUSES, decode_num
 from gateway.transport.grpc import GrpcStatusError
 from gateway.upstream.connections import Connections
 from gateway.upstream.endpoint import Endpoint
-from gateway.upstream.probes.http import USER_AGENT
 
 _SERVING = HEALTH_STATUSES.index("SERVING")
 
@@ -40,7 +39,7 @@ async def ask_number(
             request,
             is_secure=endpoint.is_secure,
             server_name=endpoint.server_name,
-            metadata=[USER_AGENT],
+            metadata=(),
             timeout_s=timeout_s,
         )
         return decode_number(answer.message)

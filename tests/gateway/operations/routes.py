@@ -1,0 +1,26 @@
+"""The least that the router needs: a request, and something that has a route."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from gateway.config.snapshot import RouteConfig
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request that is passed through."""
+
+    path: str
+    host: str = ""
+    method: str = "GET"
+    headers: Mapping[bytes, bytes] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+    model: str = ""
+    is_inference: bool = False
+
+
+@dataclass(frozen=True)
+class Routed:
+    """A route and nothing else."""
+
+    route: RouteConfig
