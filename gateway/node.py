@@ -26,9 +26,11 @@ from gateway.config.status_reporter import StatusReporter
 from gateway.config.subscriber import Subscriber
 from gateway.listeners.admin import NodeView, make_admin_app
 from gateway.listeners.grpc import InferenceServicer
+from gateway.listeners.grpc_proxy import GrpcProxyHandler
 from gateway.listeners.grpc_server import GrpcServer
 from gateway.listeners.http import make_http_app
 from gateway.listeners.hypercorn import bind, serve_http
+from gateway.listeners.open_inference_grpc import OpenInferenceServicer
 from gateway.listeners.service import GatewayService
 from gateway.mirror import Mirrors
 from gateway.pipeline import LiveState, Pipeline
@@ -58,7 +60,9 @@ class Node:
         self._live = LiveState(self._clusters, caller, self._mirrors)
         self._service = GatewayService(metrics=self._metrics, access_log=self._access_log)
         servicer = InferenceServicer(self._service, created=int(time.time()))
-        self._grpc_server = GrpcServer(servicer, max_message_bytes=settings.max_body_bytes)
+        proxy = GrpcProxyHandler(self._service)
+        open_inference = OpenInferenceServicer(self._service)
+        self._grpc_server = GrpcServer(servicer, open_inference, proxy, max_message_bytes=settings.max_body_bytes)
         listener = ConfigListener(
             on_snapshot=self._on_snapshot,
             on_secret_names=self._on_secret_names,
@@ -99,7 +103,10 @@ class Node:
             ]
             servers.create_task(serve_http(make_admin_app(self._view()), admin, stop_admin, _ADMIN_DRAIN_S))
             await self._grpc_server.start()
-            serving = servers.create_task(serve_http(http_app, http, self._stop, settings.drain_timeout_s))
+            limit = settings.max_body_bytes
+            serving = servers.create_task(
+                serve_http(http_app, http, self._stop, settings.drain_timeout_s, max_message_bytes=limit)
+            )
             self._handle_signals()
             ready = background.create_task(self._announce_when_ready())
             await self._stop.wait()
@@ -179,6 +186,7 @@ class Node:
     def _begin_draining(self) -> dict[str, Any]:
         if not self._is_draining:
             self._is_draining = True
+            self._service.is_draining = True
             self._grpc_server.set_serving(serving=False)
             if self._reporter is not None:
                 self._reporter.poke()

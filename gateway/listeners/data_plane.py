@@ -16,18 +16,20 @@ from gateway.listeners.errors import internal_error
 from gateway.listeners.http_exchange import ErrorFormat, HttpExchange
 from gateway.listeners.http_proxy import HttpProxyListener
 from gateway.listeners.inbound import host_name, join_headers, request_id
+from gateway.listeners.open_inference_rest import OpenInferenceRestListener
 from gateway.listeners.openai import OPERATIONS, OpenAIListener
 from gateway.listeners.service import GatewayService
 from gateway.listeners.unread_body import WithoutBody
 from gateway.listeners.websocket_proxy import WebSocketExchange, WebSocketProxyListener
 from gateway.pipeline import Pipeline
 from gateway.plan import RoutePlan
+from gateway.schemas.open_inference_paths import match_path
 from gateway.types import Operation
 
 _CLIENT_GONE = "499"
 
 # The node's own, whatever routes say.
-_MODELS = "/v1/models"
+_MODELS = "/v1/models/"
 
 _log = structlog.get_logger("janua.http")
 
@@ -55,6 +57,7 @@ class DataPlane:
         self._service = service
         self._max_body_bytes = max_body_bytes
         self._openai = OpenAIListener(service)
+        self._open_inference = OpenInferenceRestListener(service)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One ASGI connection."""
@@ -71,6 +74,10 @@ class DataPlane:
         if operation is not None:
             exchange = self._exchange(make_context(scope, operation), receive, send, self._openai.errors)
             await self._serve(exchange, self._openai.handle(exchange))
+        elif (target := match_path(scope["raw_path"])) is not None:
+            context = make_context(scope, Operation.OPEN_INFERENCE)
+            exchange = self._exchange(context, receive, send, self._open_inference.errors)
+            await self._serve(exchange, self._open_inference.handle(exchange, target))
         elif (taken := self._take(scope)) is not None:
             context, pipeline, plan = taken
             exchange = self._exchange(context, receive, send, HttpProxyListener.errors)
@@ -92,7 +99,7 @@ class DataPlane:
     def _take(self, scope: Scope) -> tuple[RequestContext, Pipeline, RoutePlan] | None:
         """The route for a request that is passed through, if one takes it, in the configuration of this moment."""
         pipeline = self._service.pipeline
-        if pipeline is None or scope["path"].startswith(_MODELS):
+        if pipeline is None or f"{scope['path']}/".startswith(_MODELS):
             return None
         context = make_context(scope, Operation.PROXY)
         plan = pipeline.find_route(context)
@@ -142,4 +149,5 @@ def make_context(scope: Scope, operation: Operation) -> RequestContext:
         is_streaming=False,
         client_address=client[0] if client else "",
         started=time.perf_counter(),
+        raw_path=scope["raw_path"].decode("latin-1"),
     )

@@ -9,18 +9,28 @@ from grpc_reflection.v1alpha import reflection
 from janua.inference.v1 import inference_service_pb2, inference_service_pb2_grpc
 
 from gateway.listeners.grpc import InferenceServicer
+from gateway.listeners.grpc_proxy import GrpcProxyHandler
 from gateway.listeners.health import HealthServicer
 from gateway.listeners.hypercorn import ListenError, listen_error_text
+from gateway.listeners.open_inference_grpc import OpenInferenceServicer
+from gateway.schemas.open_inference_paths import GRPC_SERVICE
 
 _SERVICE = inference_service_pb2.DESCRIPTOR.services_by_name["InferenceService"].full_name
 _HEALTH_SERVICE = HEALTH.services_by_name["Health"].full_name
 
 
 class GrpcServer:
-    """Serves inference, health and reflection. Start it once, drain it once."""
+    """Serves inference, health and reflection, and passes other methods through. Start it once, drain it once."""
 
-    def __init__(self, servicer: InferenceServicer, *, max_message_bytes: int) -> None:
-        self._health = HealthServicer(_SERVICE)
+    def __init__(
+        self,
+        servicer: InferenceServicer,
+        open_inference: OpenInferenceServicer,
+        proxy: GrpcProxyHandler,
+        *,
+        max_message_bytes: int,
+    ) -> None:
+        self._health = HealthServicer(_SERVICE, GRPC_SERVICE)
         self._server = aio.server(
             options=[
                 # grpcio would silently share a port that is in use.
@@ -36,8 +46,11 @@ class GrpcServer:
         )
         inference_service_pb2_grpc.add_InferenceServiceServicer_to_server(servicer, self._server)
         add_HealthServicer_to_server(self._health, self._server)
-        names = (_SERVICE, _HEALTH_SERVICE, reflection.SERVICE_NAME)
+        self._server.add_generic_rpc_handlers((open_inference.handler,))
+        names = (_SERVICE, GRPC_SERVICE, _HEALTH_SERVICE, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
+        # The last: it takes every method that nobody else does.
+        self._server.add_generic_rpc_handlers((proxy,))
 
     def bind(self, host: str, port: int) -> int:
         """Binds and gives the port. Raises `ListenError` with what to do."""

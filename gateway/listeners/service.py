@@ -18,9 +18,15 @@ class GatewayService:
         self.metrics = metrics
         self.pipeline: Pipeline | None = None
         self.active_requests = 0
+        self.is_draining = False
         self._access_log = access_log
         self._wall_clock = wall_clock
         metrics.active_requests.set_function(lambda: self.active_requests)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the node takes traffic: it has a configuration and is not about to stop."""
+        return self.pipeline is not None and not self.is_draining
 
     def pin(self) -> Pipeline:
         """The configuration for one request. Raises `UnavailableError` before the first one has come."""

@@ -15,7 +15,17 @@ class EventKind(Enum):
     ERROR = auto()
 
 
-class Dialect(Protocol):
+class ErrorReader(Protocol):
+    """What must be known of a wire format to tell what a backend's error means."""
+
+    def read_error(self, body: bytes) -> str | None:
+        """The message of an error body, or None if the body is not an error of this format."""
+
+    def classify_error(self, body: bytes) -> Failure | None:
+        """What the error in a body, or in an event's data, means for trying elsewhere; None if it does not tell."""
+
+
+class Dialect(ErrorReader, Protocol):
     """A wire format that a backend speaks for one operation."""
 
     @property
@@ -36,12 +46,6 @@ class Dialect(Protocol):
 
     def read_usage(self, body: bytes) -> Usage | None:
         """The usage in a unary answer, if it is there."""
-
-    def read_error(self, body: bytes) -> str | None:
-        """The message of an error body, or None if the body is not an error of this dialect."""
-
-    def classify_error(self, body: bytes) -> Failure | None:
-        """What the error in a body, or in an event's data, means for trying elsewhere; None if it does not tell."""
 
     def with_model(self, body: bytes, model: str) -> bytes:
         """An answer, or one event's data, with another model name."""

@@ -26,6 +26,7 @@ from gateway.schemas.open_inference import (
     TensorMetadata,
 )
 from gateway.schemas.open_inference_tensor import check_elements, check_raw, datatype_of, elements_of, raw_of
+from gateway.schemas.protobuf_fields import read_texts
 
 _M = TypeVar("_M", bound=Message)
 _MessageTensor = pb.ModelInferRequest.InferInputTensor | pb.ModelInferResponse.InferOutputTensor
@@ -47,9 +48,12 @@ _CONTENTS = {
 """The list that holds the elements of a datatype; FP16 and BF16 have none and are always raw."""
 
 
+_HEAD_FIELDS = frozenset({1, 2, 3})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestHead:
-    """What routing needs of an inference request."""
+    """What routing needs of a request."""
 
     model: str
     version: str
@@ -57,13 +61,32 @@ class RequestHead:
 
 
 def read_request_head(data: bytes) -> RequestHead:
-    """The head of a `ModelInferRequest`, whatever its tensors are. Raises `MalformedTensorError`."""
-    message = _parse(pb.ModelInferRequest, data)
-    return RequestHead(model=message.model_name, version=message.model_version, id=message.id)
+    """The head of a `ModelInferRequest`, whatever its tensors are, a `ModelReadyRequest` or a `ModelMetadataRequest`:
+    they have model and version in the same fields. Raises `MalformedTensorError`."""
+    texts = _read_head(data, "request")
+    return RequestHead(model=texts.get(1, ""), version=texts.get(2, ""), id=texts.get(3, ""))
+
+
+def check_answer(data: bytes) -> None:
+    """Raises `MalformedTensorError` for bytes that are no whole message; what is in it is not looked at."""
+    _read_head(data, "answer")
+
+
+def _read_head(data: bytes, what: str) -> dict[int, str]:
+    try:
+        return read_texts(data, _HEAD_FIELDS)
+    except ValueError as error:
+        raise MalformedTensorError(f"the {what} is not a message of this protocol: {error}") from None
+
+
+def encode_model_query(model: str, version: str) -> bytes:
+    """A `ModelReadyRequest`, or a `ModelMetadataRequest`, which has the same bytes."""
+    return pb.ModelReadyRequest(name=model, version=version).SerializeToString()
 
 
 def with_model(data: bytes, model: str) -> bytes:
-    """A `ModelInferRequest` or `ModelInferResponse` with another `model_name`, all other bytes as they are.
+    """Any message that begins with the name of a model, such as a `ModelInferRequest` or a `ModelMetadataResponse`,
+    with another name, all other bytes as they are.
 
     Of a field that occurs twice, the last counts: the name can be appended.
     """

@@ -38,6 +38,8 @@ from gateway.schemas.openai_fields import UNREADABLE
 HEADER_LENGTH = "inference-header-content-length"
 """The HTTP header with the length of the JSON, where binary data stand behind it."""
 
+_MAX_LENGTH_DIGITS = 12
+
 _ELEMENT_TYPES: Mapping[Datatype, Any] = {
     Datatype.BOOL: list[bool],
     Datatype.FP16: list[float],
@@ -209,16 +211,38 @@ def encode_response(response: InferResponse, request: InferRequest | None = None
     return _joined({**header, **response.extra}, data if any(wanted) else None)
 
 
+def check_request(body: bytes, header_length: int | None) -> None:
+    """Raises `MalformedTensorError` unless the JSON is an object and has the length that is told; what is in it is not
+    looked at. A header length of 0 means that there is no JSON at all, which only a server that knows the model can
+    understand."""
+    if header_length != 0:
+        _raw_fields(body, header_length)
+
+
 def with_model(body: bytes, header_length: int | None, model: str) -> RestBody:
     """An answer with another `model_name`, all else as it is. Raises `MalformedTensorError` for what is no object."""
-    end = _end_of_json(body, header_length)
-    try:
-        fields = _raw_decoder.decode(body[:end])
-    except UNREADABLE as error:
-        raise MalformedTensorError(f"the body is not a JSON object: {error}") from None
+    fields = _raw_fields(body, header_length)
     fields["model_name"] = msgspec.Raw(msgspec.json.encode(model))
     header = msgspec.json.encode(fields)
-    return RestBody(body=header + body[end:], header_length=None if header_length is None else len(header))
+    if header_length is None:
+        return RestBody(body=header)
+    return RestBody(body=header + body[header_length:], header_length=len(header))
+
+
+def _raw_fields(body: bytes, header_length: int | None) -> dict[str, msgspec.Raw]:
+    try:
+        return _raw_decoder.decode(body[: _end_of_json(body, header_length)])
+    except UNREADABLE as error:
+        raise MalformedTensorError(f"the body is not a JSON object: {error}") from None
+
+
+def read_header_length(value: bytes | None) -> int | None:
+    """The header `HEADER_LENGTH`, which need not be there. Raises `MalformedTensorError` unless it is a number."""
+    if value is None:
+        return None
+    if not value.isdigit() or len(value) > _MAX_LENGTH_DIGITS:
+        raise MalformedTensorError(f"the header {HEADER_LENGTH} must be a whole number")
+    return int(value)
 
 
 def _joined(header: Mapping[str, Any], data: list[bytes] | None) -> RestBody:

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol over REST: what servers and models are, and errors."""
+"""The Open Inference Protocol over REST: what servers and models are, whether they are ready, and errors."""
 
 from typing import Any
 
@@ -6,6 +6,12 @@ import msgspec
 
 from gateway.schemas.open_inference import MalformedTensorError, ModelMetadata, ServerMetadata, TensorMetadata
 from gateway.schemas.open_inference_fields import Fields
+from gateway.schemas.openai_fields import UNREADABLE
+
+NOT_READY_STATUS = 400
+"""What servers answer with when a model is not ready."""
+
+_raw_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def decode_model_metadata(body: bytes) -> ModelMetadata:
@@ -49,6 +55,31 @@ def _encode_tensor(tensor: TensorMetadata) -> dict[str, Any]:
     return {"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape, **tensor.extra}
 
 
+def with_name(body: bytes, name: str) -> bytes:
+    """An answer about a model with another `name`, all else as it is. Raises `MalformedTensorError` for what is no
+    object."""
+    try:
+        fields = _raw_decoder.decode(body)
+    except UNREADABLE as error:
+        raise MalformedTensorError(f"the body is not a JSON object: {error}") from None
+    fields["name"] = msgspec.Raw(msgspec.json.encode(name))
+    return msgspec.json.encode(fields)
+
+
+def decode_ready(body: bytes) -> bool:
+    """What the body of a successful answer says of a model: it is ready, unless it is said not to be. Servers differ
+    in what they send; the status is what counts."""
+    try:
+        return Fields.parse(body).truth("ready") is not False
+    except MalformedTensorError:
+        return True
+
+
+def encode_ready(model: str, *, ready: bool) -> bytes:
+    """The JSON that says whether a model is ready."""
+    return msgspec.json.encode({"name": model, "ready": ready})
+
+
 def decode_server_metadata(body: bytes) -> ServerMetadata:
     """What a server is. Raises `MalformedTensorError`."""
     fields = Fields.parse(body)
@@ -83,6 +114,14 @@ def _read_detail(fields: Fields) -> str | None:
         return "; ".join(each.text("msg") for each in fields.objects("detail", required=True))
     except MalformedTensorError:
         return None
+
+
+def is_error(body: bytes) -> bool:
+    """Whether it is an error as the protocol has it."""
+    try:
+        return bool(Fields.parse(body).text("error"))
+    except MalformedTensorError:
+        return False
 
 
 def error_body(message: str) -> bytes:

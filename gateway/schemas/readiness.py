@@ -31,6 +31,11 @@ def decode_number(message: bytes) -> int:
     return sum((byte & 0x7F) << (7 * index) for index, byte in enumerate(message[1:]))
 
 
+def encode_truth(value: bool) -> bytes:
+    """An answer with that truth value as its field 1."""
+    return bytes([_FIELD_1_NUMBER, 1]) if value else b""
+
+
 def _varint(number: int) -> bytes:
     out = bytearray()
     while number > 0x7F:

@@ -14,7 +14,9 @@ from tests.conformance.gateway import Gateway, render
 from tests.conformance.gateway_process import GatewayProcess
 from tests.conformance.grpc_caller import GrpcCaller
 from tests.conformance.http_caller import HttpCaller
+from tests.conformance.open_inference import GrpcInferCaller, InferCaller, RestInferCaller, make_backend
 from tests.support.faulty_upstream import FaultyUpstream
+from tests.support.open_inference_backends import Backend, GrpcBackend, RestBackend, started
 
 MAX_BODY_BYTES = 1024 * 1024
 """The largest request that the node takes."""
@@ -113,3 +115,43 @@ def streamed(request: pytest.FixtureRequest) -> bool:
     """Whether to ask for a streamed answer."""
     is_streamed: bool = request.param
     return is_streamed
+
+
+@pytest.fixture(params=list(Wire), ids=lambda wire: f"from-{wire.value}")
+def infer_caller(request: pytest.FixtureRequest) -> InferCaller:
+    """Calls of the Open Inference Protocol over REST, and in another run of the same test over gRPC."""
+    caller: InferCaller = request.getfixturevalue("rest_infer" if request.param is Wire.HTTP else "grpc_infer")
+    return caller
+
+
+@pytest.fixture
+def rest_infer(gateway: Gateway, session: aiohttp.ClientSession) -> RestInferCaller:
+    """Calls of the Open Inference Protocol over REST."""
+    return RestInferCaller(gateway.addresses.http, session)
+
+
+@pytest.fixture
+def grpc_infer(channel: grpc.aio.Channel) -> GrpcInferCaller:
+    """Calls of the Open Inference Protocol over gRPC."""
+    return GrpcInferCaller(channel)
+
+
+@pytest.fixture(params=list(Wire), ids=lambda wire: f"to-{wire.value}")
+async def backends(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Backend, ...]]:
+    """Two servers of the Open Inference Protocol over REST, and in another run of the same test over gRPC."""
+    async with started(make_backend(request.param), make_backend(request.param)) as backends:
+        yield backends
+
+
+@pytest.fixture
+async def rest_backends() -> AsyncIterator[tuple[RestBackend, ...]]:
+    """Two servers of the Open Inference Protocol over REST."""
+    async with started(RestBackend(), RestBackend()) as backends:
+        yield backends
+
+
+@pytest.fixture
+async def grpc_backends() -> AsyncIterator[tuple[GrpcBackend, ...]]:
+    """Two servers of the Open Inference Protocol over gRPC."""
+    async with started(GrpcBackend(), GrpcBackend()) as backends:
+        yield backends

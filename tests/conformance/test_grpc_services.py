@@ -34,6 +34,7 @@ async def test_reflection_lists_all_services(channel: grpc.aio.Channel) -> None:
     answer = await reflect(channel, ServerReflectionRequest(list_services=""))
     assert {service.name for service in answer.list_services_response.service} == {
         SERVICE,
+        "inference.GRPCInferenceService",
         "grpc.health.v1.Health",
         "grpc.reflection.v1alpha.ServerReflection",
     }

@@ -20,11 +20,14 @@ from gateway.schemas.open_inference import (
     Tensor,
 )
 from gateway.schemas.open_inference_rest import (
+    HEADER_LENGTH,
     RestBody,
+    check_request,
     decode_request,
     decode_response,
     encode_request,
     encode_response,
+    read_header_length,
     with_model,
 )
 from tests.gateway.schemas.open_inference_strategies import (
@@ -367,3 +370,24 @@ def test_another_model_in_the_answer(written: InferResponse) -> None:
 def test_another_model_in_no_answer(body: bytes) -> None:
     with pytest.raises(MalformedTensorError, match="the body is not a JSON object"):
         with_model(body, None, "m")
+
+
+@pytest.mark.parametrize(
+    ("body", "length"), [(b'{"inputs": []}', None), (b'{"a": 1}\xff\xfe', 8), (b"\0\1", 0), (b"", 0)]
+)
+def test_request_that_may_be_passed_on(body: bytes, length: int | None) -> None:
+    check_request(body, length)
+
+
+@pytest.mark.parametrize(("body", "length"), [(b"", None), (b"[]", None), (b"{}\xff", None), (b"{}", 3), (b'{"a"', 4)])
+def test_request_that_may_not_be_passed_on(body: bytes, length: int | None) -> None:
+    with pytest.raises(MalformedTensorError):
+        check_request(body, length)
+
+
+def test_header_length() -> None:
+    assert read_header_length(None) is None
+    assert read_header_length(b"0123") == 123
+    for told in (b"", b"-1", b"1.0", b"5, 5", b" 5", b"\xb2", b"9" * 13):
+        with pytest.raises(MalformedTensorError, match=HEADER_LENGTH):
+            read_header_length(told)

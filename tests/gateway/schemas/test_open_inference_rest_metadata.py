@@ -9,11 +9,15 @@ from hypothesis import strategies as st
 from gateway.schemas.open_inference import MalformedTensorError, ModelMetadata, ServerMetadata, TensorMetadata
 from gateway.schemas.open_inference_rest_metadata import (
     decode_model_metadata,
+    decode_ready,
     decode_server_metadata,
     encode_model_metadata,
+    encode_ready,
     encode_server_metadata,
     error_body,
+    is_error,
     read_error,
+    with_name,
 )
 from tests.gateway.schemas.open_inference_strategies import model_metadata, server_metadata
 
@@ -89,3 +93,32 @@ def test_error_of_fastapi() -> None:
 )
 def test_what_is_no_error_of_this_protocol(body: bytes) -> None:
     assert read_error(body) is None
+
+
+def test_only_errors_as_the_protocol_has_them_are_such() -> None:
+    assert is_error(error_body("x"))
+    for body in (b"", b"[]", b"{}", b'{"error":{"message":"x"}}', b'{"detail":[{"msg":"x"}]}', b'{"error":""}'):
+        assert not is_error(body)
+
+
+@given(st.text(), st.booleans())
+def test_readiness_survives(model: str, ready: bool) -> None:
+    body = encode_ready(model, ready=ready)
+    assert (json.loads(body)["name"], decode_ready(body)) == (model, ready)
+
+
+@pytest.mark.parametrize("body", [b"", b"ok", b"[]", b"{}", b'{"ready":null}', b'{"ready":"no"}'])
+def test_body_that_does_not_say_that_a_model_is_not_ready(body: bytes) -> None:
+    assert decode_ready(body)
+
+
+@given(model_metadata, st.text())
+def test_another_name(metadata: ModelMetadata, name: str) -> None:
+    body = encode_model_metadata(metadata)
+    assert json.loads(with_name(body, name)) == json.loads(body) | {"name": name}
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{", b"\xff"])
+def test_another_name_of_nothing(body: bytes) -> None:
+    with pytest.raises(MalformedTensorError, match="the body is not a JSON object"):
+        with_name(body, "m")
