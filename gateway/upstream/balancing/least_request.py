@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from random import Random
 from typing import Generic
 
+from gateway.upstream.balancing.draw import draw_two
 from gateway.upstream.balancing.host import H
 from gateway.upstream.balancing.schedule import Schedule
 
@@ -41,19 +42,10 @@ class LeastRequest(Generic[H]):
         if self._schedule is not None:
             return self._schedule.next(exclude)
         hosts = [host for host in self._hosts if host not in exclude] if exclude else self._hosts
-        count = len(hosts)
-        if count <= 1:
+        if len(hosts) <= 1:
             return hosts[0] if hosts else None
-        return least_of_drawn(hosts, min(self._choice_count, count), self._random)
-
-
-def least_of_drawn(hosts: Sequence[H], choice_count: int, random: Random) -> H:
-    """Of that many different hosts drawn at random the one with the fewest requests in flight; of equals the first."""
-    if choice_count != 2:
-        return min(random.sample(hosts, choice_count), key=lambda host: host.active_requests)
-    # Two different ones by two numbers: much cheaper than a sample.
-    count = len(hosts)
-    first = int(random.random() * count)
-    second = int(random.random() * (count - 1))
-    one, other = hosts[first], hosts[second + (second >= first)]
-    return other if other.active_requests < one.active_requests else one
+        if self._choice_count == 2:
+            one, other = draw_two(hosts, self._random)
+            return other if other.active_requests < one.active_requests else one
+        drawn = self._random.sample(hosts, min(self._choice_count, len(hosts)))
+        return min(drawn, key=lambda host: host.active_requests)

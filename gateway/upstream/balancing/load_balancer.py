@@ -5,6 +5,7 @@ from random import Random
 from typing import Any, Protocol
 
 from gateway.config.upstream import BalancingConfig, BalancingPolicy
+from gateway.upstream.balancing.growing_weights import GrowingWeights
 from gateway.upstream.balancing.host import H
 from gateway.upstream.balancing.least_request import LeastRequest
 from gateway.upstream.balancing.maglev import Maglev
@@ -27,12 +28,17 @@ class LoadBalancer(Protocol[H]):
         anything does; it matters to the policies that hash."""
 
 
+def _with_slow_start(config: BalancingConfig, balancer: LoadBalancer[Any]) -> LoadBalancer[Any]:
+    return balancer if config.slow_start is None else GrowingWeights(balancer)
+
+
 BALANCERS: Mapping[BalancingPolicy, Callable[[BalancingConfig, Random], LoadBalancer[Any]]] = {
-    BalancingPolicy.ROUND_ROBIN: lambda config, random: RoundRobin(random),
-    BalancingPolicy.LEAST_REQUEST: lambda config, random: LeastRequest(
-        random, choice_count=config.choice_count, active_request_bias=config.active_request_bias
+    BalancingPolicy.ROUND_ROBIN: lambda config, random: _with_slow_start(config, RoundRobin(random)),
+    BalancingPolicy.LEAST_REQUEST: lambda config, random: _with_slow_start(
+        config,
+        LeastRequest(random, choice_count=config.choice_count, active_request_bias=config.active_request_bias),
     ),
-    BalancingPolicy.RANDOM: lambda config, random: RandomChoice(random),
+    BalancingPolicy.RANDOM: lambda config, random: _with_slow_start(config, RandomChoice(random)),
     BalancingPolicy.RING_HASH: lambda config, random: RingHash(random),
     BalancingPolicy.MAGLEV: lambda config, random: Maglev(random),
     BalancingPolicy.PEAK_EWMA: lambda config, random: LowestLatency(random),

@@ -4,13 +4,14 @@ from collections.abc import Collection, Sequence
 from random import Random
 from typing import Generic
 
+from gateway.upstream.balancing.draw import draw_two
 from gateway.upstream.balancing.host import H
 
-# What a host that has not answered yet is taken to need, in seconds: enough that it is not flooded while others are
-# known to be quick, little enough that it is asked soon.
-_UNKNOWN_S = 0.001
-# Differences below this are noise.
+# Differences below this, in seconds, are noise. It is also what a host that has never been asked is taken to need, so
+# that it is asked soon.
 _LEAST_S = 0.0001
+# What a host is taken to need that has been asked and has not answered yet: others go first until it has.
+_UNANSWERED_S = 1000.0
 
 
 class LowestLatency(Generic[H]):
@@ -27,16 +28,16 @@ class LowestLatency(Generic[H]):
     def pick(self, key: int | None, exclude: Collection[H]) -> H | None:
         """The cheaper of two."""
         hosts = [host for host in self._hosts if host not in exclude] if exclude else self._hosts
-        count = len(hosts)
-        if count <= 1:
+        if len(hosts) <= 1:
             return hosts[0] if hosts else None
-        first = int(self._random.random() * count)
-        second = int(self._random.random() * (count - 1))
-        one, other = hosts[first], hosts[second + (second >= first)]
+        one, other = draw_two(hosts, self._random)
         return other if _cost(other) < _cost(one) else one
 
 
 def _cost(host: H) -> float:
     latency = host.latency
-    seconds = max(latency.value, _LEAST_S) if latency.is_known else _UNKNOWN_S
+    if latency.is_known:
+        seconds = max(latency.value, _LEAST_S)
+    else:
+        seconds = _UNANSWERED_S if host.active_requests else _LEAST_S
     return seconds * (host.active_requests + 1) / host.weight

@@ -30,14 +30,25 @@ def level_loads(
     """The loads of the levels, which add up to 100. Levels without members must not be given.
 
     A level can take factor * healthy / total of all requests, at most all of them. If all levels together can take
-    less, they take what there is in proportion, and those below the panic threshold disregard health. If nothing is
-    healthy anywhere, levels take requests by their size.
+    less, they take what there is in proportion, and those below the panic threshold disregard health. If all levels
+    do, or nothing is healthy anywhere, levels take requests by their size.
     """
     levels = sorted(levels, key=lambda level: level.number)
     capacities = [_capacity(level, overprovisioning_factor) for level in levels]
     total = min(100, sum(capacities))
-    if total == 0:
-        return _in_total_panic(levels, panic_threshold)
+    panics = [total < 100 and 100 * level.healthy < panic_threshold * level.total for level in levels]
+    if total == 0 or all(panics):
+        loads = _by_size(levels)
+    else:
+        loads = _by_capacity(capacities, total)
+    return [LevelLoad(*each) for each in zip((level.number for level in levels), loads, panics, strict=True)]
+
+
+def _capacity(level: LevelHealth, factor: float) -> int:
+    return min(100, round(factor * 100) * level.healthy // level.total)
+
+
+def _by_capacity(capacities: Sequence[int], total: int) -> list[int]:
     loads = []
     left = 100
     for capacity in capacities:
@@ -46,21 +57,14 @@ def level_loads(
         left -= load
     # Rounding leaves a rest, which the first level that takes anything gets.
     loads[next(index for index, capacity in enumerate(capacities) if capacity)] += left
-    return [
-        LevelLoad(level.number, load, total < 100 and 100 * level.healthy < panic_threshold * level.total)
-        for level, load in zip(levels, loads, strict=True)
-    ]
+    return loads
 
 
-def _capacity(level: LevelHealth, factor: float) -> int:
-    return min(100, int(factor * 100 * level.healthy / level.total))
-
-
-def _in_total_panic(levels: Sequence[LevelHealth], panic_threshold: float) -> list[LevelLoad]:
+def _by_size(levels: Sequence[LevelHealth]) -> list[int]:
     members = sum(level.total for level in levels)
     loads = [100 * level.total // members for level in levels]
     loads[0] += 100 - sum(loads)
-    return [LevelLoad(level.number, load, panic_threshold > 0) for level, load in zip(levels, loads, strict=True)]
+    return loads
 
 
 class PriorityChoice:

@@ -18,13 +18,11 @@ class RandomChoice(Generic[H]):
         self._random = random
         self._hosts: Sequence[H] = ()
         self._sums: Sequence[float] = ()
-        self._drawn_weights: Sequence[float] = ()
 
     def update(self, hosts: Sequence[H]) -> None:
-        """The hosts from now on."""
+        """The hosts from now on, with their weights as of now."""
         self._hosts = hosts
-        self._drawn_weights = [host.weight for host in hosts]
-        self._sums = list(accumulate(self._drawn_weights))
+        self._sums = list(accumulate(host.weight for host in hosts))
 
     def pick(self, key: int | None, exclude: Collection[H]) -> H | None:
         """A host by chance."""

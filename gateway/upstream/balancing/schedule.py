@@ -11,8 +11,8 @@ from gateway.upstream.balancing.host import H
 class Schedule(Generic[H]):
     """A calendar of turns. A host with weight w has a turn every 1/w units of time; who is due first is next.
 
-    The weight is asked for anew at every turn, so it may change at any time. First turns are at random times, so that
-    many nodes that start together do not all begin with the same host.
+    The weight is asked for anew at every turn and every update. First turns are at random times, so that many nodes
+    that start together do not all begin with the same host.
     """
 
     def __init__(self, random: Random, weight: Callable[[H], float]) -> None:
@@ -40,16 +40,16 @@ class Schedule(Generic[H]):
         self._heap = heap
 
     def next(self, exclude: Collection[H]) -> H | None:
-        """The host whose turn it is among those not excluded. Who is excluded keeps its turn."""
+        """The host whose turn it is among those not excluded. Who is excluded keeps its turn, but only one: when it may
+        be chosen again, it does not get all those that it has missed."""
         heap = self._heap
-        if not exclude:
-            if not heap:
-                return None
-            self._now, _, host = heap[0]
-            due = self._due[host] = self._now + self._interval(host)
-            heapq.heapreplace(heap, (due, self._next_number(), host))
-            return host
-        return self._next_of_others(exclude)
+        if exclude:
+            return self._next_of_others(exclude)
+        if not heap:
+            return None
+        due, _, host = heap[0]
+        heapq.heapreplace(heap, self._turn_after(due, host))
+        return host
 
     def _next_of_others(self, exclude: Collection[H]) -> H | None:
         heap = self._heap
@@ -61,14 +61,17 @@ class Schedule(Generic[H]):
                 passed_over.append(entry)
                 continue
             chosen = entry[2]
-            # Time goes on only with those who had to wait: an earlier turn that was passed over is still to come.
-            self._now = min([entry[0], *(passed[0] for passed in passed_over)])
-            due = self._due[chosen] = entry[0] + self._interval(chosen)
-            heapq.heappush(heap, (due, self._next_number(), chosen))
+            heapq.heappush(heap, self._turn_after(entry[0], chosen))
             break
         for entry in passed_over:
             heapq.heappush(heap, entry)
         return chosen
+
+    def _turn_after(self, due: float, host: H) -> tuple[float, int, H]:
+        """Puts the time forward to a turn that is taken, which may be overdue, and gives the host's next one."""
+        self._now = max(self._now, due)
+        self._due[host] = self._now + self._interval(host)
+        return self._due[host], self._next_number(), host
 
     def _interval(self, host: H) -> float:
         return 1.0 / max(self._weight(host), 1e-9)
