@@ -1,20 +1,20 @@
 """gRPC to backends: a channel per endpoint, messages as bytes.
 
-grpcio's exceptions end here: callers see `ConnectError` (nothing was sent), `ConnectionBrokenError` and, for what a
-backend says itself, `GrpcStatusError`.
+grpcio's exceptions end here: callers see `ConnectError` (nothing was sent), `ConnectionBrokenError`,
+`AnswerTooLargeError` and, for what a backend says itself, `GrpcStatusError`.
 """
 
 import asyncio
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import grpc
 from grpc import aio
 
 from gateway.config.upstream import TlsConfig
-from gateway.transport.errors import ConnectError, ConnectionBrokenError
+from gateway.transport.errors import AnswerTooLargeError, ConnectError, ConnectionBrokenError
 from gateway.transport.tls import client_context, split_certificate, system_trust
 
 Metadata: TypeAlias = Sequence[tuple[str, str | bytes]]
@@ -47,6 +47,7 @@ _BROKEN = re.compile(
     r"|transport closed|endpoint clos|recvmsg|sendmsg|keepalive|ping timeout|failed parsing http/2)",
     re.IGNORECASE,
 )
+_TOO_LARGE = re.compile("CLIENT: Received message larger than max")
 _REFUSED_STREAM = re.compile(r"RST_STREAM with error code 7\b")
 
 # "PROTOCOL-HTTP2.md" of gRPC: names, and values that are not binary.
@@ -73,12 +74,19 @@ class GrpcAnswer:
     trailing_metadata: Metadata
 
 
+class _Sender(Protocol):
+    async def send_serialized_message(self, message: bytes) -> None: ...
+
+
 class GrpcStream:
     """A call of any kind as two streams of messages. Must be cancelled if it is left before its end."""
 
     def __init__(self, call: "aio.StreamStreamCall[bytes, bytes]", channel: aio.Channel) -> None:
         self._call = call
         self._channel = channel
+        # What `call.write` uses itself. But one that comes after the backend's end makes that put a status of its own
+        # in the place of the backend's, and forget the messages that have not been read.
+        self._sender: _Sender = call._cython_call  # type: ignore[attr-defined]
 
     async def initial_metadata(self) -> Metadata:
         """What the backend sends before its first message. Raises like `read`."""
@@ -93,18 +101,20 @@ class GrpcStream:
         """Sends a message; returns once there is room for the next. An answer that has ended takes no more: nothing
         happens then, and `read` tells how it ended."""
         try:
-            await self._call.write(message)
-        except (asyncio.InvalidStateError, aio.AioRpcError, aio.UsageError):
+            await self._call.wait_for_connection()
+            await self._sender.send_serialized_message(message)
+        except (aio.AioRpcError, aio.InternalError):
             return
         except asyncio.CancelledError:
             if _was_cancelled_from_outside():
+                self._call.cancel()
                 raise
 
     async def done_writing(self) -> None:
         """Tells the backend that no message follows."""
         try:
             await self._call.done_writing()
-        except (asyncio.InvalidStateError, aio.AioRpcError):
+        except (asyncio.InvalidStateError, aio.AioRpcError, aio.InternalError):
             return
         except asyncio.CancelledError:
             if _was_cancelled_from_outside():
@@ -295,6 +305,8 @@ def _failure(code: grpc.StatusCode, details: str, trailing: Metadata, channel: a
     if code is grpc.StatusCode.UNAVAILABLE and _NOT_CONNECTED.match(details):
         if channel.get_state() is not grpc.ChannelConnectivity.READY:
             return ConnectError(_not_connected_reason(details))
+    elif code is grpc.StatusCode.RESOURCE_EXHAUSTED and _TOO_LARGE.match(details) and not trailing:
+        return AnswerTooLargeError("a message of the backend is too large")
     elif _BROKEN.match(details) and not trailing:
         if _REFUSED_STREAM.search(details):
             return ConnectError("the backend refused the stream")

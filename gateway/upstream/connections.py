@@ -8,6 +8,9 @@ from gateway.transport.http2 import Http2Transport
 from gateway.transport.messages import HttpSender
 from gateway.transport.tls import HTTP2_ALPN, client_context
 
+# Somebody has to hold a message until its end comes.
+_MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+
 
 class Connections:
     """A pool of connections to all endpoints of an upstream. Must be made on the event loop, and closed.
@@ -21,7 +24,9 @@ class Connections:
         self._http: HttpTransport | Http2Transport | None = None
         self._grpc: GrpcTransport | None = None
         if config.protocol is UpstreamProtocol.GRPC:
-            self._grpc = GrpcTransport(config.tls, connect_timeout_s=config.connect_timeout_s)
+            self._grpc = GrpcTransport(
+                config.tls, connect_timeout_s=config.connect_timeout_s, max_message_bytes=_MAX_MESSAGE_BYTES
+            )
         elif config.protocol is UpstreamProtocol.HTTP2:
             context = client_context(config.tls, alpn=HTTP2_ALPN)
             self._http = Http2Transport(idle_timeout_s=config.idle_timeout_s, ssl_context=context)
