@@ -100,7 +100,7 @@ def call_context(call: Call, path: str, operation: Operation, *, is_streaming: b
 def sent_metadata(call: Call) -> Iterator[tuple[bytes, bytes]]:
     """What the caller sent, as bytes."""
     for name, value in call.invocation_metadata() or ():
-        yield name.encode("ascii"), value if isinstance(value, bytes) else value.encode("latin-1")
+        yield name.encode(), value if isinstance(value, bytes) else value.encode()
 
 
 def answer_metadata(context: RequestContext) -> Metadata:

@@ -9,9 +9,11 @@ from hypercorn.config import Config
 from quart import Quart
 
 from gateway.listeners.http2 import mend_http2
+from gateway.listeners.websocket_stream import WEBSOCKET_PING_INTERVAL_S, mend_websockets
 
 _KEEP_ALIVE_S = 75.0
 _BACKLOG = 2048
+_MAX_MESSAGE_BYTES = 1024 * 1024
 
 
 class ListenError(Exception):
@@ -39,9 +41,20 @@ def listen_error_text(host: str, port: int, error: OSError) -> str:
     return f"cannot listen on {host}:{port}: {reason}; choose another address or port 0 for a free one"
 
 
-async def serve_http(app: Quart, listener: socket.socket, drain: asyncio.Event, drain_timeout_s: float) -> None:
-    """Serves until `drain` is set: then stops accepting, finishes what runs for up to the timeout, and returns."""
+async def serve_http(
+    app: Quart,
+    listener: socket.socket,
+    drain: asyncio.Event,
+    drain_timeout_s: float,
+    *,
+    max_message_bytes: int = _MAX_MESSAGE_BYTES,
+) -> None:
+    """Serves until `drain` is set: then stops accepting, finishes what runs for up to the timeout, and returns.
+
+    `max_message_bytes` is the largest message that a WebSocket may bring.
+    """
     mend_http2()
+    mend_websockets()
     config = Config()
     # Hypercorn makes its own socket object of the descriptor and closes it.
     config.bind = [f"fd://{listener.detach()}"]
@@ -51,6 +64,8 @@ async def serve_http(app: Quart, listener: socket.socket, drain: asyncio.Event, 
     # A limit would end the streams that share an HTTP/2 connection with the last request.
     config.keep_alive_max_requests = sys.maxsize
     config.backlog = _BACKLOG
+    config.websocket_max_message_size = max_message_bytes
+    config.websocket_ping_interval = WEBSOCKET_PING_INTERVAL_S
     config.loglevel = "WARNING"
     config.errorlog = None
     try:

@@ -212,6 +212,17 @@ async def test_answer_that_breaks_in_its_body(
         await get_all(transport, faulty_upstream.url)
 
 
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "POST"])
+@pytest.mark.parametrize("body", [None, b"x"], ids=["without body", "with body"])
+async def test_request_whose_connection_breaks_is_sent_once(
+    transport: HttpTransport, faulty_upstream: FaultyUpstream, method: str, body: bytes | None
+) -> None:
+    faulty_upstream.script = scripts.cut(b"", 0)
+    with pytest.raises(ConnectionBrokenError):
+        await transport.send(method, URL(faulty_upstream.url), headers=[], body=body, connect_timeout_s=5)
+    assert len(faulty_upstream.requests) == 1
+
+
 async def test_stall_ends_when_the_caller_gives_up(transport: HttpTransport, faulty_upstream: FaultyUpstream) -> None:
     faulty_upstream.script = scripts.stall()
     asking = asyncio.create_task(get(transport, faulty_upstream.url))

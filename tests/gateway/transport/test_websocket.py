@@ -16,6 +16,7 @@ from gateway.transport.http import (
     TransportError,
 )
 from gateway.transport.websocket import WebSocketClose, WebSocketConnection, WebSocketRefusedError
+from tests.conformance.unanswering import unanswering_address
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -111,6 +112,21 @@ async def test_refusal_carries_the_status(transport: HttpTransport, status: int)
     assert caught.value.status == status
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_redirect_is_not_followed(transport: HttpTransport, status: int) -> None:
+    paths: list[str] = []
+
+    async def lead_away(request: web.Request) -> web.StreamResponse:
+        paths.append(request.path_qs)
+        return web.Response(status=status, headers={"location": "/chat?elsewhere"})
+
+    async with serving(lead_away) as url:
+        with pytest.raises(WebSocketRefusedError) as caught:
+            await connect(transport, url)
+    assert caught.value.status == status
+    assert paths == ["/chat?x=y"]
+
+
 async def test_message_over_the_limit(transport: HttpTransport) -> None:
     async def server(request: web.Request) -> web.StreamResponse:
         socket = web.WebSocketResponse()
@@ -150,16 +166,106 @@ async def test_server_that_is_none(transport: HttpTransport, answer: bytes, erro
             await connect(transport, url)
 
 
-async def test_no_handshake_in_time(transport: HttpTransport) -> None:
+async def test_no_connection_in_time(transport: HttpTransport) -> None:
+    with unanswering_address() as address, pytest.raises(ConnectError, match=r"^connection timed out$"):
+        await connect(transport, URL(f"http://{address}/"), timeout_s=0.05)
+
+
+async def test_server_that_hesitates_to_shake_hands_is_given_up_by_the_caller(transport: HttpTransport) -> None:
+    left = asyncio.Event()
+
     async def be_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
+        left.set()
         writer.close()
 
     server = await asyncio.start_server(be_silent, "127.0.0.1", 0)
     async with server:
         url = URL(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
-        with pytest.raises(ConnectError, match=r"^connection timed out$"):
-            await connect(transport, url, timeout_s=0.05)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await connect(transport, url, timeout_s=0.05)
+        await asyncio.wait_for(left.wait(), 5)
+
+
+class Pinged:
+    """A server that says `hello` once it has been pinged often enough, and may leave pings unanswered."""
+
+    def __init__(self, count: int, *, answers: bool) -> None:
+        self.pings = 0
+        self._count = count
+        self._answers = answers
+
+    async def serve(self, request: web.Request) -> web.StreamResponse:
+        socket = web.WebSocketResponse(autoping=False)
+        await socket.prepare(request)
+        while (message := await socket.receive()).type is WSMsgType.PING:
+            self.pings += 1
+            if self._answers:
+                await socket.pong(message.data)
+            if self.pings == self._count:
+                await socket.send_str("hello")
+        return socket
+
+
+async def impatient(transport: HttpTransport, url: URL) -> WebSocketConnection:
+    """A WebSocket that pings often, and hopes for an answer no longer than four times."""
+    socket = await connect(transport, url)
+    socket.ping_interval_s, socket.max_unanswered_pings = 0.02, 4
+    return socket
+
+
+async def test_silent_server_is_pinged(transport: HttpTransport) -> None:
+    server = Pinged(20, answers=True)
+    async with serving(server.serve) as url:
+        socket = await impatient(transport, url)
+        assert await socket.receive() == "hello"
+        await socket.close()
+    assert server.pings == 20
+
+
+async def test_server_that_answers_no_pings_is_taken_for_dead(transport: HttpTransport) -> None:
+    server = Pinged(20, answers=False)
+    async with serving(server.serve) as url:
+        socket = await impatient(transport, url)
+        with pytest.raises(ConnectionBrokenError):
+            await socket.receive()
+        await socket.close()
+    assert server.pings == 4
+
+
+async def test_server_is_heard_by_its_messages_too(transport: HttpTransport) -> None:
+    server = Pinged(3, answers=False)
+    async with serving(server.serve) as url:
+        socket = await impatient(transport, url)
+        assert await socket.receive() == "hello"
+        with pytest.raises(ConnectionBrokenError):
+            await socket.receive()
+        await socket.close()
+
+
+async def test_pings_of_the_server_are_answered(transport: HttpTransport) -> None:
+    async def ask(request: web.Request) -> web.StreamResponse:
+        socket = web.WebSocketResponse(autoping=False)
+        await socket.prepare(request)
+        await socket.ping(b"there?")
+        message = await socket.receive()
+        await socket.send_str(f"{message.type.name} {message.data.decode()}")
+        return socket
+
+    async with serving(ask) as url:
+        socket = await connect(transport, url)
+        assert await socket.receive() == "PONG there?"
+        await socket.close()
+
+
+async def test_largest_message(transport: HttpTransport) -> None:
+    async with serving(echo) as url:
+        socket = await connect(transport, url)
+        await socket.receive()
+        await socket.send(b"x" * 1000)
+        assert await socket.receive() == b"x" * 1000
+        await socket.close()
 
 
 async def test_nobody_listens(transport: HttpTransport) -> None:
