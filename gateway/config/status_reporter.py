@@ -155,7 +155,8 @@ def _endpoint_message(endpoint: EndpointReport) -> config_service_pb2.EndpointSt
     )
     message.since.FromDatetime(endpoint.since)
     if endpoint.latency_s is not None:
-        message.latency.FromNanoseconds(int(endpoint.latency_s * 1e9))
+        message.latency.FromMicroseconds(round(endpoint.latency_s * 1e6))
     if endpoint.ejected_until is not None:
-        message.ejected_until.FromDatetime(endpoint.ejected_until)
+        # It is told by two clocks, so its last digits would differ from report to report.
+        message.ejected_until.FromMilliseconds(round(endpoint.ejected_until.timestamp() * 1e3))
     return message

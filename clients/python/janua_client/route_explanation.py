@@ -9,19 +9,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import re2
-from janua.config.v1.route_pb2 import HeaderMatch, PathMatch, QueryParamMatch, Route
+from janua.config.v1.route_pb2 import GrpcMatch, HeaderMatch, PathMatch, QueryParamMatch, Route
 from janua_resources.hosts import pattern_covers
-
-_HTTP_INFERENCE = frozenset({"/v1/chat/completions", "/v1/embeddings"})
-_GRPC_INFERENCE = frozenset(
-    f"/janua.inference.v1.InferenceService/{method}"
-    for method in ("CreateChatCompletion", "StreamChatCompletion", "CreateEmbeddings")
-)
+from janua_resources.surfaces import Surface, inference_methods, surface_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestFacts:
-    """What routing looks at. A gRPC call is a `POST` of `/package.Service/Method` whose host is its authority."""
+    """What routing looks at. A gRPC call is a `POST` of `/package.Service/Method` whose host is its metadata `host`."""
 
     host: str
     """In lower case, without port."""
@@ -138,6 +133,8 @@ def _host(route: Route, request: RequestFacts) -> _Fit | _Miss:
 
 
 def _path(route: Route, request: RequestFacts) -> _Fit | _Miss:
+    if route.match.HasField("grpc"):
+        return _grpc(route.match.grpc, request)
     if not route.match.HasField("path"):
         return _inference_surface(request)
     path = route.match.path
@@ -151,10 +148,24 @@ def _path(route: Route, request: RequestFacts) -> _Fit | _Miss:
     return _Miss(f"path {request.path!r} {_unlike_path(path)}")
 
 
+def _grpc(match: GrpcMatch, request: RequestFacts) -> _Fit | _Miss:
+    """Ranked as the path that it stands for: a method as an exact one, a service as a prefix."""
+    service = f"/{match.service}"
+    if not match.method:
+        if _begins(request.path, service):
+            return _Fit(-len(service), f"gRPC service {match.service!r}")
+        return _Miss(f"path {request.path!r} is no method of the gRPC service {match.service!r}")
+    if request.path == f"{service}/{match.method}":
+        return _Fit(_FIRST, f"gRPC method {match.service}/{match.method}")
+    return _Miss(f"path {request.path!r} is not the gRPC method '{service}/{match.method}'")
+
+
 def _inference_surface(request: RequestFacts) -> _Fit | _Miss:
-    if request.method == "POST" and request.path in _HTTP_INFERENCE | _GRPC_INFERENCE:
+    if surface_of(request.path) is Surface.INFERENCE and request.method in inference_methods(request.path):
         return _Fit(_LAST, "any inference path")
-    return _Miss(f"{request.method} {request.path} is no inference request, and the route has no `path`")
+    return _Miss(
+        f"{request.method} {request.path} is no inference request, and the route has neither `path` nor `grpc`"
+    )
 
 
 def _begins(path: str, prefix: str) -> bool:

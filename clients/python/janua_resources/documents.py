@@ -63,7 +63,8 @@ def dump(
 ) -> str:
     """Writes resources as one document that `parse` reads back: kinds in reading order, within a kind as given.
 
-    Enum values have their short names, durations are in `s` or `ms`. Raises ValueError for a timestamp out of range.
+    Enum values have their short names, durations are in `s` or `ms`. Raises ValueError for a timestamp out of range,
+    and for a number that is none.
     """
     of_kind: dict[str, list[Plain]] = {plural: [] for plural in _DUMP_ORDER}
     for message in messages:

@@ -1,5 +1,6 @@
 """The text of a scalar as the value of a field, by the field's type, and back."""
 
+import math
 import re
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
@@ -21,6 +22,8 @@ _RANGES: Final = MappingProxyType(
 )
 # No leading zero: YAML 1.1 reads such numbers in base 8.
 _INTEGER: Final = re.compile(r"-?(0|[1-9][0-9]{0,19})", re.ASCII)
+# JSON's numbers: neither the other bases of YAML nor infinity.
+_NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?", re.ASCII)
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # RFC 3339, section 5.6.
@@ -29,7 +32,7 @@ _TIMESTAMP: Final = re.compile(
 )
 
 
-def parse_scalar(field: FieldDescriptor, text: str) -> str | int | bool:
+def parse_scalar(field: FieldDescriptor, text: str) -> str | int | float | bool:
     """The value that `text` is for `field`, whose type is no message. Raises ValueError that says what is wrong."""
     if field.enum_type is not None:
         return parse_enum(field.enum_type, text)
@@ -37,6 +40,8 @@ def parse_scalar(field: FieldDescriptor, text: str) -> str | int | bool:
         return text
     if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
         return parse_bool(text)
+    if field.cpp_type == FieldDescriptor.CPPTYPE_DOUBLE:
+        return _parse_number(text)
     return _parse_integer(text, _RANGES[field.cpp_type])
 
 
@@ -54,6 +59,25 @@ def _parse_integer(text: str, allowed: range) -> int:
     if number not in allowed:
         raise ValueError(f"{number} is not in the range {allowed[0]} to {allowed[-1]}")
     return number
+
+
+def _parse_number(text: str) -> float:
+    if not _NUMBER.fullmatch(text):
+        raise ValueError(f"{quoted(text)} is not a number; write it as in 1.5")
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{quoted(text)} is too large for a number")
+    return number
+
+
+def format_number(number: float) -> int | float:
+    """A number as files have it, whole ones without a fraction. Raises ValueError for what is none, or infinite."""
+    if not math.isfinite(number):
+        raise ValueError(f"{number} is not a number that a file can say")
+    is_negative_zero = not number and math.copysign(1, number) < 0
+    # Beyond this many digits a whole number would claim to be exact.
+    is_whole = number.is_integer() and abs(number) < 10**15 and not is_negative_zero
+    return int(number) if is_whole else number
 
 
 def enum_prefix(enum: EnumDescriptor) -> str:

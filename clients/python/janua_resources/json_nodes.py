@@ -5,7 +5,18 @@ import re
 from bisect import bisect_right
 from typing import Final
 
-from janua_resources.nodes import MAX_DEPTH, Budget, Node, Place, Report, Scalar, UnreadableError, list_node, map_node
+from janua_resources.nodes import (
+    MAX_DEPTH,
+    TOO_DEEP,
+    Budget,
+    Node,
+    Place,
+    Report,
+    Scalar,
+    UnreadableError,
+    list_node,
+    map_node,
+)
 
 _DECODER: Final = json.JSONDecoder()
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
@@ -33,7 +44,7 @@ class _Reader:
         character, place = self._peek(), self._place()
         self._budget.spend(1, place)
         if depth > MAX_DEPTH:
-            raise UnreadableError(place, f"lists and mappings are nested deeper than {MAX_DEPTH} levels")
+            raise UnreadableError(place, TOO_DEEP)
         if character == '"':
             return self._string()
         if character == "[":

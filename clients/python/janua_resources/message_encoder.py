@@ -10,15 +10,16 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from janua_resources.durations import format_duration
 from janua_resources.environment import escape
-from janua_resources.field_values import format_enum, format_timestamp
+from janua_resources.field_values import format_enum, format_number, format_timestamp
 
-Plain: TypeAlias = "str | int | list[Plain] | dict[str, Plain]"
+Plain: TypeAlias = "str | int | float | list[Plain] | dict[str, Plain]"
 
 
 def encode(message: Message) -> dict[str, Plain]:
     """The fields of `message` that are set, in the order of their numbers.
 
-    Fields that this version does not know are left out. Raises ValueError for a timestamp out of range.
+    Fields that this version does not know are left out. Raises ValueError for a timestamp out of range, and for a
+    number that is none.
     """
     return {field.name: _encode_field(field, value) for field, value in message.ListFields()}
 
@@ -45,5 +46,7 @@ def _encode_one(field: FieldDescriptor, value: object) -> Plain:
             return escape(value)
         case int():
             return value if field.enum_type is None else format_enum(field.enum_type, value)
+        case float():
+            return format_number(value)
         case _:
             raise TypeError(f"{field.full_name} has a type that no file can say")

@@ -101,7 +101,7 @@ class NodeDecoder:
                 self._report(node.place, f"{path}: expected fields, not {named(node)}{hint}")
 
     def _decode_scalar(
-        self, field: FieldDescriptor, node: Node, path: str, store: Callable[[str | int | bool], None]
+        self, field: FieldDescriptor, node: Node, path: str, store: Callable[[str | int | float | bool], None]
     ) -> None:
         self._decode_text(node, path, lambda text: store(parse_scalar(field, text)))
 

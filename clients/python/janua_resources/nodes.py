@@ -11,6 +11,7 @@ _NULLS: Final = frozenset({"", "~", "null", "Null", "NULL"})
 
 # Nested deeper than any resource by far. The readers of YAML and JSON slow down, or overflow, on deep nesting.
 MAX_DEPTH: Final = 64
+TOO_DEEP: Final = f"lists and mappings are nested deeper than {MAX_DEPTH} levels"
 
 # Nodes in one text, several times those of the largest Apply. Aliases can make a small text stand for a huge tree
 # ("billion laughs"), and a tree takes 20 times the memory of its text.

@@ -38,6 +38,8 @@ def _path_key(match: RouteMatch) -> MatchKey:
     if not match.HasField("path"):
         return None
     kind = match.path.WhichOneof("kind")
+    if kind == "prefix":
+        return kind, match.path.prefix.rstrip("/")  # which matches the same
     return (kind, getattr(match.path, kind)) if kind else ""
 
 

@@ -59,6 +59,9 @@ def _check_watching(proxy: ProxyService) -> Iterator[Problem]:
             text = "providers are reached over HTTP; use http or tcp"
             yield Problem(field=f"proxy_service.health_checks[{index}].grpc", message=text)
     yield from check_outlier_detection(proxy.outlier_detection, "proxy_service.outlier_detection")
+    if proxy.outlier_detection.HasField("success_rate"):
+        text = "compares endpoints, and a provider is a single one; leave it out"
+        yield Problem(field="proxy_service.outlier_detection.success_rate", message=text)
 
 
 def _header_problem(name: str, value: str) -> str | None:

@@ -1,9 +1,11 @@
-"""What no message may have, whatever it means: unset oneofs, unknown enum numbers, times out of range.
+"""What no message may have, whatever it means: unset oneofs, unknown enum numbers, times out of range, numbers that are
+none.
 
 A newer config server may send kinds and values that this version does not know. Proto3 shows them as an unset oneof
 or a bare number; acting on the rest of the message would be acting on half a rule, so the message is refused.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -27,7 +29,7 @@ _MAX_TIMESTAMP: Final = 253_402_300_799
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Field:
-    """A field that must be looked at. `numbers` are those of its enum; a message has none."""
+    """A field that must be looked at: a message, a float, or an enum, whose `numbers` are known."""
 
     numbers: frozenset[int]
     is_list: bool
@@ -40,8 +42,8 @@ class _Shape:
     fields: MappingProxyType[str, _Field]
 
 
-# A message, or the number of an enum value.
-_Part: TypeAlias = Message | int
+# A message, the number of an enum value, or a float.
+_Part: TypeAlias = Message | int | float
 
 # By full name of the message. Reading a descriptor takes longer than checking a message, so it is done once.
 Shapes: TypeAlias = MappingProxyType[str, _Shape]
@@ -75,7 +77,7 @@ def _field(field: FieldDescriptor) -> _Field | None:
     value = message.fields_by_name["value"] if message is not None and is_map else field
     if value.enum_type is not None:
         numbers = frozenset(value.enum_type.values_by_number)
-    elif value.message_type is not None:
+    elif value.message_type is not None or value.cpp_type == FieldDescriptor.CPPTYPE_DOUBLE:
         numbers = frozenset[int]()
     else:
         return None
@@ -98,6 +100,9 @@ def check_structure(message: Message, shapes: Shapes = CONFIG_SHAPES, path: str 
         for place, part in _parts(child(path, descriptor.name), field, value):
             if isinstance(part, Message):
                 yield from _check_message(part, shapes, place)
+            elif isinstance(part, float):
+                if not math.isfinite(part):
+                    yield Problem(field=place, message="is not a finite number")
             elif part not in field.numbers:
                 yield Problem(field=place, message=f"{part} is not a value that this version knows")
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Final
 
 from google.protobuf.duration_pb2 import Duration
@@ -10,6 +11,7 @@ from janua.config.v1.upstream_pb2 import PROTOCOL_GRPC, HealthCheck, OutlierDete
 from janua_resources.addresses import Address, check_host_header, parse_address
 from janua_resources.balancing_rules import check_load_balancing
 from janua_resources.durations import format_duration, to_nanos
+from janua_resources.hosts import normalize_host
 from janua_resources.quoting import quoted
 from janua_resources.violations import DUPLICATE, Problem, problem_of_parsing
 
@@ -76,7 +78,7 @@ def _check_protocol(upstream: Upstream) -> Iterator[Problem]:
 
 def _check_tls(tls: Tls) -> Iterator[Problem]:
     if tls.server_name:
-        yield from problem_of_parsing(check_host_header, tls.server_name, "tls.server_name")
+        yield from problem_of_parsing(normalize_host, tls.server_name, "tls.server_name")
     if tls.insecure_skip_verify and tls.HasField("ca"):
         yield Problem(field="tls.ca", message="has no effect with insecure_skip_verify; leave one of them out")
 
@@ -89,15 +91,17 @@ def _check_endpoints(upstream: Upstream) -> Iterator[Problem]:
                 field=f"endpoints[{index}].weight", message="is 0; DISABLED is the state that takes no requests"
             )
         field = f"endpoints[{index}].address"
-        if upstream.HasField("tls") and endpoint.address.startswith("http://"):
-            text = f"{quoted(endpoint.address)} is without TLS although tls is given; leave out http:// or tls"
-            yield Problem(field=field, message=text)
-            continue
         try:
             address = parse_address(endpoint.address)
         except ValueError as error:
             yield Problem(field=field, message=str(error))
             continue
+        if upstream.HasField("tls"):
+            if "://" not in endpoint.address:
+                address = replace(address, scheme="https")
+            elif address.scheme == "http":
+                text = f"{quoted(endpoint.address)} is without TLS although tls is given; leave out http:// or tls"
+                yield Problem(field=field, message=text)
         first = places.setdefault(address, index)
         if first != index:
             text = f"{quoted(endpoint.address)} is the address of endpoints[{first}] already"

@@ -21,6 +21,7 @@ UNUSED: Final = "UNUSED"
 EXPIRED_KEY: Final = "EXPIRED_KEY"
 CLEARTEXT_CREDENTIAL: Final = "CLEARTEXT_CREDENTIAL"
 VERSION_IN_PATH: Final = "VERSION_IN_PATH"
+NO_EFFECT: Final = "NO_EFFECT"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,5 @@
-"""What resources must agree on: references, unique matches and keys, secrets and where they go, retries and timeouts.
+"""What resources must agree on: references, unique matches and keys, secrets and where they go, retries and timeouts,
+protocols.
 
 Pure functions of the whole configuration, linear in its size. Of a change only what it may break is looked at.
 """
@@ -22,6 +23,7 @@ from janua_resources.quoting import quoted
 from janua_resources.references import references
 from janua_resources.retry_rules import DEFAULT_REQUEST_TIMEOUT, outlasts
 from janua_resources.route_match import MatchKey, match_key, rough_key
+from janua_resources.surfaces import is_inference_service
 from janua_resources.violations import (
     CONFLICTING_MATCH,
     DUPLICATE,
@@ -45,9 +47,9 @@ _ORDER: Final = MappingProxyType({info.kind: position for position, info in enum
 def check_world(messages: World, changed: Collection[Key] | None = None) -> list[Violation]:
     """What is wrong among `messages`, the whole configuration, each right in itself.
 
-    With `changed`, the keys that were added, changed or removed since a configuration that was right, only these
-    and the resources that name them are looked at. Of two resources that exclude each other the one looked at is
-    reported, naming the other.
+    With `changed`, the keys that were added, changed or removed since a configuration that was right, only these,
+    the resources that name them and the routes of these are looked at. Of two resources that exclude each other the
+    one looked at is reported, naming the other.
     """
     examined = tuple(messages.values()) if changed is None else _affected(messages, changed)
     routes, services = _of_type(examined, Route), _of_type(examined, Service)
@@ -58,6 +60,7 @@ def check_world(messages: World, changed: Collection[Key] | None = None) -> list
         *_misdirected_secrets(messages, services),
         *_outlasting_retries(messages, routes),
         *_unspoken_schemas(messages, services),
+        *_unspoken_calls(messages, routes),
     ]
 
 
@@ -65,11 +68,21 @@ def _affected(messages: World, changed: Collection[Key]) -> tuple[ConfigMessage,
     """What is changed and still there, and what names a key whose change may break it; in make-before-break order."""
     breaking = {key for key in changed if key not in messages or key[0] in _SEEN_INTO}
     affected = {key for key in changed if key in messages}
-    if breaking:
-        for key, message in messages.items():
-            if any((reference.kind.kind, reference.name) in breaking for reference in references(message)):
-                affected.add(key)
+    users = _users(messages, breaking)
+    # A route looks through its services at their upstreams.
+    services = {key for key in users if key[0] == KIND_SERVICE}
+    affected |= users | _users(messages, services)
     return tuple(messages[key] for key in sorted(affected, key=lambda key: (_ORDER[key[0]], key[1])))
+
+
+def _users(messages: World, named: Collection[Key]) -> set[Key]:
+    if not named:
+        return set()
+    return {
+        key
+        for key, message in messages.items()
+        if any((reference.kind.kind, reference.name) in named for reference in references(message))
+    }
 
 
 def _of_type(messages: Iterable[ConfigMessage], kind: type[_T]) -> list[_T]:
@@ -161,6 +174,26 @@ def _unspoken_schemas(messages: World, services: Iterable[Service]) -> Iterator[
         if service.upstream_service.schema in (SCHEMA_UNSPECIFIED, SCHEMA_OPENAI):
             text = f"OPENAI is spoken over HTTP, but upstream {quoted(upstream.name)} has protocol GRPC"
             yield violation(service, "upstream_service.schema", text)
+
+
+def _unspoken_calls(messages: World, routes: Iterable[Route]) -> Iterator[Violation]:
+    """Services that speak HTTP, where a route has gRPC calls passed through to them."""
+    for route in routes:
+        if not route.match.HasField("grpc") or is_inference_service(route.match.grpc.service):
+            continue
+        for reference in references(route):
+            service = messages.get((KIND_SERVICE, reference.name))
+            if reference.kind.kind == KIND_SERVICE and isinstance(service, Service) and _speaks_http(messages, service):
+                text = f"{quoted(service.name)} speaks HTTP; match.grpc needs services whose upstream has protocol GRPC"
+                yield violation(route, reference.field, text)
+
+
+def _speaks_http(messages: World, service: Service) -> bool:
+    """Whether it is known that the service does not speak gRPC."""
+    if service.HasField("proxy_service"):
+        return True
+    upstream = messages.get((KIND_UPSTREAM, service.upstream_service.upstream))
+    return isinstance(upstream, Upstream) and upstream.protocol != PROTOCOL_GRPC
 
 
 def _outlasting_retries(messages: World, routes: Iterable[Route]) -> Iterator[Violation]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import chain
 from typing import Final, assert_never
 
 from janua.config.v1.consumer_pb2 import Consumer
@@ -17,6 +18,7 @@ from janua_resources.egress import base_address
 from janua_resources.kinds import ConfigMessage, World, kind_of
 from janua_resources.quoting import quoted
 from janua_resources.references import references
+from janua_resources.settings_without_effect import without_effect
 from janua_resources.violations import (
     CLEARTEXT_CREDENTIAL,
     EXPIRED_KEY,
@@ -46,13 +48,13 @@ def warnings(messages: World, *, now: datetime) -> list[Violation]:
 def _of_one(messages: World, message: ConfigMessage, now: datetime) -> Iterator[Violation]:
     match message:
         case Route():
-            return _open_route(messages, message)
+            return chain(_open_route(messages, message), without_effect(message))
         case Consumer():
             return _expired_keys(message, now)
         case Service() if message.HasField("proxy_service"):
             return _proxy(message)
         case Upstream():
-            return _endpoints(message)
+            return chain(_endpoints(message), without_effect(message))
         case Service() | Policy() | Secret():
             return iter(())
         case _:

@@ -15,10 +15,24 @@ from yaml.events import (
     ScalarEvent,
 )
 
-from janua_resources.nodes import MAX_DEPTH, Budget, Node, Place, Report, Scalar, UnreadableError, list_node, map_node
+from janua_resources.nodes import (
+    MAX_DEPTH,
+    TOO_DEEP,
+    Budget,
+    Node,
+    Place,
+    Report,
+    Scalar,
+    UnreadableError,
+    list_node,
+    map_node,
+)
 from janua_resources.quoting import quoted
 
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+# What libyaml says of nesting that is too deep for itself. Within a line it reads ahead, and comes to it before we do.
+_LIBYAML_TOO_DEEP: Final = "exceeded maximum nesting depth"
 
 # Tags that say what a node is anyway.
 _YAML_TAGS: Final = "tag:yaml.org,2002:"
@@ -68,7 +82,7 @@ class _Builder:
                 self._refuse_tag(event.tag, place)
                 self._open.append(_Open(place, event.anchor, isinstance(event, MappingStartEvent)))
                 if len(self._open) > MAX_DEPTH:
-                    raise UnreadableError(place, f"lists and mappings are nested deeper than {MAX_DEPTH} levels")
+                    raise UnreadableError(place, TOO_DEEP)
             case CollectionEndEvent():
                 closed = self._open.pop()
                 self._add(self._built(closed), closed.anchor)
@@ -113,7 +127,8 @@ def read_yaml(text: str, budget: Budget, report: Report) -> list[Node]:
     except yaml.MarkedYAMLError as error:
         reason = " ".join(part for part in (error.problem, error.context) if part)
         place = _place(error.problem_mark or error.context_mark)
-        report(place, f"is not YAML: {reason}{_variable_hint(text, place)}")
+        is_too_deep = _LIBYAML_TOO_DEEP in reason
+        report(place, TOO_DEEP if is_too_deep else f"is not YAML: {reason}{_variable_hint(text, place)}")
     return builder.roots
 
 

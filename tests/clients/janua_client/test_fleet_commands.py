@@ -1,11 +1,13 @@
 """`janua nodes` and `janua status`: what the nodes say, in a table and as data."""
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from janua.config.v1.config_service_pb2 import (
     EndpointStatus,
@@ -20,7 +22,9 @@ from janua.config.v1.config_service_pb2 import (
     NodeType,
     Rejection,
 )
+from janua.config.v1.upstream_pb2 import Endpoint
 from janua_client.cli.ages import ago, rfc3339
+from janua_client.cli.endpoint_report import print_endpoints
 
 from tests.clients.janua_client.cli_runner import janua
 from tests.clients.janua_client.scripted_server import serving
@@ -58,6 +62,18 @@ EDGE = Node(
                 upstream="pool", address="b:1", healthy=False, reason="HTTP 503", since=MORNING, active_requests=1
             ),
             EndpointStatus(upstream="pool", address="a:1", healthy=True),
+            EndpointStatus(
+                upstream="pool",
+                address="c:1",
+                healthy=False,
+                reason="ejected: 5 gateway failures in a row",
+                since=MORNING,
+                latency=Duration(nanos=12_345_678),
+                ejections=2,
+                ejected_until=Timestamp(seconds=MORNING.seconds + 30, nanos=500_000_000),
+                state=Endpoint.STATE_DRAINING,
+                priority=1,
+            ),
         ],
     ),
 )
@@ -131,11 +147,16 @@ async def test_nodes_as_data() -> None:
 
 async def test_status_shows_endpoints_as_connected_nodes_see_them() -> None:
     out, _ = await run("status")
-    revision, *_, header, well, ill = out.splitlines()
+    revision, *_, header, well, ill, ejected = out.splitlines()
     assert revision == "revision 7"
-    assert cells(header) == ["UPSTREAM", "ENDPOINT", "NODE", "HEALTH", "WHY", "SINCE", "REQUESTS"]
-    assert cells(well) == ["pool", "a:1", "edge-1", "healthy", "-", "-", "0"]
-    assert cells(ill)[:6] == ["pool", "b:1", "edge-1", "unhealthy", "HTTP", "503"]
+    assert cells(header) == [
+        *("UPSTREAM", "ENDPOINT", "NODE", "LEVEL", "HEALTH", "WHY", "SINCE", "REQUESTS", "LATENCY", "EJECTIONS")
+    ]
+    assert cells(well) == ["pool", "a:1", "edge-1", "0", "healthy", "-", "-", "0", "-", "0"]
+    assert cells(ill)[:7] == ["pool", "b:1", "edge-1", "0", "unhealthy", "HTTP", "503"]
+    assert cells(ejected)[:6] == ["pool", "c:1", "edge-1", "1", "ejected,", "draining"]
+    assert "  5 gateway failures in a row  " in ejected
+    assert cells(ejected)[-5:-2] == ["0", "12ms", "2,"]
     assert "old:1" not in out
 
 
@@ -150,8 +171,91 @@ async def test_status_as_data() -> None:
         "healthy": False,
         "reason": "HTTP 503",
         "since": "2030-01-01T08:00:00Z",
+        "state": "ACTIVE",
+        "priority": 0,
         "active_requests": 1,
+        "latency_ms": None,
+        "ejections": 0,
+        "ejected_until": None,
     }
+    assert data["endpoints"][2] == {
+        "upstream": "pool",
+        "address": "c:1",
+        "node": "edge-1",
+        "healthy": False,
+        "reason": "ejected: 5 gateway failures in a row",
+        "since": "2030-01-01T08:00:00Z",
+        "state": "DRAINING",
+        "priority": 1,
+        "active_requests": 0,
+        "latency_ms": 12.346,
+        "ejections": 2,
+        "ejected_until": "2030-01-01T08:00:30.500Z",
+    }
+
+
+def printed(capsys: pytest.CaptureFixture[str], endpoint: EndpointStatus) -> list[str]:
+    """The row of an endpoint, its cells apart."""
+    print_endpoints([(endpoint, Node(id="n"))], NOW)
+    row: list[str] = re.split(r"\s{2,}", capsys.readouterr().out.splitlines()[1])
+    return row
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "health"),
+    [
+        (EndpointStatus(healthy=True), "healthy"),
+        (EndpointStatus(healthy=True, state=Endpoint.STATE_DRAINING), "healthy, draining"),
+        (EndpointStatus(state=Endpoint.STATE_DRAINING), "unhealthy, draining"),
+        (EndpointStatus(healthy=True, state=Endpoint.STATE_DISABLED), "disabled"),
+        (EndpointStatus(ejected_until=MORNING), "ejected"),
+        (EndpointStatus(healthy=True, state=99), "healthy"),  # type: ignore[arg-type]  # of a newer node
+    ],
+)
+def test_health_is_told_with_what_is_configured(
+    capsys: pytest.CaptureFixture[str], endpoint: EndpointStatus, health: str
+) -> None:
+    endpoint.upstream, endpoint.address = "u", "a:1"
+    assert printed(capsys, endpoint)[4] == health
+
+
+@pytest.mark.parametrize(
+    ("millis", "expected"),
+    [(0.26, "0.3ms"), (9.4, "9.4ms"), (10, "10ms"), (999.4, "999ms"), (1000, "1.0s"), (75_340, "75.3s")],
+)
+def test_latencies_are_as_exact_as_people_want(
+    capsys: pytest.CaptureFixture[str], millis: float, expected: str
+) -> None:
+    endpoint = EndpointStatus(upstream="u", address="a:1")
+    endpoint.latency.FromMicroseconds(round(millis * 1000))
+    assert printed(capsys, endpoint)[-2] == expected
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(25, "3, 25s left"), (90, "3, 1m left"), (-1, "3, now")])
+def test_ejections_are_told_with_the_time_left(capsys: pytest.CaptureFixture[str], seconds: int, expected: str) -> None:
+    endpoint = EndpointStatus(upstream="u", address="a:1", ejections=3)
+    endpoint.ejected_until.FromDatetime(NOW + timedelta(seconds=seconds))
+    assert printed(capsys, endpoint)[-1] == expected
+
+
+async def test_a_usual_status_fits_in_120_columns() -> None:
+    usual = EndpointStatus(
+        upstream="llama-pool",
+        address="10.20.30.40:9001",
+        reason="GET /health: status 503",
+        since=MORNING,
+        active_requests=12,
+        latency=Duration(seconds=1),
+        ejections=3,
+    )
+
+    async def usual_nodes(request: ListNodesRequest, context: Context) -> ListNodesResponse:
+        node = Node(id="gateway-1", connected=True, status=NodeStatus(endpoints=[usual]))
+        return ListNodesResponse(revision=7, nodes=[node])
+
+    async with serving(ListNodes=usual_nodes, GetRollout=get_rollout) as address:
+        done = await janua("status", "--server", address)
+    assert max(len(line) for line in done.out.splitlines()) <= 120
 
 
 async def test_before_the_first_apply_and_the_first_node() -> None:

@@ -1,6 +1,7 @@
 """The explanation of routing: the cases shared with the gateway's router, and what the explanation says."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,10 @@ import yaml
 from google.protobuf.json_format import ParseDict
 from janua.config.v1.route_pb2 import Route
 from janua_client.route_explanation import Outcome, RequestFacts, RouteVerdict, explain
+
+from gateway.compile.route import compile_route
+from gateway.config.snapshot import RouteConfig
+from gateway.router import Router
 
 CASES = Path(__file__).parents[2] / "golden" / "routing_cases.yaml"
 
@@ -43,6 +48,26 @@ def test_golden_case(written: list[Mapping[str, Any]], request_: Mapping[str, An
     assert sorted(verdict.route for verdict in verdicts) == sorted(route["name"] for route in written)
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A route for the gateway's router."""
+
+    route: RouteConfig
+
+
+@dataclass(frozen=True, slots=True)
+class RoutedCall:
+    """A gRPC call as the gateway's router sees it."""
+
+    path: str
+    method: str = "POST"
+    host: str = ""
+    model: str = ""
+    headers: Mapping[bytes, bytes] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+    is_inference: bool = False
+
+
 def why(route: Mapping[str, Any], **request: object) -> str:
     (verdict,) = explain(routes(route), facts(request))
     return verdict.why
@@ -57,7 +82,21 @@ def why(route: Mapping[str, Any], **request: object) -> str:
         ({"path": {"prefix": "/v1"}}, {"path": "/v1b"}, "path '/v1b' is not '/v1' and does not begin with '/v1/'"),
         ({"path": {"regex": "/x+"}}, {"path": "/y"}, "path '/y' does not match the regex '/x+'"),
         ({"path": {}}, {"path": "/y"}, "path '/y' cannot be compared: `path` is empty"),
-        ({}, {"method": "GET"}, "GET /v1/chat/completions is no inference request, and the route has no `path`"),
+        (
+            {},
+            {"method": "GET"},
+            "GET /v1/chat/completions is no inference request, and the route has neither `path` nor `grpc`",
+        ),
+        (
+            {"grpc": {"service": "my.pkg.Service"}},
+            {"path": "/my.pkg.Services/Call"},
+            "path '/my.pkg.Services/Call' is no method of the gRPC service 'my.pkg.Service'",
+        ),
+        (
+            {"grpc": {"service": "my.pkg.Service", "method": "Call"}},
+            {"path": "/my.pkg.Service/Other"},
+            "path '/my.pkg.Service/Other' is not the gRPC method '/my.pkg.Service/Call'",
+        ),
         (
             {"methods": ["PUT", "POST"], "path": {"prefix": "/"}},
             {"method": "GET"},
@@ -126,6 +165,45 @@ def test_says_why_the_winner_is_preferred() -> None:
         ),
         RouteVerdict(route="away", outcome=Outcome.DOES_NOT_MATCH, why="model 'gemma-3' is not 'claude'"),
     )
+
+
+def test_calls_are_ranked_by_the_paths_that_they_are() -> None:
+    written = routes(
+        {"name": "root", "match": {"path": {"prefix": "/"}}},
+        {"name": "service", "match": {"grpc": {"service": "my.pkg.Service"}}},
+        {"name": "method", "match": {"grpc": {"service": "my.pkg.Service", "method": "Call"}}},
+        {"name": "other", "match": {"grpc": {"service": "other.Service"}}},
+    )
+    request = facts({"path": "/my.pkg.Service/Call"})
+    verdicts = explain(written, request)
+    assert [verdict.route for verdict in verdicts] == ["method", "service", "root", "other"]
+    assert verdicts[0].why == "gRPC method my.pkg.Service/Call goes before gRPC service 'my.pkg.Service'"
+    assert verdicts[2].why.endswith("gRPC method my.pkg.Service/Call goes before path prefix '/'")
+    # A node compiles them to paths, and prefers the same.
+    router = Router(Entry(compile_route(route)) for route in written)
+    for path in ("/my.pkg.Service/Call", "/my.pkg.Service/Other", "/other.Service/Call", "/none.Service/Call"):
+        entry = router.match(RoutedCall(path))
+        assert entry is not None
+        assert entry.route.name == explain(written, facts({"path": path}))[0].route
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/v2/models/iris/infer"),
+        ("POST", "/v2/models/iris/versions/1/infer"),
+        ("GET", "/v2/models/iris"),
+        ("GET", "/v2/models/iris/ready"),
+        ("POST", "/inference.GRPCInferenceService/ModelInfer"),
+        ("POST", "/inference.GRPCInferenceService/ModelStreamInfer"),
+    ],
+)
+def test_the_open_inference_protocol_is_inference_too(method: str, path: str) -> None:
+    assert why({"name": "r", "match": {"models": ["iris"]}}, method=method, path=path, model="iris") == (
+        "the only route that matches"
+    )
+    other = "GET" if method == "POST" else "POST"
+    assert "is no inference request" in why({"name": "r"}, method=other, path=path)
 
 
 def test_says_that_priority_or_name_decided() -> None:

@@ -46,13 +46,13 @@ WELL_FORMED: Mapping[str, st.SearchStrategy[Message]] = {
 
 
 def arbitrary(message: type[_M]) -> st.SearchStrategy[_M]:
-    """Any message that the wire can carry: unknown enum numbers, unset oneofs, impossible times included."""
-    return _messages(message, {}, known_enums=False)
+    """Any message that the wire can carry: unknown enum numbers, unset oneofs, impossible times, NaN included."""
+    return _messages(message, {}, is_well=False)
 
 
 def well_formed(message: type[_M]) -> st.SearchStrategy[_M]:
-    """Messages with legal times and known enum values, which a file can say; what they mean may be nonsense."""
-    return _messages(message, WELL_FORMED, known_enums=True)
+    """Messages of which a file can say all: legal times, finite numbers, known enum values. They may be nonsense."""
+    return _messages(message, WELL_FORMED, is_well=True)
 
 
 def resources(*, well: bool) -> st.SearchStrategy[ConfigMessage]:
@@ -62,45 +62,47 @@ def resources(*, well: bool) -> st.SearchStrategy[ConfigMessage]:
 
 
 def _messages(
-    message: type[_M], known: Mapping[str, st.SearchStrategy[Message]], *, known_enums: bool
+    message: type[_M], known: Mapping[str, st.SearchStrategy[Message]], *, is_well: bool
 ) -> st.SearchStrategy[_M]:
     @st.composite
     def build(draw: st.DrawFn) -> _M:
         built = message()
         for field in cast("Descriptor", message.DESCRIPTOR).fields:
             if draw(st.booleans()):
-                _set(built, field, draw(_values(field, known, known_enums=known_enums)))
+                _set(built, field, draw(_values(field, known, is_well=is_well)))
         return built
 
     return build()
 
 
 def _values(
-    field: FieldDescriptor, known: Mapping[str, st.SearchStrategy[Message]], *, known_enums: bool
+    field: FieldDescriptor, known: Mapping[str, st.SearchStrategy[Message]], *, is_well: bool
 ) -> st.SearchStrategy[object]:
     nested = field.message_type
     if nested is not None and nested.GetOptions().map_entry:
-        value = _one(nested.fields_by_name["value"], known, known_enums=known_enums)
+        value = _one(nested.fields_by_name["value"], known, is_well=is_well)
         return st.dictionaries(TEXT, value, max_size=3)
-    one = _one(field, known, known_enums=known_enums)
+    one = _one(field, known, is_well=is_well)
     return st.lists(one, max_size=3) if field.is_repeated else one
 
 
 def _one(
-    field: FieldDescriptor, known: Mapping[str, st.SearchStrategy[Message]], *, known_enums: bool
+    field: FieldDescriptor, known: Mapping[str, st.SearchStrategy[Message]], *, is_well: bool
 ) -> st.SearchStrategy[object]:
     if field.message_type is not None:
         strategy = known.get(field.message_type.full_name)
         if strategy is not None:
             return strategy
-        return _messages(GetMessageClass(field.message_type), known, known_enums=known_enums)
+        return _messages(GetMessageClass(field.message_type), known, is_well=is_well)
     if field.enum_type is not None:
         numbers = st.sampled_from([value.number for value in field.enum_type.values])
-        return numbers if known_enums else st.one_of(numbers, st.integers(-(2**31), 2**31 - 1))
+        return numbers if is_well else st.one_of(numbers, st.integers(-(2**31), 2**31 - 1))
     if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
         return st.booleans()
     if field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
         return TEXT
+    if field.cpp_type == FieldDescriptor.CPPTYPE_DOUBLE:
+        return st.floats(allow_nan=not is_well, allow_infinity=not is_well)
     return st.integers(*_INT_RANGES[field.cpp_type])
 
 

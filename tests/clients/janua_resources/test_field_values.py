@@ -1,14 +1,18 @@
+import math
+
 import pytest
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from janua.config.v1.policy_pb2 import ApiKeyAuth
 from janua.config.v1.route_pb2 import Route
 from janua.config.v1.service_pb2 import RetryOn
-from janua.config.v1.upstream_pb2 import Endpoint, LoadBalancing
+from janua.config.v1.upstream_pb2 import Endpoint, LoadBalancing, OutlierDetection
 from janua_resources.field_values import (
     enum_prefix,
     format_enum,
+    format_number,
     format_timestamp,
     parse_bool,
     parse_enum,
@@ -22,6 +26,7 @@ from tests.clients.janua_resources.message_strategies import TIMESTAMPS
 
 WEIGHT = Endpoint.DESCRIPTOR.fields_by_name["weight"]
 PRIORITY = Route.DESCRIPTOR.fields_by_name["priority"]
+PERCENT = OutlierDetection.DESCRIPTOR.fields_by_name["max_ejection_percent"]
 
 
 @pytest.mark.parametrize(
@@ -33,6 +38,10 @@ PRIORITY = Route.DESCRIPTOR.fields_by_name["priority"]
         (Endpoint.DESCRIPTOR.fields_by_name["address"], "010", "010"),
         (Endpoint.DESCRIPTOR.fields_by_name["state"], "DRAINING", Endpoint.STATE_DRAINING),
         (ApiKeyAuth.DESCRIPTOR.fields_by_name["optional"], "true", True),
+        (PERCENT, "20", 20.0),
+        (PERCENT, "-0.5", -0.5),
+        (PERCENT, "1e3", 1000.0),
+        (PERCENT, "1.0e+20", 1e20),
     ],
 )
 def test_text_becomes_what_the_field_is(field: FieldDescriptor, text: str, value: object) -> None:
@@ -53,6 +62,33 @@ def test_what_is_no_whole_number_is_refused(text: str) -> None:
 def test_numbers_out_of_range_are_refused(field: FieldDescriptor, text: str) -> None:
     with pytest.raises(ValueError, match="not in the range"):
         parse_scalar(field, text)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1.", ".5", "010", "1_000", "+1", " 1", "0x10", ".nan", "nan", "inf", "50%", "1:30", "\u0661", "1.5\n"]
+)
+def test_what_is_no_number_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a number; write it as in "):
+        parse_scalar(PERCENT, text)
+
+
+def test_a_number_without_end_is_refused() -> None:
+    with pytest.raises(ValueError, match="'1e999' is too large"):
+        parse_scalar(PERCENT, "1e999")
+    for number in (math.nan, math.inf, -math.inf):
+        with pytest.raises(ValueError, match="not a number that a file can say"):
+            format_number(number)
+
+
+@settings(deadline=None)  # a busy machine is no failure
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_numbers_that_are_written_read_back(number: float) -> None:
+    assert parse_scalar(PERCENT, str(format_number(number))) == number
+
+
+@pytest.mark.parametrize("number", [0, 20, 100, 10**14])
+def test_whole_numbers_are_written_without_a_fraction(number: int) -> None:
+    assert str(format_number(float(number))) == str(number)
 
 
 @pytest.mark.parametrize("text", ["yes", "no", "on", "off", "True", "FALSE", "1", "0", "y", ""])
@@ -143,6 +179,7 @@ def test_every_type_of_field_in_the_configuration_can_be_read() -> None:
         FieldDescriptor.CPPTYPE_INT64,
         FieldDescriptor.CPPTYPE_UINT32,
         FieldDescriptor.CPPTYPE_UINT64,
+        FieldDescriptor.CPPTYPE_DOUBLE,
         FieldDescriptor.CPPTYPE_ENUM,
         FieldDescriptor.CPPTYPE_MESSAGE,
     }

@@ -1,6 +1,7 @@
 from janua.config.v1.consumer_pb2 import Consumer
-from janua.config.v1.route_pb2 import Backend, Route
+from janua.config.v1.route_pb2 import Backend, Mirror, Route
 from janua.config.v1.service_pb2 import Credential, ProxyService, Service, UpstreamService
+from janua.config.v1.upstream_pb2 import ClientCertificate, Tls, Upstream
 from janua_resources.references import references
 
 
@@ -12,6 +13,22 @@ def test_a_route_names_services_and_policies() -> None:
         ("backends[1].service", "Service", "b"),
         ("policies[0]", "Policy", "keys"),
     ]
+
+
+def test_a_route_names_the_service_that_gets_copies() -> None:
+    route = Route(backends=[Backend(service="a")], mirror=Mirror(service="shadow"), policies=["keys"])
+    found = [(reference.field, reference.kind.name, reference.name) for reference in references(route)]
+    assert found[1] == ("mirror.service", "Service", "shadow")
+
+
+def test_an_upstream_names_the_secret_of_its_client_certificate() -> None:
+    assert references(Upstream(tls=Tls(server_name="box"))) == ()
+    [reference] = references(Upstream(tls=Tls(client_certificate=ClientCertificate(secret="box-cert"))))
+    assert (reference.field, reference.kind.name, reference.name) == (
+        "tls.client_certificate.secret",
+        "Secret",
+        "box-cert",
+    )
 
 
 def test_a_service_names_its_upstream_or_its_secrets() -> None:

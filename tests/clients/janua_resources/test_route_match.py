@@ -1,5 +1,5 @@
 import pytest
-from janua.config.v1.route_pb2 import HeaderMatch, PathMatch, QueryParamMatch, Route, RouteMatch
+from janua.config.v1.route_pb2 import GrpcMatch, HeaderMatch, PathMatch, QueryParamMatch, Route, RouteMatch
 from janua_resources.route_match import match_key, rough_key
 
 FULL = RouteMatch(
@@ -28,6 +28,15 @@ FULL_IN_OTHER_WORDS = RouteMatch(
         (Route(), Route(match=RouteMatch())),
         (Route(name="a"), Route(name="b", policies=["p"])),
         (Route(match=RouteMatch(hosts=["[::1]"])), Route(match=RouteMatch(hosts=["0::1"]))),
+        (Route(match=RouteMatch(path=PathMatch(prefix="/v1"))), Route(match=RouteMatch(path=PathMatch(prefix="/v1/")))),
+        (
+            Route(match=RouteMatch(grpc=GrpcMatch(service="a.B", method="C"))),
+            Route(match=RouteMatch(path=PathMatch(exact="/a.B/C"))),
+        ),
+        (
+            Route(match=RouteMatch(grpc=GrpcMatch(service="a.B"))),
+            Route(match=RouteMatch(path=PathMatch(prefix="/a.B"))),
+        ),
     ],
 )
 def test_matches_that_mean_the_same_are_the_same(one: Route, other: Route) -> None:
@@ -43,6 +52,12 @@ DIFFERENT = [
     Route(match=RouteMatch(path=PathMatch(exact="/v1"))),
     Route(match=RouteMatch(path=PathMatch(prefix="/v1"))),
     Route(match=RouteMatch(path=PathMatch(prefix="/V1"))),
+    Route(match=RouteMatch(path=PathMatch(prefix="/"))),
+    Route(match=RouteMatch(path=PathMatch(exact="/v1/"))),
+    Route(match=RouteMatch(path=PathMatch(regex="/v1/"))),
+    Route(match=RouteMatch(grpc=GrpcMatch(service="a.B"))),
+    Route(match=RouteMatch(grpc=GrpcMatch(service="a.B", method="C"))),
+    Route(match=RouteMatch(grpc=GrpcMatch(service="a.C"))),
     Route(match=RouteMatch(hosts=["a"])),
     Route(match=RouteMatch(hosts=["*.a"])),
     Route(match=RouteMatch(hosts=["not a host"])),

@@ -96,11 +96,12 @@ def with_header(name: str, value: str = "x") -> Service:
 
 
 def matching(match: RouteMatch) -> Route:
-    return Route(name="r", match=match)
+    return Route(name="r", match=match, backends=[Backend(service="s")])
 
 
 def retrying(retry_policy: RetryPolicy, request: Duration | None = None) -> Route:
-    return Route(name="r", retry_policy=retry_policy, timeouts=Timeouts(request=request))
+    backends = [Backend(service="s")]
+    return Route(name="r", backends=backends, retry_policy=retry_policy, timeouts=Timeouts(request=request))
 
 
 @pytest.mark.parametrize(
@@ -175,7 +176,11 @@ def retrying(retry_policy: RetryPolicy, request: Duration | None = None) -> Rout
             "not an RE2 expression",
         ),
         (Route(backends=[Backend(service="a", weight=0), Backend(service="b", weight=0)]), "backends", "weight 0"),
-        (Route(advertised_models=["a", "gemma-*"]), "advertised_models[1]", "is a pattern"),
+        (
+            Route(backends=[Backend(service="s")], advertised_models=["a", "gemma-*"]),
+            "advertised_models[1]",
+            "is a pattern",
+        ),
         (retrying(RetryPolicy(retry_on=[RETRY_ON_UNSPECIFIED])), "retry_policy.retry_on[0]", "not a failure"),
         (
             retrying(

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 from google.protobuf import struct_pb2
 from google.protobuf.duration_pb2 import Duration
@@ -6,7 +8,7 @@ from janua.config.v1.consumer_pb2 import ApiKey, Consumer
 from janua.config.v1.policy_pb2 import ApiKeyAuth, Policy
 from janua.config.v1.route_pb2 import HeaderMatch, PathMatch, Route, RouteMatch
 from janua.config.v1.service_pb2 import RetryPolicy, Service, Timeouts, UpstreamService
-from janua.config.v1.upstream_pb2 import Endpoint, HealthCheck, LoadBalancing, Upstream
+from janua.config.v1.upstream_pb2 import Endpoint, HealthCheck, LoadBalancing, OutlierDetection, Upstream
 from janua_resources.kinds import ConfigMessage
 from janua_resources.structure import check_structure, shapes_of
 from janua_resources.violations import INVALID_FIELD, UNKNOWN_KIND
@@ -41,6 +43,18 @@ def test_a_kind_of_a_newer_version_is_refused_and_said_to_be_one() -> None:
     assert "does not know" in problem.message
     [problem] = check_structure(Policy(name="a"))
     assert problem.message == "is not set; give api_key_auth"
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_numbers_that_are_none_are_refused(number: float) -> None:
+    upstream = Upstream(
+        load_balancing=LoadBalancing(healthy_panic_threshold=number),
+        outlier_detection=OutlierDetection(success_rate=OutlierDetection.SuccessRate(stdev_factor=number)),
+    )
+    assert problems(upstream) == [
+        ("load_balancing.healthy_panic_threshold", INVALID_FIELD),
+        ("outlier_detection.success_rate.stdev_factor", INVALID_FIELD),
+    ]
 
 
 def test_unknown_fields_beside_a_known_kind_are_carried() -> None:

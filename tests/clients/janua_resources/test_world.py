@@ -16,10 +16,22 @@ from janua.config.v1.resource_pb2 import (
     KIND_SERVICE,
     KIND_UPSTREAM,
 )
-from janua.config.v1.route_pb2 import Backend, Route, RouteMatch
+from janua.config.v1.route_pb2 import Backend, GrpcMatch, Mirror, Route, RouteMatch
 from janua.config.v1.secret_pb2 import Secret
-from janua.config.v1.service_pb2 import Credential, ProxyService, RetryPolicy, Service, Timeouts, UpstreamService
-from janua.config.v1.upstream_pb2 import Upstream
+from janua.config.v1.service_pb2 import (
+    SCHEMA_OPEN_INFERENCE,
+    SCHEMA_OPENAI,
+    SCHEMA_PASSTHROUGH,
+    SCHEMA_UNSPECIFIED,
+    Credential,
+    ProxyService,
+    RetryPolicy,
+    Schema,
+    Service,
+    Timeouts,
+    UpstreamService,
+)
+from janua.config.v1.upstream_pb2 import PROTOCOL_GRPC, ClientCertificate, Tls, Upstream
 from janua_resources.kinds import ConfigMessage, Key, World, kind_of
 from janua_resources.violations import (
     CONFLICTING_MATCH,
@@ -141,6 +153,73 @@ def test_a_secret_goes_only_where_it_is_allowed() -> None:
 
 def test_a_service_without_an_address_is_left_to_its_own_rules() -> None:
     assert check_world(world(Secret(name="key"), proxied("s", base_url="nonsense"))) == []
+
+
+def calling(*services: str, mirror: str = "", grpc_service: str = "my.pkg.Service") -> Route:
+    return Route(
+        name="calls",
+        match=RouteMatch(grpc=GrpcMatch(service=grpc_service)),
+        backends=[Backend(service=service) for service in services],
+        mirror=Mirror(service=mirror) if mirror else None,
+    )
+
+
+GRPC_POOL = Upstream(name="grpc-pool", protocol=PROTOCOL_GRPC)
+RELAYED = Service(name="relayed", upstream_service=UpstreamService(upstream="grpc-pool", schema=SCHEMA_PASSTHROUGH))
+CALLED: dict[Key, ConfigMessage] = {**RIGHT, **world(GRPC_POOL, RELAYED)}
+
+
+def test_calls_are_passed_through_to_services_that_speak_grpc() -> None:
+    assert check_world({**CALLED, **world(calling("relayed", mirror="relayed"))}) == []
+    # Which a node understands, whoever answers them.
+    for service in ("janua.inference.v1.InferenceService", "inference.GRPCInferenceService"):
+        assert check_world({**CALLED, **world(calling("local", "openai", grpc_service=service))}) == []
+
+
+def test_calls_cannot_be_passed_through_to_services_that_speak_http() -> None:
+    violations = check_world({**CALLED, **world(calling("relayed", "local", mirror="openai"))})
+    assert found(violations) == [
+        ("calls", "backends[1].service", INVALID_FIELD),
+        ("calls", "mirror.service", INVALID_FIELD),
+    ]
+    assert "'local' speaks HTTP; match.grpc needs services whose upstream has protocol GRPC" in violations[0].message
+
+
+def test_an_upstream_that_stops_speaking_grpc_is_checked_with_the_routes_behind_it() -> None:
+    before = {**CALLED, **world(calling("relayed"))}
+    after = {**before, **world(Upstream(name="grpc-pool"))}
+    violations = check_world(after, changed=[(KIND_UPSTREAM, "grpc-pool")])
+    assert found(violations) == [("calls", "backends[0].service", INVALID_FIELD)]
+
+
+@pytest.mark.parametrize("schema", [SCHEMA_UNSPECIFIED, SCHEMA_OPENAI])
+def test_openais_api_is_not_spoken_over_grpc(schema: Schema.ValueType) -> None:
+    service = Service(name="s", upstream_service=UpstreamService(upstream="grpc-pool", schema=schema))
+    [violation] = check_world({**CALLED, **world(service)})
+    assert (violation.name, violation.field) == ("s", "upstream_service.schema")
+    assert "'grpc-pool' has protocol GRPC" in violation.message
+
+
+@pytest.mark.parametrize("schema", [SCHEMA_OPEN_INFERENCE, SCHEMA_PASSTHROUGH])
+def test_other_schemas_are_spoken_over_grpc(schema: Schema.ValueType) -> None:
+    service = Service(name="s", upstream_service=UpstreamService(upstream="grpc-pool", schema=schema))
+    assert check_world({**CALLED, **world(service)}) == []
+
+
+def test_an_upstream_that_begins_to_speak_grpc_is_checked_with_the_services_before_it() -> None:
+    messages = {**RIGHT, **world(Upstream(name="pool", protocol=PROTOCOL_GRPC))}
+    violations = check_world(messages, changed=[(KIND_UPSTREAM, "pool")])
+    assert found(violations) == [("local", "upstream_service.schema", INVALID_FIELD)]
+
+
+def test_copies_and_certificates_need_what_they_name() -> None:
+    copied = route("copied", "local")
+    copied.mirror.service = "gone"
+    secured = Upstream(name="secured", tls=Tls(client_certificate=ClientCertificate(secret="gone")))
+    assert found(check_world({**RIGHT, **world(copied, secured)})) == [
+        ("copied", "mirror.service", UNRESOLVED_REFERENCE),
+        ("secured", "tls.client_certificate.secret", UNRESOLVED_REFERENCE),
+    ]
 
 
 def trying(seconds: int) -> RetryPolicy:

@@ -4,12 +4,12 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from janua.config.v1.consumer_pb2 import ApiKey, Consumer
 from janua.config.v1.policy_pb2 import ApiKeyAuth, Policy
-from janua.config.v1.route_pb2 import Backend, Route
+from janua.config.v1.route_pb2 import FALLBACK_ON_TIMEOUT, Backend, Route
 from janua.config.v1.secret_pb2 import Secret
 from janua.config.v1.service_pb2 import Credential, ProxyService, Service, UpstreamService
 from janua.config.v1.upstream_pb2 import Endpoint, Upstream
 from janua_resources.kinds import ConfigMessage, kind_of
-from janua_resources.violations import CLEARTEXT_CREDENTIAL, EXPIRED_KEY, OPEN_ROUTE, UNUSED, VERSION_IN_PATH
+from janua_resources.violations import CLEARTEXT_CREDENTIAL, EXPIRED_KEY, NO_EFFECT, OPEN_ROUTE, UNUSED, VERSION_IN_PATH
 from janua_resources.world import warnings
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -85,6 +85,20 @@ def test_proxy_services_that_work_and_should_not(service: Service, reasons: list
     base: list[ConfigMessage] = [KEYS, route("proxy"), service]
     messages = [*base, KEY] if service.proxy_service.credentials else base
     assert [reason for _, _, reason in found(*messages)] == reasons
+
+
+def test_settings_without_effect_are_told_beside_the_rest() -> None:
+    idle = Upstream(name="pool", endpoints=[Endpoint(address="http://a/v1")])
+    idle.circuit_breakers.max_pending_requests = 1
+    alone = route("local", policies=())
+    alone.fallback_on.append(FALLBACK_ON_TIMEOUT)
+    assert found(KEYS, idle, LOCAL, alone) == [
+        ("chat", "fallback_on", NO_EFFECT),
+        ("chat", "policies", OPEN_ROUTE),
+        ("keys", "", UNUSED),
+        ("pool", "circuit_breakers.max_pending_requests", NO_EFFECT),
+        ("pool", "endpoints[0].address", VERSION_IN_PATH),
+    ]
 
 
 def test_an_endpoint_with_a_version_in_its_path_is_named() -> None:

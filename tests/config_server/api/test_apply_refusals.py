@@ -8,7 +8,7 @@ from grpc import aio
 from janua.config.v1.config_service_pb2 import ApplyRequest, Change, ListResourcesRequest
 from janua.config.v1.resource_pb2 import KIND_CONSUMER, KIND_ROUTE, KIND_UNSPECIFIED, Kind, Resource, ResourceKey
 from janua.config.v1.route_pb2 import Route
-from janua.config.v1.upstream_pb2 import Upstream
+from janua.config.v1.upstream_pb2 import PROTOCOL_GRPC, Upstream
 
 from tests.config_server.api.refusals import refused
 from tests.config_server.running_server import RunningServer
@@ -20,6 +20,7 @@ from tests.config_server.worlds import (
     route,
     service,
     upsert,
+    upstream,
 )
 
 INVALID, NOT_FOUND = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND
@@ -71,6 +72,53 @@ async def test_a_resource_without_its_oneof(filled: RunningServer) -> None:
     bad.ClearField("api_key_auth")
     refusal = await refused(filled.apply(bad))
     assert refusal.fields == {"changes[0].upsert.policy.spec": refusal.reason}
+
+
+async def test_copies_to_a_service_that_does_not_exist(filled: RunningServer) -> None:
+    copied = route("c")
+    copied.mirror.service = "nowhere"
+    refusal = await refused(filled.apply(copied))
+    assert refusal.reason == "UNRESOLVED_REFERENCE"
+    assert refusal.text == "changes[0].upsert.route.mirror.service: service 'nowhere' does not exist"
+
+
+async def test_a_client_certificate_that_does_not_exist(filled: RunningServer) -> None:
+    secured = upstream("secured")
+    secured.tls.client_certificate.secret = "nowhere"
+    refusal = await refused(filled.apply(secured))
+    assert (refusal.code, refusal.fields) == (
+        INVALID,
+        {"changes[0].upsert.upstream.tls.client_certificate.secret": "UNRESOLVED_REFERENCE"},
+    )
+
+
+async def test_an_upstream_that_stops_to_speak_what_others_need_of_it(filled: RunningServer) -> None:
+    changed = upstream("u")
+    changed.protocol = PROTOCOL_GRPC
+    refusal = await refused(filled.apply(changed))
+    assert (refusal.code, refusal.reason) == (PRECONDITION, "INVALID_FIELD")
+    assert "'u' has protocol GRPC" in refusal.texts["service s"]
+
+
+async def test_calls_to_pass_through_to_what_speaks_http(filled: RunningServer) -> None:
+    calls = route("c")
+    calls.match.ClearField("models")
+    calls.match.grpc.service = "my.pkg.Service"
+    refusal = await refused(filled.apply(calls))
+    assert refusal.fields == {"changes[0].upsert.route.backends[0].service": "INVALID_FIELD"}
+
+
+async def test_a_route_that_answers_itself_and_has_backends(filled: RunningServer) -> None:
+    torn = route("c")
+    torn.redirect.host = "new.example"
+    torn.direct_response.status = 410
+    torn.rewrite.host = "inner.example"
+    refusal = await refused(filled.apply(torn))
+    assert refusal.fields == {
+        "changes[0].upsert.route.direct_response": "INVALID_FIELD",
+        "changes[0].upsert.route.redirect": "INVALID_FIELD",
+        "changes[0].upsert.route.rewrite": "INVALID_FIELD",
+    }
 
 
 async def test_two_routes_with_one_match(filled: RunningServer) -> None:

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
 from janua.config.v1.config_service_pb2 import (
     EndpointStatus,
     GetRolloutRequest,
@@ -15,6 +17,7 @@ from janua.config.v1.config_service_pb2 import (
     Rejection,
 )
 from janua.config.v1.node_service_pb2 import ReportStatusRequest
+from janua.config.v1.upstream_pb2 import Endpoint
 from janua_resources.kinds import KINDS
 
 from tests.config_server.ads_client import AdsClient, ads_client, versions
@@ -171,7 +174,19 @@ async def test_a_report_is_shown(filled: RunningServer, client: AdsClient) -> No
         addresses=NodeAddresses(http="127.0.0.1:8080"),
         draining=True,
         active_requests=3,
-        endpoints=[EndpointStatus(upstream="u", address="127.0.0.1:9001", healthy=False, reason="refused")],
+        endpoints=[
+            EndpointStatus(upstream="u", address="127.0.0.1:9001", healthy=False, reason="refused"),
+            EndpointStatus(
+                upstream="u",
+                address="127.0.0.1:9002",
+                active_requests=2,
+                latency=Duration(nanos=12_345_000),
+                ejections=3,
+                ejected_until=Timestamp(seconds=1_893_484_800),
+                state=Endpoint.STATE_DRAINING,
+                priority=1,
+            ),
+        ],
     )
     await filled.nodes.ReportStatus(ReportStatusRequest(node_id="node-1", status=status))
     (node,) = (await filled.config.ListNodes(ListNodesRequest())).nodes

@@ -10,10 +10,12 @@ from typing import Any
 import grpc
 import pytest
 from grpc import aio
+from janua.config.v1.upstream_pb2 import Endpoint
 
 from gateway.config.resources import EndpointReport, ListenerAddresses, NodeStatusReport
 from gateway.config.status_reporter import INTERVAL_S, PERIOD_S, StatusReporter
 from gateway.config.subscriber import Subscriber
+from gateway.config.upstream import EndpointState
 from tests.gateway.config.recording_sink import NODE, Pauses, RecordingSink, running
 from tests.gateway.config.scripted_server import ScriptedServer, scripted_server
 
@@ -106,6 +108,28 @@ async def test_reports_all_it_knows_once_a_stream_is_up(server: ScriptedServer, 
     assert (endpoint.upstream, endpoint.address, endpoint.healthy) == ("pool", "127.0.0.1:9001", False)
     assert (endpoint.reason, endpoint.active_requests) == ("connection refused", 3)
     assert endpoint.since.ToDatetime(UTC) == datetime(2026, 1, 1, tzinfo=UTC)
+
+
+async def test_reports_what_the_node_has_seen_of_an_endpoint(server: ScriptedServer, node: Node) -> None:
+    ejected = replace(
+        _REPORT.endpoints[0],
+        state=EndpointState.DRAINING,
+        priority=2,
+        latency_s=0.123_456_789,
+        ejections=4,
+        ejected_until=datetime(2026, 1, 2, 3, 4, 30, 499_987, tzinfo=UTC),
+    )
+    disabled = replace(_REPORT.endpoints[0], state=EndpointState.DISABLED)
+    node.report = replace(_REPORT, endpoints=(_REPORT.endpoints[0], ejected, disabled))
+    await (await server.next_stream()).exchange_opening()
+    plain, seen, off = (await server.next_report()).status.endpoints
+    assert (plain.state, plain.priority, plain.ejections) == (Endpoint.STATE_ACTIVE, 0, 0)
+    assert not plain.HasField("latency")
+    assert not plain.HasField("ejected_until")
+    assert (seen.state, seen.priority, seen.ejections) == (Endpoint.STATE_DRAINING, 2, 4)
+    assert seen.latency.ToNanoseconds() == 123_457_000
+    assert seen.ejected_until.ToDatetime(UTC) == datetime(2026, 1, 2, 3, 4, 30, 500_000, tzinfo=UTC)
+    assert off.state == Endpoint.STATE_DISABLED
 
 
 async def test_changes_are_reported_at_most_once_a_second(server: ScriptedServer, node: Node) -> None:

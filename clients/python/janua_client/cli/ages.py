@@ -1,6 +1,6 @@
-"""Moments as people and programs read them: `2m ago`, `2026-01-01T00:00:00Z`."""
+"""Moments as people and programs read them: `2m ago`, `2m left`, `2026-01-01T00:00:00Z`."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -11,10 +11,19 @@ def ago(moment: Timestamp, now: datetime) -> str:
     """How long ago, in the largest unit that fits; `-` if the moment is not set, `now` if it has not come yet."""
     if not moment.seconds:
         return "-"
-    seconds = int((now - moment.ToDatetime(UTC)).total_seconds())
-    for unit, length in _UNITS:
-        if seconds >= length:
-            return f"{seconds // length}{unit} ago"
+    return _words(now - moment.ToDatetime(UTC), "ago")
+
+
+def left(moment: Timestamp, now: datetime) -> str:
+    """How long until then, in the largest unit that fits; `now` if it has passed."""
+    return _words(moment.ToDatetime(UTC) - now, "left")
+
+
+def _words(length: timedelta, what: str) -> str:
+    seconds = int(length.total_seconds())
+    for unit, size in _UNITS:
+        if seconds >= size:
+            return f"{seconds // size}{unit} {what}"
     return "now"
 
 

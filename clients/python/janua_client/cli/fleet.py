@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from janua.config.v1.config_service_pb2 import (
-    EndpointStatus,
     GetRolloutResponse,
     ListNodesResponse,
     Node,
@@ -15,6 +14,7 @@ from janua.config.v1.config_service_pb2 import (
 from rich.text import Text
 
 from janua_client.cli.ages import ago, rfc3339
+from janua_client.cli.endpoint_report import Seen, endpoint_data, print_endpoints
 from janua_client.cli.options import DEFAULT_SERVER, Output, Server
 from janua_client.cli.output import Cell, Json, OutputFormat, print_data, print_table, stdout, warn
 from janua_client.cli.rollout_report import rejection_data, rejection_line, state, state_words
@@ -44,7 +44,11 @@ async def _nodes(server: str, output: OutputFormat) -> None:
 
 
 def status(server: Server = DEFAULT_SERVER, output: Output = OutputFormat.TABLE) -> None:
-    """Show the revision, the nodes, and each endpoint's health as the nodes report it: why it is so, and since when.
+    """Show the revision, the nodes, and each endpoint as the nodes see it: health, why and since when, load, ejections.
+
+    LEVEL is the endpoint's priority: lower is preferred. LATENCY is the time to the
+    first content of an answer, recent answers counting most. Nodes report every
+    30 seconds, and at once when the health of an endpoint changes.
 
     Examples:
 
@@ -62,9 +66,10 @@ async def _status(server: str, output: OutputFormat) -> None:
         stdout().print(f"revision {fleet.revision}\n")
         fleet.print_nodes(now)
         stdout().print()
-        fleet.print_endpoints(now)
+        print_endpoints(fleet.endpoints(), now)
     else:
-        print_data({"revision": fleet.revision, "nodes": fleet.node_data(), "endpoints": fleet.endpoint_data()}, output)
+        endpoints = endpoint_data(fleet.endpoints())
+        print_data({"revision": fleet.revision, "nodes": fleet.node_data(), "endpoints": endpoints}, output)
 
 
 class Fleet:
@@ -117,39 +122,7 @@ class Fleet:
             "active_requests": node.status.active_requests,
         }
 
-    def print_endpoints(self, now: datetime) -> None:
-        """A table of the endpoints, one line for each node that sends requests to it."""
-        columns = ("UPSTREAM", "ENDPOINT", "NODE", "HEALTH", "WHY", "SINCE", "REQUESTS")
-        rows = [
-            (
-                endpoint.upstream,
-                endpoint.address,
-                node.id,
-                Text("healthy", "green") if endpoint.healthy else Text("unhealthy", "red"),
-                endpoint.reason or "-",
-                ago(endpoint.since, now),
-                str(endpoint.active_requests),
-            )
-            for endpoint, node in self._endpoints()
-        ]
-        print_table(columns, rows, empty="no node has reported an endpoint")
-
-    def endpoint_data(self) -> Sequence[Json]:
-        """The same as data."""
-        return [
-            {
-                "upstream": endpoint.upstream,
-                "address": endpoint.address,
-                "node": node.id,
-                "healthy": endpoint.healthy,
-                "reason": endpoint.reason,
-                "since": rfc3339(endpoint.since),
-                "active_requests": endpoint.active_requests,
-            }
-            for endpoint, node in self._endpoints()
-        ]
-
-    def _endpoints(self) -> Sequence[tuple[EndpointStatus, Node]]:
+    def endpoints(self) -> Sequence[Seen]:
         """The endpoints as connected nodes see them; what others last said may no longer be so."""
         seen = [(endpoint, node) for node in self._nodes if node.connected for endpoint in node.status.endpoints]
         return sorted(seen, key=lambda pair: (pair[0].upstream, pair[0].address, pair[1].id))

@@ -225,7 +225,9 @@ class Rewrite(_message.Message):
     PATH_PREFIX_FIELD_NUMBER: _builtins.int
     HOST_FIELD_NUMBER: _builtins.int
     path_prefix: _builtins.str
-    """Put in the place of what `match.path` names: of the prefix, or of the whole exact path. Needs one of the two."""
+    """Put in the place of what the match names: of `match.path.prefix` or the service of `match.grpc`, or of the whole
+    path where `match.path.exact` or a method is given. Needs one of these.
+    """
     host: _builtins.str
     """The `Host` header that the backend sees. Default: the endpoint's own."""
     def __init__(
@@ -290,7 +292,7 @@ class DirectResponse(_message.Message):
     status: _builtins.int
     """HTTP status, 200 to 599. Required."""
     body: _builtins.str
-    """The body, at most 64 KiB."""
+    """The body, at most 64 KiB. Default: empty, as it must be with status 204, 205 and 304."""
     content_type: _builtins.str
     """Default: `text/plain; charset=utf-8`."""
     def __init__(
@@ -348,7 +350,9 @@ class RouteMatch(_message.Message):
 
     @_builtins.property
     def models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Model names: exact, or a prefix and one `*` at the end; `*` alone matches any. Empty: any model."""
+        """Model names: exact, or a prefix and one `*` at the end; `*` alone matches any. Empty: any model. Requests that are
+        passed through name no model.
+        """
 
     @_builtins.property
     def grpc(self) -> Global___GrpcMatch:

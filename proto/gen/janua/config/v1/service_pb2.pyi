@@ -278,7 +278,7 @@ class ProxyService(_message.Message):
     @_builtins.property
     def outlier_detection(self) -> _upstream_pb2.OutlierDetection:
         """Leaves the provider out while it fails. With one address there is nothing else to take within the service, but a
-        route goes on to its other backends. Absent: off.
+        route goes on to its other backends. `success_rate` compares endpoints and is not possible here. Absent: off.
         """
 
     def __init__(

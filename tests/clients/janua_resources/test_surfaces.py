@@ -1,0 +1,71 @@
+"""Paths are what nodes take them for: compared with the tables that the nodes themselves work with."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from janua.inference.v1 import inference_service_pb2
+from janua_resources.surfaces import Surface, inference_methods, is_inference_service, model_in_path, surface_of
+
+from gateway.listeners.openai import OPERATIONS
+from gateway.schemas.open_inference_paths import GRPC_SERVICE, ModelAction, ModelPath, ServerAction, match_path
+
+OWN_METHODS = {"ListModels"}
+SEGMENTS = st.sampled_from(
+    ["v1", "v2", "models", "versions", "health", "live", "ready", "infer", "iris", "1", "a%2Fb", ""]
+)
+
+
+def test_openais_paths_are_for_inference() -> None:
+    for path in OPERATIONS:
+        assert surface_of(path) is Surface.INFERENCE
+        assert inference_methods(path) == {"POST"}
+
+
+def test_every_method_of_the_typed_api_is_known() -> None:
+    service = inference_service_pb2.DESCRIPTOR.services_by_name["InferenceService"]
+    assert is_inference_service(service.full_name)
+    for method in service.methods:
+        expected = Surface.OWN if method.name in OWN_METHODS else Surface.INFERENCE
+        assert surface_of(f"/{service.full_name}/{method.name}") is expected
+
+
+def test_every_method_of_the_open_inference_protocol_is_known() -> None:
+    assert is_inference_service(GRPC_SERVICE)
+    for action in ModelAction:
+        assert surface_of(action.grpc_path) is Surface.INFERENCE
+    for method in ("ServerLive", "ServerReady", "ServerMetadata"):
+        assert surface_of(f"/{GRPC_SERVICE}/{method}") is Surface.OWN
+    assert surface_of(f"/{GRPC_SERVICE}/RepositoryIndex") is Surface.PASSED_THROUGH
+
+
+@settings(deadline=None)  # a busy machine is no failure
+@given(st.lists(SEGMENTS, max_size=7).map(lambda segments: "/" + "/".join(segments)))
+def test_paths_of_the_open_inference_protocol_are_those_that_nodes_take(path: str) -> None:
+    match match_path(path.encode()):
+        case ModelPath() as found:
+            assert surface_of(path) is Surface.INFERENCE
+            assert inference_methods(path) == {found.action.http_method}
+            assert model_in_path(path) == found.names()[0]
+        case ServerAction():
+            assert surface_of(path) is Surface.OWN
+        case None:
+            assert surface_of(path) is not Surface.INFERENCE
+            assert model_in_path(path) == ""
+
+
+@pytest.mark.parametrize(
+    ("path", "surface"),
+    [
+        ("/v1/models", Surface.OWN),
+        ("/v1/models/", Surface.OWN),
+        ("/v1/models/gemma-3", Surface.OWN),
+        ("/v1/modelsx", Surface.PASSED_THROUGH),
+        ("/grpc.health.v1.Health/Check", Surface.OWN),
+        ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", Surface.OWN),
+        ("/my.pkg.Service/Call", Surface.PASSED_THROUGH),
+        ("/v1/chat/completions/", Surface.PASSED_THROUGH),
+        ("/", Surface.PASSED_THROUGH),
+    ],
+)
+def test_what_the_node_answers_itself_and_what_it_passes_through(path: str, surface: Surface) -> None:
+    assert surface_of(path) is surface
