@@ -47,6 +47,8 @@ _BROKEN = re.compile(
     r"|transport closed|endpoint clos|recvmsg|sendmsg|keepalive|ping timeout|failed parsing http/2)",
     re.IGNORECASE,
 )
+_LONGEST_S = 1e8
+
 _TOO_LARGE = re.compile("CLIENT: Received message larger than max")
 _REFUSED_STREAM = re.compile(r"RST_STREAM with error code 7\b")
 
@@ -197,7 +199,7 @@ class GrpcTransport:
         self._active_calls += 1
         try:
             method_call: aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
-            call = method_call(message, metadata=_to_send(metadata), timeout=timeout_s)
+            call = method_call(message, metadata=_to_send(metadata), timeout=_clamped(timeout_s))
             answer = await call
             initial, trailing = await call.initial_metadata(), await call.trailing_metadata()
             return GrpcAnswer(bytes(answer), _metadata(initial), _metadata(trailing))
@@ -219,7 +221,7 @@ class GrpcTransport:
         """Begins a call of any kind. Whether it reaches anybody is known with the first that is read of it."""
         channel = self._channel(address, is_secure, server_name)
         call: aio.StreamStreamCall[bytes, bytes] = channel.stream_stream(method)(
-            metadata=aio.Metadata(*metadata), timeout=timeout_s
+            metadata=aio.Metadata(*metadata), timeout=_clamped(timeout_s)
         )
         self._active_calls += 1
         call.add_done_callback(lambda _: self._call_ended())
@@ -276,6 +278,11 @@ def _credentials(tls: TlsConfig) -> grpc.ChannelCredentials:
     )
 
 
+def _clamped(timeout_s: float | None) -> float | None:
+    """grpcio takes a time of centuries for one that is over."""
+    return None if timeout_s is None else min(timeout_s, _LONGEST_S)
+
+
 def _target(address: str) -> str:
     """The address in grpcio's terms: IP addresses are not to be looked up."""
     if address.startswith("["):
@@ -305,7 +312,7 @@ def _failure(code: grpc.StatusCode, details: str, trailing: Metadata, channel: a
     if code is grpc.StatusCode.UNAVAILABLE and _NOT_CONNECTED.match(details):
         if channel.get_state() is not grpc.ChannelConnectivity.READY:
             return ConnectError(_not_connected_reason(details))
-    elif code is grpc.StatusCode.RESOURCE_EXHAUSTED and _TOO_LARGE.match(details) and not trailing:
+    elif code is grpc.StatusCode.RESOURCE_EXHAUSTED and _TOO_LARGE.search(details) and not trailing:
         return AnswerTooLargeError("a message of the backend is too large")
     elif _BROKEN.match(details) and not trailing:
         if _REFUSED_STREAM.search(details):
