@@ -103,3 +103,18 @@ async def test_routing_sends_each_request_where_the_comments_say(node: NodeFacto
     async with InferenceClient(gateway.grpc, api_key="janua-demo-key") as client:
         reply = await client.chat(ChatCompletionRequest(model="gemma-3", messages=[user("hi")]))
     assert (reply.headers["x-janua-route"], reply.headers["x-janua-service"]) == ("grpc", "big")
+
+
+async def test_resilience_goes_from_server_to_server_and_then_to_the_other_model(
+    node: NodeFactory, echo_models: EchoFactory
+) -> None:
+    big, other, spare, small = await echo_models(4, "--models", "assistant")
+    addresses = {"BIG_1": big.address, "BIG_2": other.address, "BIG_SPARE": spare.address, "SMALL": small.address}
+    gateway = await start(node, "resilience.yaml", **addresses)
+    assert await ask(gateway, "assistant") == (200, "chat", "big")
+    await big.kill()
+    assert [await ask(gateway, "assistant") for _ in range(4)] == [(200, "chat", "big")] * 4
+    await other.kill()
+    assert [await ask(gateway, "assistant") for _ in range(4)] == [(200, "chat", "big")] * 4
+    await spare.kill()
+    assert [await ask(gateway, "assistant") for _ in range(4)] == [(200, "chat", "small")] * 4
