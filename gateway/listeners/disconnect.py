@@ -50,7 +50,7 @@ class CancelOnDisconnect:
         if self._is_gone and self._task is not None:
             # Somebody else may want the task to end as well.
             is_ours_alone = self._task.uncancel() == 0
-            if is_ours_alone and kind is asyncio.CancelledError:
+            if is_ours_alone and kind in (None, asyncio.CancelledError):
                 raise ClientGoneError from None
 
     def _start(self) -> None:
@@ -61,7 +61,7 @@ class CancelOnDisconnect:
             await self._after.wait()
         while True:
             message = await self._receive()
-            if message["type"] == "http.disconnect":
+            if message["type"] in ("http.disconnect", "websocket.disconnect"):
                 self._is_gone = True
                 if self._task is not None:
                     self._task.cancel()

@@ -100,7 +100,7 @@ class HttpExchange:
     async def _start(self, status: int, headers: list[tuple[bytes, bytes]], length: int | None) -> None:
         context = self.context
         self.status = status
-        if length is not None:
+        if length is not None and status != 204 and all(name != b"content-length" for name, _ in headers):
             headers.append((b"content-length", b"%d" % length))
         headers += own_headers(context)
         await self.send({"type": "http.response.start", "status": status, "headers": headers})

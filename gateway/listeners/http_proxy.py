@@ -1,19 +1,22 @@
 """Requests that are passed through: any path and method that a route takes, relayed both ways as they come."""
 
+import re
 import time
 
 from gateway.context import RequestContext
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, InvalidRequestError
 from gateway.listeners.disconnect import CancelOnDisconnect, Scope
 from gateway.listeners.errors import ErrorAnswer, problem
 from gateway.listeners.http_exchange import HttpExchange
 from gateway.listeners.request_body import RequestBody
 from gateway.operations.http_proxy import HttpProxyInbound, ProxyAnswer, UpstreamAnswerError
-from gateway.operations.request_path import checked_path
+from gateway.operations.request_path import check_query, checked_path
 from gateway.pipeline import Pipeline
 from gateway.plan import RoutePlan
 from gateway.providers.pass_through import CONNECTION_HEADERS, ClientSide, nominated
 from gateway.upstream.answer import RawHeaders
+
+_METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 # What the node says itself, and what would lead clients around it.
 _NOT_RELAYED = CONNECTION_HEADERS | {b"date", b"x-request-id", b"alt-svc"}
@@ -48,8 +51,9 @@ class HttpProxyListener:
         context = exchange.context
         body = RequestBody(exchange.receive)
         try:
+            path = checked_target(context)
             self._pipeline.admit(context, self._plan)
-            inbound = await self._inbound(context, body)
+            inbound = await self._inbound(context, path, body)
             async with CancelOnDisconnect(exchange.receive, after=body.ended):
                 answer = await self._pipeline.call(context, self._plan, inbound)
                 context.first_content_at = time.perf_counter()
@@ -62,17 +66,12 @@ class HttpProxyListener:
                 exchange.end_after_body()
         await exchange.send_part(b"", is_last=True)
 
-    async def _inbound(self, context: RequestContext, body: RequestBody) -> HttpProxyInbound:
+    async def _inbound(self, context: RequestContext, path: str, body: RequestBody) -> HttpProxyInbound:
         is_http2 = self._scope["http_version"] == "2"
-        parts = await body.parts(
-            context.method,
-            context.headers.get(b"content-length"),
-            is_chunked=b"transfer-encoding" in context.headers,
-            is_http2=is_http2,
-        )
+        parts = await body.parts(context.method, context.headers, is_http2=is_http2)
         return HttpProxyInbound(
             self._plan.route,
-            path=checked_path(self._scope["raw_path"]),
+            path=path,
             headers=self._scope["headers"],
             client=client_side(context, self._scope),
             body=parts,
@@ -86,6 +85,14 @@ async def _relay(exchange: HttpExchange, answer: ProxyAnswer) -> None:
     while data:
         await exchange.send_part(data)
         data = await answer.rest.read()
+
+
+def checked_target(context: RequestContext) -> str:
+    """The path as it came, percent-encoding and all. Raises `InvalidRequestError` for what cannot be passed through."""
+    if context.method == "CONNECT" or _METHOD.fullmatch(context.method) is None:
+        raise InvalidRequestError("the method must be a word other than CONNECT")
+    check_query(context.query_string)
+    return checked_path(context.raw_path.encode("latin-1"))
 
 
 def client_side(context: RequestContext, scope: Scope) -> ClientSide:

@@ -1,12 +1,15 @@
 """The body of a request that is passed through: read piece by piece, when a backend wants it."""
 
 import asyncio
+from collections.abc import Mapping
 
+from gateway.errors import InvalidRequestError
 from gateway.listeners.disconnect import ClientGoneError, Receive
 from gateway.operations.replay import MAX_KEPT_BYTES, ReplayableParts
 
 # Of a request with one of these methods and no length, HTTP/2 does not tell whether a body follows.
 _METHODS_WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS", "DELETE", "TRACE"})
+_MAX_LENGTH_DIGITS = 18
 
 
 class RequestBody:
@@ -14,37 +17,57 @@ class RequestBody:
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
+        self._length: int | None = None
+        self._size = 0
         self.ended = asyncio.Event()
 
     async def read(self) -> bytes | None:
-        """The next part, at least one byte, or None at the end. Raises `ClientGoneError`."""
+        """The next part, at least one byte, or None at the end.
+
+        Raises `ClientGoneError`, and `InvalidRequestError` for a body of another length than was told: what a backend
+        takes for the rest of it would be the beginning of the next request.
+        """
         while not self.ended.is_set():
             message = await self._receive()
             if message["type"] == "http.disconnect":
                 raise ClientGoneError
+            part: bytes = message.get("body", b"")
+            self._size += len(part)
             if not message.get("more_body", False):
                 self.ended.set()
-            part: bytes = message.get("body", b"")
+            if self._length is not None:
+                self._check_length(self._length)
             if part:
                 return part
         return None
 
-    async def parts(
-        self, method: str, length: bytes | None, *, is_chunked: bool, is_http2: bool
-    ) -> ReplayableParts | None:
-        """The body for a backend, or None if there is none.
+    async def parts(self, method: str, headers: Mapping[bytes, bytes], *, is_http2: bool) -> ReplayableParts | None:
+        """The body for a backend, or None if there is none. A small one is read whole, so that it can be sent again.
 
-        `length` is the content length that is told, `is_chunked` says that there is a transfer coding. A small body is
-        read whole, so that it can be sent again.
+        Raises as `read` does.
         """
         parts = ReplayableParts(self.read)
-        if is_chunked:
+        if b"transfer-encoding" in headers:
             return parts
-        if length is None:
+        self._length = _told_length(headers)
+        if self._length is None:
             if is_http2 and method not in _METHODS_WITHOUT_BODY:
                 return parts
             await parts.read_first()
             return None if parts.whole == b"" else parts
-        if length.isdigit() and int(length) <= MAX_KEPT_BYTES:
+        if self._length <= MAX_KEPT_BYTES:
             await parts.read_all()
         return parts
+
+    def _check_length(self, length: int) -> None:
+        if self._size > length or (self.ended.is_set() and self._size < length):
+            raise InvalidRequestError("the body is not as long as content-length says")
+
+
+def _told_length(headers: Mapping[bytes, bytes]) -> int | None:
+    length = headers.get(b"content-length")
+    if length is None:
+        return None
+    if not length.isdigit() or len(length) > _MAX_LENGTH_DIGITS:
+        raise InvalidRequestError("content-length must be one whole number")
+    return int(length)

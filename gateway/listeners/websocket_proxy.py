@@ -2,13 +2,13 @@
 
 import asyncio
 import time
+from contextlib import suppress
 
 from gateway.context import RequestContext
 from gateway.errors import GatewayError
-from gateway.listeners.disconnect import Receive, Scope, Send
+from gateway.listeners.disconnect import CancelOnDisconnect, Receive, Scope, Send
 from gateway.listeners.http_exchange import error_answer, own_headers
-from gateway.listeners.http_proxy import ProxyErrors, client_side
-from gateway.operations.request_path import checked_path
+from gateway.listeners.http_proxy import ProxyErrors, checked_target, client_side
 from gateway.operations.websocket_proxy import BackendWebSocket, WebSocketInbound
 from gateway.pipeline import Pipeline
 from gateway.plan import RoutePlan
@@ -23,7 +23,9 @@ _GOING_AWAY = 1001
 _TOO_BIG = 1009
 _INTERNAL_ERROR = 1011
 _NO_CODE = 1005
-_UNSENDABLE = frozenset({_NO_CODE, 1006, 1015})
+_BROKEN = frozenset({1006, 1015})
+
+_GOODBYE_S = 1.0
 
 
 class WebSocketExchange:
@@ -69,23 +71,33 @@ class WebSocketProxyListener:
     async def handle(self, exchange: WebSocketExchange) -> None:
         """One WebSocket, until both sides are closed."""
         context = exchange.context
+        path = checked_target(context)
         self._pipeline.admit(context, self._plan)
         inbound = WebSocketInbound(
             route=self._plan.route,
-            path=checked_path(self._scope["raw_path"]),
+            path=path,
             headers=self._scope["headers"],
             client=client_side(context, self._scope),
             subprotocols=self._scope["subprotocols"],
             max_message_bytes=self._max_message_bytes,
         )
-        backend = await self._pipeline.call(context, self._plan, inbound)
-        context.first_content_at = time.perf_counter()
+        backend: BackendWebSocket | None = None
         try:
             await exchange.receive()  # that the client wants to connect is known
+            async with CancelOnDisconnect(exchange.receive):
+                backend = await self._pipeline.call(context, self._plan, inbound)
+            context.first_content_at = time.perf_counter()
             await exchange.accept(backend.connection.subprotocol)
             await _relay(exchange, backend)
+        except asyncio.CancelledError:
+            if exchange.status:
+                with suppress(TimeoutError):  # who does not read must not hold up the end
+                    async with asyncio.timeout(_GOODBYE_S):
+                        await exchange.close(_GOING_AWAY, "the gateway is going away")
+            raise
         finally:
-            await backend.close(_GOING_AWAY)
+            if backend is not None:
+                await backend.close(_GOING_AWAY)
 
 
 async def _relay(exchange: WebSocketExchange, backend: BackendWebSocket) -> None:
@@ -112,7 +124,7 @@ async def _to_backend(exchange: WebSocketExchange, backend: BackendWebSocket) ->
         except ConnectionBrokenError:
             await _broken(exchange, backend)
             return
-    await backend.close(_sendable(message.get("code", _NO_CODE), instead=_GOING_AWAY), message.get("reason") or "")
+    await backend.close(_sendable(message["code"]), message.get("reason") or "")
 
 
 async def _to_client(exchange: WebSocketExchange, backend: BackendWebSocket) -> None:
@@ -127,7 +139,7 @@ async def _to_client(exchange: WebSocketExchange, backend: BackendWebSocket) -> 
             return
         match message:
             case WebSocketClose(code, reason):
-                await exchange.close(_sendable(code, instead=_NORMAL), reason)
+                await exchange.close(_sendable(code), reason)
                 return
             case str():
                 await exchange.send({"type": "websocket.send", "text": message})
@@ -140,5 +152,8 @@ async def _broken(exchange: WebSocketExchange, backend: BackendWebSocket) -> Non
     await exchange.close(_INTERNAL_ERROR, "the connection to the upstream broke")
 
 
-def _sendable(code: int, *, instead: int) -> int:
-    return instead if code in _UNSENDABLE else code
+def _sendable(code: int) -> int:
+    """What the other side is told of a close."""
+    if code == _NO_CODE:
+        return _NORMAL
+    return _GOING_AWAY if code in _BROKEN else code

@@ -187,6 +187,8 @@ class HttpProxyRequest:
         try:
             if response.status < 200:
                 raise reset(f"the upstream answered with status {response.status}, which nobody asked for")
+            if (response.header("transfer-encoding") or "chunked").lower() != "chunked":
+                raise reset("the upstream's answer has a transfer coding that nobody asked for")
             first = await self._hold_failure(response)
             is_kept = True
             body = AnswerBody(response, lease, idle_timeout_s=self._idle_timeout_s, deadline=self.deadline)

@@ -91,13 +91,13 @@ class WebSocketRequest:
 
     async def send(self, lease: Lease) -> BackendWebSocket:
         """Opens the WebSocket. A backend that answers the handshake otherwise is shown to the client as it answered."""
-        try:
-            with attempt_failures(self.per_try_timeout_s):
-                async with asyncio.timeout(self.per_try_timeout_s):
+        with attempt_failures(self.per_try_timeout_s):
+            async with asyncio.timeout(self.per_try_timeout_s):
+                try:
                     return BackendWebSocket(await self._open(lease), lease)
-        except WebSocketRefusedError as refusal:
-            error = UpstreamAnswerError(status=refusal.status, headers=(), body=b"", retry_after_s=None)
-            raise AttemptFailedError(error, *status_failures(refusal.status)) from None
+                except WebSocketRefusedError as refusal:
+                    error = UpstreamAnswerError(status=refusal.status, headers=(), body=b"", retry_after_s=None)
+                    raise AttemptFailedError(error, *status_failures(refusal.status)) from None
 
     async def _open(self, lease: Lease) -> WebSocketConnection:
         endpoint = lease.endpoint

@@ -19,10 +19,11 @@ from gateway.transport.faults import transport_error
 from gateway.transport.messages import Body, Headers, read_all
 from gateway.transport.messages import HttpResponse as HttpResponse
 from gateway.transport.streamed_body import StreamedBody
-from gateway.transport.websocket import WebSocketConnection, connect_websocket
+from gateway.transport.websocket import WebSocketConnection, WebSocketRefusedError, connect_websocket
 
 # aiohttp warns about larger bodies given as bytes, because it writes them to the socket in one go.
 _LARGE_BODY_BYTES = 1024 * 1024
+_SKIPPED_HEADERS = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 
 
 class HttpTransport:
@@ -48,10 +49,12 @@ class HttpTransport:
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
-            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+            skip_auto_headers=_SKIPPED_HEADERS,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
+            middlewares=(_send_once,),
         )
         self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
+        self._websocket_sessions: dict[float, aiohttp.ClientSession] = {}
         self._active_requests = 0
         self._is_idle: asyncio.Event | None = None
 
@@ -107,7 +110,7 @@ class HttpTransport:
         max_message_bytes: int,
         server_name: str | None = None,
     ) -> WebSocketConnection:
-        """Connects and shakes hands, within the time. The connection counts as a request until it is closed.
+        """Connects within the time, and shakes hands. The connection counts as a request until it is closed.
 
         Raises `WebSocketRefusedError` with the status of a backend that answers with another than 101, `ConnectError`
         and `ConnectionBrokenError`.
@@ -117,11 +120,10 @@ class HttpTransport:
         self._active_requests += 1
         try:
             connection = await connect_websocket(
-                self._session,
+                self._websocket_session(connect_timeout_s),
                 url,
                 headers=headers,
                 subprotocols=subprotocols,
-                connect_timeout_s=connect_timeout_s,
                 max_message_bytes=max_message_bytes,
                 server_name=server_name,
             )
@@ -130,6 +132,21 @@ class HttpTransport:
             raise
         connection.on_closed = self.request_ended
         return connection
+
+    def _websocket_session(self, connect_timeout_s: float) -> aiohttp.ClientSession:
+        """aiohttp takes the time for connecting a WebSocket from its session, and these share the connections."""
+        session = self._websocket_sessions.get(connect_timeout_s)
+        if session is None:
+            session = aiohttp.ClientSession(
+                connector=self._session.connector,
+                connector_owner=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                skip_auto_headers=_SKIPPED_HEADERS,
+                timeout=self._timeout(connect_timeout_s),
+                middlewares=(_send_once, _lead_nowhere),
+            )
+            self._websocket_sessions[connect_timeout_s] = session
+        return session
 
     def _timeout(self, connect_timeout_s: float) -> aiohttp.ClientTimeout:
         timeout = self._timeouts.get(connect_timeout_s)
@@ -153,7 +170,25 @@ class HttpTransport:
 
     async def close(self) -> None:
         """Closes all connections."""
-        await self._session.close()
+        for session in (*self._websocket_sessions.values(), self._session):
+            await session.close()
+
+
+async def _send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Keeps aiohttp from sending a request again by itself when its connection breaks: retry policies decide that."""
+    try:
+        return await handler(request)
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise transport_error(error) from error
+
+
+async def _lead_nowhere(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Keeps aiohttp from opening a WebSocket wherever a backend leads to."""
+    response = await handler(request)
+    if 300 <= response.status < 400:
+        response.close()
+        raise WebSocketRefusedError(response.status)
+    return response
 
 
 class _AiohttpResponse:

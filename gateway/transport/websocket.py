@@ -1,20 +1,25 @@
-"""WebSockets to backends: messages both ways. Pings are answered by the library underneath."""
+"""WebSockets to backends: messages both ways, and pings while there are none."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import aiohttp
 from yarl import URL
 
-from gateway.transport.errors import AnswerTooLargeError, ConnectError, ConnectionBrokenError, TransportError
+from gateway.transport.errors import AnswerTooLargeError, ConnectionBrokenError, TransportError
 from gateway.transport.faults import transport_error
 from gateway.transport.messages import Headers
 
 _NO_CODE = 1005
 # What a backend may take to answer our close before the connection is just ended.
 _CLOSE_TIMEOUT_S = 5.0
+# Often enough for those between who close silent connections.
+_PING_INTERVAL_S = 20.0
+# Five minutes: a backend that is busy may be slow to answer.
+_MAX_UNANSWERED_PINGS = 15
 
 
 class WebSocketRefusedError(TransportError):
@@ -39,10 +44,13 @@ WebSocketMessage: TypeAlias = str | bytes | WebSocketClose
 class WebSocketConnection:
     """An open WebSocket. Must be closed.
 
-    `on_closed` is called once, when `close` has done its work.
+    `on_closed` is called once, when `close` has done its work. While `receive` waits, the backend is pinged; one that
+    answers none of `max_unanswered_pings`, and says nothing else, is taken for dead.
     """
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self.ping_interval_s = _PING_INTERVAL_S
+        self.max_unanswered_pings = _MAX_UNANSWERED_PINGS
         self._socket = socket
         self._is_closed = False
         self.on_closed: Callable[[], None] = _nothing
@@ -54,10 +62,11 @@ class WebSocketConnection:
 
     async def receive(self) -> WebSocketMessage:
         """The next message. Raises `AnswerTooLargeError` for one over the limit, and `ConnectionBrokenError`."""
-        try:
-            message = await self._socket.receive()
-        except (aiohttp.ClientError, OSError) as error:
-            raise transport_error(error) from error
+        message = await self._next()
+        while message.type in (aiohttp.WSMsgType.PING, aiohttp.WSMsgType.PONG):
+            if message.type is aiohttp.WSMsgType.PING:
+                await self._send(self._socket.pong(message.data))
+            message = await self._next()
         match message.type:
             case aiohttp.WSMsgType.TEXT | aiohttp.WSMsgType.BINARY:
                 data: str | bytes = message.data
@@ -71,11 +80,31 @@ class WebSocketConnection:
 
     async def send(self, message: str | bytes) -> None:
         """Sends a message; returns once there is room for the next. Raises `ConnectionBrokenError`."""
+        socket = self._socket
+        await self._send(socket.send_str(message) if isinstance(message, str) else socket.send_bytes(message))
+
+    async def _next(self) -> aiohttp.WSMessage:
+        """What comes next, pings and pongs included."""
+        for pings_left in reversed(range(self.max_unanswered_pings + 1)):
+            try:
+                async with asyncio.timeout(self.ping_interval_s):
+                    return await self._socket.receive()
+            except TimeoutError:
+                if pings_left:
+                    await self._ping()
+            except (aiohttp.ClientError, OSError) as error:
+                raise transport_error(error) from error
+        raise ConnectionBrokenError("no answer to pings")
+
+    async def _ping(self) -> None:
+        # A backend that takes nothing at the moment must not keep us from hearing it.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.ping_interval_s):
+                await self._send(self._socket.ping())
+
+    async def _send(self, sending: Coroutine[Any, Any, None]) -> None:
         try:
-            if isinstance(message, str):
-                await self._socket.send_str(message)
-            else:
-                await self._socket.send_bytes(message)
+            await sending
         except (aiohttp.ClientError, OSError) as error:
             raise ConnectionBrokenError("connection closed") from error
 
@@ -96,23 +125,20 @@ async def connect_websocket(
     *,
     headers: Headers,
     subprotocols: Sequence[str],
-    connect_timeout_s: float,
     max_message_bytes: int,
     server_name: str | None,
 ) -> WebSocketConnection:
     """Connects over a session and shakes hands: see `HttpTransport.open_websocket`."""
     try:
-        async with asyncio.timeout(connect_timeout_s):
-            socket = await session.ws_connect(
-                url,
-                headers=headers,
-                protocols=subprotocols,
-                max_msg_size=max_message_bytes,
-                server_hostname=server_name,
-                timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_TIMEOUT_S),
-            )
-    except TimeoutError as error:
-        raise ConnectError("connection timed out") from error
+        socket = await session.ws_connect(
+            url,
+            headers=headers,
+            protocols=subprotocols,
+            max_msg_size=max_message_bytes + 1,  # aiohttp refuses a message of this size
+            server_hostname=server_name,
+            autoping=False,
+            timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_TIMEOUT_S),
+        )
     except aiohttp.WSServerHandshakeError as error:
         raise WebSocketRefusedError(502 if error.status == 101 else error.status) from error
     except (aiohttp.ClientError, OSError) as error:

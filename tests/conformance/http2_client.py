@@ -3,12 +3,13 @@
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import ConnectionTerminated, DataReceived, Event, ResponseReceived, StreamEnded, StreamReset
+from h2.exceptions import ProtocolError
 
 _READ = 65536
 
@@ -18,6 +19,7 @@ class Http2Stream:
 
     def __init__(self) -> None:
         self.status = 0
+        self.headers: Sequence[tuple[str, str]] = ()
         self.body = b""
         self.is_complete = False
         self.is_reset = False
@@ -30,9 +32,14 @@ class Http2Client:
         self.takes_data = True
         self.is_told_to_go = False
         self.is_closed = False
+        self.sent_bytes = 0
         self._reader = reader
         self._writer = writer
-        self._protocol = H2Connection(H2Configuration(client_side=True, header_encoding=None))
+        # What is sent is the tests' affair: they also send what no client should.
+        configuration = H2Configuration(
+            client_side=True, header_encoding=None, validate_outbound_headers=False, normalize_outbound_headers=False
+        )
+        self._protocol = H2Connection(configuration)
         self._streams: defaultdict[int, Http2Stream] = defaultdict(Http2Stream)
         self._changed = asyncio.Condition()
 
@@ -65,9 +72,14 @@ class Http2Client:
 
     async def begin_post(self, path: str, *header: str) -> int:
         """Sends the headers of a request, and leaves its body to `send_data`."""
+        own = [(b":method", b"POST"), (b":path", path.encode()), (b":scheme", b"http"), (b":authority", b"gateway")]
+        pairs = zip(*[(text.encode() for text in header)] * 2, strict=True)
+        return await self.begin([*own, *pairs])
+
+    async def begin(self, fields: Sequence[tuple[bytes, bytes]], *, ends: bool = False) -> int:
+        """Sends these header fields as they are, and with `ends` says that this is the whole request."""
         number = self._protocol.get_next_available_stream_id()
-        fields = [(":method", "POST"), (":path", path), (":scheme", "http"), (":authority", "gateway")]
-        self._protocol.send_headers(number, [*fields, header[:2]] if header else fields)  # type: ignore[list-item]  # pairs
+        self._protocol.send_headers(number, fields, end_stream=ends)
         await self._flush()
         return number
 
@@ -80,12 +92,17 @@ class Http2Client:
                     await self._changed.wait()
                 continue
             self._protocol.send_data(number, data[:window])
+            self.sent_bytes += len(data[:window])
             data = data[window:]
             await self._flush()
 
-    async def end(self, number: int) -> None:
+    async def end(self, number: int, trailers: Sequence[tuple[bytes, bytes]] | None = None) -> None:
         """Says that a request's body is complete."""
-        self._protocol.end_stream(number)
+        with suppress(ProtocolError):  # the server may have given the request up
+            if trailers is None:
+                self._protocol.end_stream(number)
+            else:
+                self._protocol.send_headers(number, trailers, end_stream=True)
         await self._flush()
 
     async def reset(self, number: int) -> None:
@@ -117,7 +134,9 @@ class Http2Client:
     def _handle(self, event: Event) -> None:
         match event:
             case ResponseReceived(stream_id=int(number), headers=headers):
-                self._streams[number].status = int(dict(headers or ())[b":status"])
+                pairs = [(name.decode(), value.decode("latin-1")) for name, value in headers or ()]
+                self._streams[number].status = int(dict(pairs)[":status"])
+                self._streams[number].headers = pairs
             case DataReceived(stream_id=int(number), data=data):
                 self._streams[number].body += data or b""
                 if self.takes_data:

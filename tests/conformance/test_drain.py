@@ -10,6 +10,7 @@ from pathlib import Path
 import aiohttp
 import grpc
 import pytest
+from aiohttp import web
 
 from tests.conformance.calls import CUT, Caller, Wire, ask, assert_answered
 from tests.conformance.configuration import one_pool
@@ -20,10 +21,12 @@ from tests.conformance.grpc_tools import NOT_SERVING, SERVING, HealthClient
 from tests.conformance.http2_client import http2_client
 from tests.conformance.http_caller import HttpCaller
 from tests.conformance.polling import eventually
+from tests.conformance.proxying import proxied
 from tests.conformance.raw_http import connected
 from tests.conformance.upstream_scripts import FIRST_EVENTS, after, hello_until, open_stream
 from tests.support.faulty_upstream import FaultyUpstream
 from tests.support.scripts import chat, stall
+from tests.support.websocket_backend import websocket_backend
 
 SERVICE = "janua.inference.v1.InferenceService"
 Mortal = Callable[..., Awaitable["MortalNode"]]
@@ -102,6 +105,28 @@ async def test_stream_in_flight_is_finished_and_nothing_new_is_taken(
     assert_answered(await asking, "hello")
     assert await node.exit_code() == 0
     assert len(upstream.requests) == 1
+
+
+async def test_websocket_that_outlives_the_drain_is_told_to_go(mortal: Mortal, session: aiohttp.ClientSession) -> None:
+    codes: list[int | None] = []
+
+    async def wait(request: web.Request) -> web.StreamResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.receive()
+        codes.append(socket.close_code)
+        return socket
+
+    async with websocket_backend(wait) as backend:
+        node = await mortal(backend.address, "--drain-timeout=0.5s")
+        await node.gateway.apply(proxied(backend.address))
+        async with session.ws_connect(f"ws://{node.gateway.addresses.http}/") as socket:
+            node.terminate()
+            await node.wait_until_draining()
+            message = await socket.receive()
+        assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, 1001)
+        assert await node.exit_code() == 0
+    assert codes == [1001]
 
 
 async def test_http2_connection_is_told_to_go_when_its_last_stream_has_ended(
