@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from gateway.config.snapshot import (
     BackendConfig,
     ConsumerConfig,
+    ProviderTarget,
     RetryConfig,
     RouteConfig,
     ServiceConfig,
@@ -27,7 +28,8 @@ _NO_RETRIES = RetryConfig(num_retries=0)
 
 @dataclass(frozen=True, slots=True)
 class BackendPlan:
-    """One service as one route calls it. `connect_timeout_s` None leaves it to the upstream."""
+    """One service as one route calls it. `connect_timeout_s` None leaves it to the upstream; `is_retry_configured`:
+    `retry` is what somebody has written, not the default."""
 
     service: ServiceConfig
     cluster: str
@@ -39,6 +41,12 @@ class BackendPlan:
     request_timeout_s: float
     first_token_timeout_s: float
     stream_idle_timeout_s: float
+    is_retry_configured: bool = False
+
+    @property
+    def is_outside(self) -> bool:
+        """Whether it is a provider's, which has no business with what clients say of themselves."""
+        return isinstance(self.service.target, ProviderTarget)
 
     def upstream_model(self, model: str) -> str:
         """The name that the backend knows the model by."""
@@ -127,6 +135,7 @@ def _plan_backend(
         path_prefix=target.path_prefix if isinstance(target, UpstreamTarget) else "",
         model_override=backend.model_override,
         retry=retry or service.retry or RetryConfig(),
+        is_retry_configured=(retry or service.retry) is not None,
         connect_timeout_s=own.connect_s or its.connect_s,
         request_timeout_s=own.request_s or its.request_s or _DEFAULT_REQUEST_TIMEOUT_S,
         first_token_timeout_s=own.first_token_s or its.first_token_s or _DEFAULT_FIRST_TOKEN_TIMEOUT_S,

@@ -56,6 +56,7 @@ def make_http_app(service: GatewayService, *, max_body_bytes: int) -> Quart:
             text = f"{request.path} does not take {request.method}"
             return _error(MethodNotAllowedError(text, allowed=list(error.valid_methods or ())))
         if error.code == 404:
+            service.pin()  # without a configuration nobody knows what is served
             return _error(NotFoundError(f"nothing is served at {request.path}", reason="PATH_NOT_FOUND"))
         return _error(GatewayError(error.description or error.name), error.code)
 

@@ -24,6 +24,8 @@ from gateway.upstream.transport_failures import transport_failure
 # An answer that may be replaced by that of another attempt is held up to this size; a larger one is committed to.
 _MAX_HELD_BYTES = 1024 * 1024
 
+_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+
 _CODES = {429: ErrorCode.RATE_LIMITED, 503: ErrorCode.UNAVAILABLE, 504: ErrorCode.TIMEOUT}
 
 
@@ -70,6 +72,7 @@ class HttpProxyInbound:
         self._client = client
         self._body = body
         self.last_failure: AttemptFailedError | None = None
+        self.is_spent = False
 
     def for_backend(
         self, context: RequestContext, backend: BackendPlan, cluster: Cluster, deadline: float
@@ -91,12 +94,14 @@ class HttpProxyInbound:
                 configured=backend.headers.configured,
                 dropped=backend.headers.dropped,
                 host=rewrite.host if rewrite else None,
+                is_outside=backend.is_outside,
             ),
             body=self._body,
             connect_timeout_s=backend.connect_timeout_s or cluster.config.connect_timeout_s,
             headers_timeout_s=backend.retry.per_try_timeout_s,
             idle_timeout_s=backend.stream_idle_timeout_s,
             deadline=deadline,
+            is_safe_to_repeat=context.method in _IDEMPOTENT or backend.is_retry_configured,
         )
 
     def prompt_prefix(self, size: int) -> bytes:
@@ -122,7 +127,8 @@ def proxied_target(context: RequestContext, backend: BackendPlan, route: RouteCo
 class HttpProxyRequest:
     """The request as one backend is to get it.
 
-    It can be sent again as long as what has been read of its body is kept.
+    It can be sent again as long as what has been read of its body is kept, and, unless it is safe to do so twice or
+    somebody has configured when, as long as no backend can have acted on it (RFC 9110 section 9.2.2).
     """
 
     def __init__(
@@ -137,8 +143,10 @@ class HttpProxyRequest:
         headers_timeout_s: float | None,
         idle_timeout_s: float,
         deadline: float,
+        is_safe_to_repeat: bool,
     ) -> None:
         self.deadline = deadline
+        self._is_safe_to_repeat = is_safe_to_repeat
         self._inbound = inbound
         self._method = method
         self._target = target
@@ -155,14 +163,16 @@ class HttpProxyRequest:
     @property
     def is_repeatable(self) -> bool:
         """Whether it can be sent once more. Two at a time must not read a body that is still coming."""
+        if self._inbound.is_spent:
+            return False
         body = self._body
         return body is None or (body.is_replayable and (body.is_complete or self._was_sent))
 
     async def send(self, lease: Lease) -> ProxyAnswer:
         """Sends it and returns once the answer's headers are there, unless they tell of a failure that might be tried
         again."""
-        if self._body is not None and not self._body.is_replayable:
-            # Another backend's turn, but what it would need is gone.
+        if self._inbound.is_spent or (self._body is not None and not self._body.is_replayable):
+            # Another backend's turn, but what it would need is gone, or must not be sent again.
             raise self._inbound.last_failure or AttemptFailedError(BadGatewayError("the request's body is gone"))
         self._was_sent = True
         try:
@@ -171,6 +181,7 @@ class HttpProxyRequest:
                     return await self._send(lease)
         except AttemptFailedError as failure:
             self._inbound.last_failure = failure
+            self._inbound.is_spent = not self._is_safe_to_repeat and Failure.CONNECT_FAILURE not in failure.failures
             raise
 
     async def _send(self, lease: Lease) -> ProxyAnswer:

@@ -59,6 +59,7 @@ class WebSocketInbound:
                 configured=backend.headers.configured,
                 dropped=backend.headers.dropped | _HANDSHAKE,
                 host=rewrite.host if rewrite else None,
+                is_outside=backend.is_outside,
             ),
             subprotocols=self.subprotocols,
             connect_timeout_s=backend.connect_timeout_s or cluster.config.connect_timeout_s,

@@ -48,8 +48,11 @@ def pass_through_headers(
     configured: Sequence[tuple[str, str]] = (),
     host: str | None = None,
     dropped: frozenset[bytes] = frozenset(),
+    is_outside: bool = False,
 ) -> list[tuple[str, str]]:
     """The headers for a backend. Names come in lower case.
+
+    One that `is_outside` learns neither the client's address nor its cookies.
 
     `configured` are the service's own, which win; `host` None leaves `Host` to the transport. What earlier proxies say
     of the client is kept in `x-forwarded-for` and `via` alone: in the rest a client could claim anything.
@@ -63,18 +66,20 @@ def pass_through_headers(
         for name, value in inbound
         if name not in not_forwarded and name != b"cookie" and not name.startswith(_OUR_PREFIXES)
     ]
-    if b"cookie" not in not_forwarded and (cookie := _values(inbound, b"cookie", "; ")):
+    if not is_outside and b"cookie" not in not_forwarded and (cookie := _values(inbound, b"cookie", "; ")):
         headers.append(("cookie", cookie))
     headers += own.items()
     if host is not None:
         headers.append(("host", host))
-    told = {
-        "x-forwarded-for": _appended(inbound, b"x-forwarded-for", client.address),
-        "x-forwarded-proto": client.scheme,
-        "x-forwarded-host": client.authority,
-        "via": _appended(inbound, b"via", f"{client.http_version} janua"),
-        "x-request-id": client.request_id,
-    }
+    told: dict[str, str] = {}
+    if not is_outside:
+        told = {
+            "x-forwarded-for": _appended(inbound, b"x-forwarded-for", client.address),
+            "x-forwarded-proto": client.scheme,
+            "x-forwarded-host": client.authority,
+            "via": _appended(inbound, b"via", f"{client.http_version} janua"),
+        }
+    told["x-request-id"] = client.request_id
     headers += [(name, value) for name, value in told.items() if value and name not in own]
     return headers
 

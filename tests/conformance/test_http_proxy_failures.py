@@ -283,13 +283,38 @@ async def test_body_that_is_still_coming_is_sent_again_from_its_beginning(
     async with raw_backend(refuse) as backend:
         await gateway.apply(first_then(backend.address, upstream.address))
         async with connected(gateway.addresses.http) as connection:
-            await connection.send(request("POST", "/", "transfer-encoding: chunked", body=chunk(b"first")))
+            await connection.send(request("PUT", "/", "transfer-encoding: chunked", body=chunk(b"first")))
             await eventually(lambda: has_connections(upstream, 1), "the other endpoint is asked")
             await connection.send(chunk(b"second") + b"0\r\n\r\n")
             answered = await connection.response()
     assert answered is not None
     assert (answered.status, answered.body) == (200, b"hello")
     assert [each.body for each in upstream.requests] == [b"firstsecond"]
+
+
+@pytest.mark.parametrize("failing", [reset(), status_of(503)], ids=["reset", "503"])
+async def test_request_that_may_have_been_acted_on_is_sent_again_only_where_that_is_configured(
+    gateway: Gateway, client: ProxyClient, upstreams: Upstreams, failing: Script
+) -> None:
+    first, second = await upstreams(2)
+    first.script, second.script = failing, answer(HELLO)
+    await gateway.apply(first_then(first.address, second.address))
+    for method in ("POST", "PATCH", "REPORT"):
+        assert (await client.send("/", method, data=b"x")).status in (502, 503)
+    assert second.requests == []
+    for method in ("GET", "PUT", "DELETE"):
+        assert (await client.send("/", method)).status == 200
+    policy = {"retry_on": ["RESET", "GATEWAY_ERROR"]}
+    await gateway.apply(first_then(first.address, second.address, service={"retry_policy": policy}))
+    assert (await client.send("/", "POST", data=b"x")).status == 200
+
+
+async def test_request_that_no_backend_has_seen_is_sent_to_another(
+    gateway: Gateway, client: ProxyClient, upstream: FaultyUpstream
+) -> None:
+    upstream.script = answer(HELLO)
+    await gateway.apply(first_then(UNUSED, upstream.address))
+    assert (await client.send("/", "POST", data=b"x")).status == 200
 
 
 async def has_connections(upstream: FaultyUpstream, count: int) -> bool:

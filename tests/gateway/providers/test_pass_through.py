@@ -282,3 +282,9 @@ def test_metadata_goes_on_and_binary_values_stay_binary() -> None:
 )
 def test_metadata_of_the_call_itself_and_credentials_end_here(name: bytes) -> None:
     assert pass_through_metadata([(name, b"x")], "r-1") == [("x-request-id", "r-1")]
+
+
+def test_who_is_outside_learns_nothing_of_the_client() -> None:
+    inbound = [(b"cookie", b"a=1"), (b"x-forwarded-for", b"10.0.0.1"), (b"via", b"1.1 other"), (b"accept", b"*/*")]
+    headers = pass_through_headers(inbound, CLIENT, configured=[("x-own", "1")], is_outside=True)
+    assert headers == [("accept", "*/*"), ("x-own", "1"), ("x-request-id", "r-1")]

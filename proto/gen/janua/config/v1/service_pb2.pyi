@@ -162,7 +162,8 @@ class Service(_message.Message):
     @_builtins.property
     def retry_policy(self) -> Global___RetryPolicy:
         """When and how often a failed attempt is repeated, always before the client has seen anything. A route's
-        `retry_policy` wins over it. Default: 2 retries on connect failures, resets and gateway errors.
+        `retry_policy` wins over it. Default: 2 retries on connect failures, resets and gateway errors; of HTTP requests that
+        pass through and are not idempotent (POST, PATCH), only those that no backend can have seen.
         """
 
     @_builtins.property
