@@ -14,6 +14,7 @@ from tests.conformance.test_malformed_grpc import raw_call
 from tests.support.polling import eventually
 from tests.support.processes import NodeFactory
 
+
 async def is_serving(address: str) -> bool:
     async with aio.insecure_channel(address) as channel:
         stub: Any = HealthStub(channel)  # its published types have no methods
