@@ -92,6 +92,7 @@ async def test_official_client_raises_the_right_error(
 
 async def error_of_official_client(error: GatewayError, upstream: FaultyUpstream) -> openai.APIStatusError:
     answer = openai_error(error)
+    assert answer.content_type is not None
     upstream.script = scripts.answer(response(answer.status, answer.body, content_type=answer.content_type.decode()))
     async with openai.AsyncOpenAI(base_url=upstream.url, api_key="k", max_retries=0) as client:
         with pytest.raises(openai.APIStatusError) as caught:
@@ -133,7 +134,9 @@ def test_rejection_in_another_dialect_is_told_in_ours() -> None:
 
 @pytest.mark.parametrize("content_type", ["application/json; é", "application/json; €", "a/b; \udce9"])
 def test_rejection_with_an_odd_content_type_can_be_sent(content_type: str) -> None:
-    assert openai_error(rejected(content_type=content_type)).content_type.isascii()
+    sent = openai_error(rejected(content_type=content_type)).content_type
+    assert sent is not None
+    assert sent.isascii()
 
 
 def test_problem() -> None:
