@@ -103,7 +103,6 @@ class Node:
             ]
             servers.create_task(serve_http(make_admin_app(self._view()), admin, stop_admin, _ADMIN_DRAIN_S))
             await self._grpc_server.start()
-            tasks.append(background.create_task(self._grpc_server.watch()))
             limit = settings.max_body_bytes
             serving = servers.create_task(
                 serve_http(http_app, http, self._stop, settings.drain_timeout_s, max_message_bytes=limit)

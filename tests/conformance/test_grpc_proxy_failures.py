@@ -251,7 +251,7 @@ async def test_callers_deadline_is_the_backends(client: GrpcClient, backend: Grp
     await client.call(b"a", timeout_s=5)
     remaining_s = backend.calls[0].remaining_s
     assert remaining_s is not None
-    assert 3 < remaining_s < 5
+    assert 3 < remaining_s < 5.1  # the header has few digits, rounded up
 
 
 async def test_each_limit_can_only_shorten_the_backends_deadline(

@@ -319,8 +319,9 @@ class Handler(grpc.GenericRpcHandler):
         return grpc.unary_unary_rpc_method_handler(answer)
 async def main():
     server = aio.server(handlers=[Handler()])
-    print(server.add_insecure_port("127.0.0.1:" + sys.argv[1]), flush=True)
+    port = server.add_insecure_port("127.0.0.1:" + sys.argv[1])
     await server.start()
+    print(port, flush=True)
     await server.wait_for_termination()
 asyncio.run(main())
 """
@@ -352,7 +353,7 @@ async def test_killed_backend_and_its_return(transport: GrpcTransport) -> None:
             await unary(transport, address, "/test/Echo")
     await asyncio.sleep(1)  # long enough for a back-off that grows to have grown
     process, _ = await start_process(port)
-    async with asyncio.timeout(0.5):
+    async with asyncio.timeout(0.9):
         while True:
             with suppress(ConnectError):
                 assert (await unary(transport, address, "/test/Echo")).message == b"here"
