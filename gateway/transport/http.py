@@ -11,6 +11,7 @@ from ssl import SSLContext
 import aiohttp
 from yarl import URL
 
+from gateway.transport.client_protocol import mend
 from gateway.transport.errors import AnswerTooLargeError as AnswerTooLargeError
 from gateway.transport.errors import ConnectError as ConnectError
 from gateway.transport.errors import ConnectionBrokenError as ConnectionBrokenError
@@ -40,13 +41,15 @@ class HttpTransport:
         ssl_context: SSLContext | None = None,
         max_connections_per_endpoint: int | None = None,
     ) -> None:
+        connector = aiohttp.TCPConnector(
+            limit=0,
+            limit_per_host=max_connections_per_endpoint or 0,
+            keepalive_timeout=idle_timeout_s,
+            ssl=True if ssl_context is None else ssl_context,
+        )
+        mend(connector)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=0,
-                limit_per_host=max_connections_per_endpoint or 0,
-                keepalive_timeout=idle_timeout_s,
-                ssl=True if ssl_context is None else ssl_context,
-            ),
+            connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             skip_auto_headers=_SKIPPED_HEADERS,

@@ -199,7 +199,7 @@ TEXT = " ".join(f"word-{number}" for number in range(100))
         (Cut(AFTER), "upstream_cut"),
         (Reset(AFTER), "upstream_cut"),
         # With noise in the place of a chunk's size nothing more may come of it.
-        (Garbage(AFTER), "upstream_cut stream_idle_timeout"),
+        (Garbage(AFTER), "upstream_cut"),
         (Stall(AFTER), "stream_idle_timeout"),
     ],
     ids=lambda value: type(value).__name__.lower() if not isinstance(value, str) else "",

@@ -6,6 +6,7 @@ import gc
 import ssl
 import warnings
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -210,6 +211,28 @@ async def test_answer_that_breaks_in_its_body(
     faulty_upstream.script = script
     with pytest.raises(ConnectionBrokenError, match=r"^[a-z][a-zA-Z ]{9,60}$"):
         await get_all(transport, faulty_upstream.url)
+
+
+@pytest.mark.parametrize("garbage", [b"\xff" * 300, b"5\r\nhello" + b"\xff" * 100, b"5\r\nhello\r\n" + b"\xff" * 100])
+async def test_garbage_after_a_first_chunk_ends_the_body_at_once(transport: HttpTransport, garbage: bytes) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nabcde\r\n")
+        await is_read.wait()
+        writer.write(garbage)
+        with suppress(ConnectionError):
+            assert await reader.read() == b""
+        writer.close()
+
+    is_read = asyncio.Event()
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        answer = await get(transport, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+        assert await answer.read() == b"abcde"
+        is_read.set()
+        async with asyncio.timeout(5):
+            with pytest.raises(ConnectionBrokenError, match=r"^the answer is cut off or malformed$"):
+                await answer.read_all(10**6)
+        answer.close()
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "POST"])
