@@ -24,8 +24,8 @@ components: $(VENV)/.components $(VENV)/mlserver/.made ## Install the outside co
 demo: $(if $(findstring echo,$(ARGS)),$(VENV)/.janua,$(VENV)/.demo) ## Run Janua before two local models (ARGS=--once, ARGS="--model echo")
 	$(bin)/janua demo $(ARGS)
 
-test: $(VENV)/.dev ## Run the tests (ARGS="-k words")
-	$(bin)/pytest $(ARGS)
+test: $(VENV)/.dev ## Run the tests, several files at once (ARGS="-k words")
+	$(bin)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 check: lint types imports proto-check docs-check ## Everything that needs no test: format, lint, types, imports, protos
 
@@ -61,12 +61,14 @@ proto-check: $(VENV)/.dev ## Lint the protos, compare them with those of main, a
 	log=$$(proto/generate.sh $(abspath $(bin)/python) "$$new" 2>&1) || { echo "$$log" >&2; exit 1; }; \
 	diff -r -x __pycache__ proto/gen "$$new" || { echo "proto/gen is out of date: run make proto" >&2; exit 1; }
 
-docs: $(VENV)/.dev ## Make docs/config-reference.md again from the .proto files
+docs: $(VENV)/.dev ## Make docs/config-reference.md from the .proto files again, docs/conformance.md from the tests
 	$(bin)/python docs/make_reference.py
+	$(bin)/python docs/make_conformance.py
 
-docs-check: $(VENV)/.dev ## Compare docs/config-reference.md with the .proto files
+docs-check: $(VENV)/.dev ## Compare docs/config-reference.md with the .proto files, docs/conformance.md with the tests
 	@set -e; new=$$(mktemp); trap 'rm -f "$$new"' EXIT; $(bin)/python docs/make_reference.py "$$new"; \
 	diff docs/config-reference.md "$$new" || { echo "docs/config-reference.md is out of date: run make docs" >&2; exit 1; }
+	$(bin)/python docs/make_conformance.py --check
 
 bench: $(VENV)/.dev ## Measure a node against a bare relay (ARGS=--json FILE)
 	$(bin)/python -m tests.benchmarks.bench_gateway $(ARGS)

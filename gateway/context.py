@@ -50,6 +50,11 @@ class RequestContext:
         return self.operation is not Operation.PROXY
 
     @property
+    def takes_key_in_query(self) -> bool:
+        """Whether the path is one of Gemini's, whose clients may send their key as `?key=`."""
+        return ":" in self.path and self.path.startswith(("/v1beta/models/", "/v1/models/"))
+
+    @property
     def consumer_name(self) -> str:
         """Who calls; empty for nobody known."""
         return self.consumer.name if self.consumer else ""

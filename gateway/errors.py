@@ -108,18 +108,28 @@ class BadGatewayError(GatewayError):
 class UpstreamRejectedError(GatewayError):
     """The backend refused the request with a status from 400 to 499; another try would be refused too.
 
-    `body` is its answer where that is an error of the backend's own dialect, else None: a caller who speaks that
-    dialect gets it as it is.
+    `body` is its answer where that is an error of the backend's own dialect, else None: a caller who speaks a dialect
+    of that `family` gets it as it is.
     """
 
     default_reason = "UPSTREAM_REJECTED"
 
-    def __init__(self, message: str, *, code: ErrorCode, status: int, body: bytes | None, content_type: str) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: ErrorCode,
+        status: int,
+        body: bytes | None,
+        content_type: str,
+        family: str = "openai",
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.status = status
         self.body = body
         self.content_type = content_type
+        self.family = family
 
 
 class UpstreamStatusError(GatewayError):

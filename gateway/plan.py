@@ -18,7 +18,9 @@ from gateway.errors import UnauthenticatedError
 from gateway.filters.authenticator import Authenticator, KeyIndex
 from gateway.filters.table import build_filter
 from gateway.providers.outbound import OutboundHeaders, outbound_headers, provider_upstream
+from gateway.providers.table import PROVIDERS
 from gateway.router import BackendChoice
+from gateway.schemas.table import SCHEMAS, Family
 
 _DEFAULT_REQUEST_TIMEOUT_S = 600.0
 _DEFAULT_FIRST_TOKEN_TIMEOUT_S = 60.0
@@ -32,6 +34,7 @@ class BackendPlan:
     `retry` is what somebody has written, not the default."""
 
     service: ServiceConfig
+    family: Family
     cluster: str
     headers: OutboundHeaders
     path_prefix: str
@@ -130,6 +133,7 @@ def _plan_backend(
     provider = provider_upstream(service)
     return BackendPlan(
         service=service,
+        family=SCHEMAS[service.schema] if isinstance(target, UpstreamTarget) else PROVIDERS[target.provider].family,
         cluster=target.upstream if isinstance(target, UpstreamTarget) else provider.name if provider else "",
         headers=headers,
         path_prefix=target.path_prefix if isinstance(target, UpstreamTarget) else "",

@@ -26,6 +26,11 @@ class Schema(Enum):
     OPENAI = auto()
     OPEN_INFERENCE = auto()
     PASSTHROUGH = auto()
+    ANTHROPIC = auto()
+    GEMINI = auto()
+    BEDROCK = auto()
+    COHERE = auto()
+    OLLAMA = auto()
 
 
 class Role(StrEnum):
@@ -47,11 +52,30 @@ class FinishReason(StrEnum):
     CONTENT_FILTER = "content_filter"
 
 
+class CacheTtl(Enum):
+    """How long a backend that caches prompts is asked to keep what ends at a marked place."""
+
+    DEFAULT = auto()
+    ONE_HOUR = auto()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextPart:
-    """A piece of text."""
+    """A piece of text. `citations` are the sources of what the model wrote, as their dialect writes them."""
 
     text: str
+    citations: tuple["Citation", ...] = ()
+    cache: CacheTtl | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Citation:
+    """A source of a piece of text. `extra` has what only the dialect that it came in knows."""
+
+    url: str = ""
+    title: str = ""
+    cited_text: str = ""
+    extra: Mapping[str, JsonValue] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,31 +84,97 @@ class ImagePart:
 
     url: str
     detail: str | None = None
+    cache: CacheTtl | None = None
 
 
-ContentPart: TypeAlias = TextPart | ImagePart
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioPart:
+    """Sound, in base64; `format` is what follows `audio/` in its media type, such as `wav` or `mp3`."""
+
+    data: str
+    format: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilePart:
+    """A document: an address (`https:`, or `data:` with its media type in it), or the id of a file at the backend."""
+
+    url: str | None = None
+    file_id: str | None = None
+    name: str | None = None
+    media_type: str | None = None
+    extra: Mapping[str, JsonValue] | None = None
+    cache: CacheTtl | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCall:
-    """A function call by the model; `arguments` is the JSON text it wrote."""
+    """A function call by the model; `arguments` is the JSON text it wrote.
+
+    `signature` is opaque: some backends want it back with the call.
+    """
 
     id: str
     name: str
     arguments: str
+    signature: str | None = None
+    cache: CacheTtl | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolResult:
+    """What a function gave. `name` is that of the function, where the dialect tells it."""
+
+    call_id: str
+    content: tuple["TextPart | ImagePart | FilePart", ...] = ()
+    is_error: bool = False
+    name: str | None = None
+    cache: CacheTtl | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReasoningPart:
+    """What the model thought. With its signature the backend that wrote it takes it back in the next turn.
+
+    `redacted` is thought that only the backend can read; then there is no text.
+    """
+
+    text: str = ""
+    signature: str | None = None
+    redacted: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusalPart:
+    """The model's words for not answering."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpaquePart:
+    """What only one dialect has, such as the call of a tool that the backend runs itself: kept for the way back."""
+
+    dialect: str
+    value: Mapping[str, JsonValue]
+
+
+ContentPart: TypeAlias = (
+    TextPart | ImagePart | AudioPart | FilePart | ToolCall | ToolResult | ReasoningPart | RefusalPart | OpaquePart
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One message of a conversation."""
+    """One message of a conversation: its parts in their order.
+
+    Calls, reasoning and refusals are the assistant's. Results stand in messages of the role TOOL, or of USER beside
+    other parts.
+    """
 
     role: Role
     content: tuple[ContentPart, ...] = ()
     name: str | None = None
-    tool_calls: tuple[ToolCall, ...] = ()
-    tool_call_id: str | None = None
-    refusal: str | None = None
-    reasoning: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +185,15 @@ class Tool:
     description: str | None = None
     parameters: Mapping[str, JsonValue] | None = None
     strict: bool | None = None
+    cache: CacheTtl | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpaqueTool:
+    """A tool that only one dialect has, such as a web search that the backend makes itself."""
+
+    dialect: str
+    value: Mapping[str, JsonValue]
 
 
 class ToolMode(StrEnum):
@@ -129,37 +228,74 @@ class PlainFormat(StrEnum):
     JSON_OBJECT = "json_object"
 
 
+class ReasoningEffort(StrEnum):
+    """How much the model is to think."""
+
+    NONE = "none"
+    MINIMAL = "minimal"
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    XHIGH = "xhigh"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reasoning:
+    """Whether and how much to think: in words, or in tokens (0: not at all, -1: as the model likes).
+
+    `is_shown` says whether the caller wants to see it, in full or in summary; None is the backend's default.
+    """
+
+    effort: ReasoningEffort | None = None
+    budget_tokens: int | None = None
+    is_shown: bool | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatRequest:
-    """A conversation and how to answer it. None means the backend's default."""
+    """A conversation and how to answer it. None means the backend's default.
+
+    `extra` has the fields that only the dialect it came in knows; `dialect` names that.
+    """
 
     model: str
     messages: tuple[Message, ...]
     max_output_tokens: int | None = None
     temperature: float | None = None
     top_p: float | None = None
+    top_k: int | None = None
     stop: tuple[str, ...] = ()
     n: int | None = None
     seed: int | None = None
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
-    tools: tuple[Tool, ...] = ()
+    tools: tuple[Tool | OpaqueTool, ...] = ()
     tool_choice: ToolMode | NamedTool | None = None
     parallel_tool_calls: bool | None = None
     response_format: PlainFormat | JsonSchemaFormat | None = None
     top_logprobs: int | None = None
+    reasoning: Reasoning | None = None
     user: str | None = None
+    metadata: Mapping[str, str] | None = None
+    dialect: str = ""
     extra: Mapping[str, JsonValue] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Tokens of a request. `input_tokens` includes cached ones, `output_tokens` includes reasoning."""
+    """Tokens of a request.
+
+    `input_tokens` includes those read from a cache, those written to one and those of sound; `output_tokens` includes
+    reasoning and sound.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
     cached_input_tokens: int = 0
+    cache_creation_tokens: int = 0
     reasoning_tokens: int = 0
+    audio_input_tokens: int = 0
+    audio_output_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,6 +327,14 @@ class TextDelta:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CitationAdded:
+    """A source of the text before it."""
+
+    choice: int
+    citation: Citation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RefusalDelta:
     """More of a refusal."""
 
@@ -207,14 +351,39 @@ class ReasoningDelta:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReasoningSigned:
+    """The thought before it is complete, and this is its signature."""
+
+    choice: int
+    signature: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReasoningRedacted:
+    """A thought that only the backend can read."""
+
+    choice: int
+    data: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCallDelta:
-    """More of a function call; `id` and `name` come with its first piece."""
+    """More of a function call; `id` and `name` come with its first piece. Calls are numbered from 0 on in a choice."""
 
     choice: int
     index: int
     id: str = ""
     name: str = ""
     arguments: str = ""
+    signature: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpaqueAdded:
+    """A whole piece of the answer that only one dialect has."""
+
+    choice: int
+    part: OpaquePart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,10 +396,11 @@ class LogprobsDelta:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChoiceFinished:
-    """One alternative has ended; None is a reason that Janua does not know."""
+    """One alternative has ended; None is a reason that Janua does not know. `stop_sequence` is what ended it."""
 
     choice: int
     reason: FinishReason | None
+    stop_sequence: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,23 +413,44 @@ class UsageReported:
 ChatEvent: TypeAlias = (
     AnswerStarted
     | TextDelta
+    | CitationAdded
     | RefusalDelta
     | ReasoningDelta
+    | ReasoningSigned
+    | ReasoningRedacted
     | ToolCallDelta
     | LogprobsDelta
+    | OpaqueAdded
     | ChoiceFinished
     | UsageReported
 )
 
 
+class EmbeddingPurpose(StrEnum):
+    """What vectors are for, where a model makes different ones for each."""
+
+    DOCUMENT = "document"
+    QUERY = "query"
+    CLASSIFICATION = "classification"
+    CLUSTERING = "clustering"
+    SIMILARITY = "similarity"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddingsRequest:
-    """Texts to be turned into vectors."""
+    """Texts to be turned into vectors.
+
+    `as_base64`: the caller wants each as the base64 of its 32-bit floats. `extra` has what only `dialect` knows.
+    """
 
     model: str
     input: tuple[str, ...]
     dimensions: int | None = None
     user: str | None = None
+    purpose: EmbeddingPurpose | None = None
+    as_base64: bool = False
+    dialect: str = ""
+    extra: Mapping[str, JsonValue] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

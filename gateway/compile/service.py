@@ -23,6 +23,11 @@ _SCHEMAS = {
     service_pb2.SCHEMA_OPENAI: Schema.OPENAI,
     service_pb2.SCHEMA_OPEN_INFERENCE: Schema.OPEN_INFERENCE,
     service_pb2.SCHEMA_PASSTHROUGH: Schema.PASSTHROUGH,
+    service_pb2.SCHEMA_ANTHROPIC: Schema.ANTHROPIC,
+    service_pb2.SCHEMA_GEMINI: Schema.GEMINI,
+    service_pb2.SCHEMA_BEDROCK: Schema.BEDROCK,
+    service_pb2.SCHEMA_COHERE: Schema.COHERE,
+    service_pb2.SCHEMA_OLLAMA: Schema.OLLAMA,
 }
 _RETRY_ON = {
     service_pb2.RETRY_ON_CONNECT_FAILURE: Failure.CONNECT_FAILURE,
@@ -56,6 +61,7 @@ def compile_service(message: service_pb2.Service) -> ServiceConfig:
         model_names=MappingProxyType(names),
         retry=compile_retry(message.retry_policy) if message.HasField("retry_policy") else None,
         timeouts=compile_timeouts(message.timeouts),
+        drops_unsupported=message.unsupported_fields == service_pb2.UNSUPPORTED_FIELDS_DROP,
     )
 
 

@@ -93,7 +93,10 @@ class ProviderTarget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceConfig:
-    """What a route calls. `model_names` maps the clients' model names to the backend's where they differ."""
+    """What a route calls. `model_names` maps the clients' model names to the backend's where they differ.
+
+    `drops_unsupported`: what the backend's dialect has no place for is left out instead of refused.
+    """
 
     name: str
     target: UpstreamTarget | ProviderTarget
@@ -101,6 +104,7 @@ class ServiceConfig:
     model_names: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     retry: RetryConfig | None = None
     timeouts: TimeoutsConfig = TimeoutsConfig()
+    drops_unsupported: bool = False
 
 
 @dataclass(frozen=True, slots=True)

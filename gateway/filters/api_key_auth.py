@@ -44,4 +44,6 @@ def _presented_key(context: RequestContext) -> bytes | None:
     for name in _KEY_HEADERS:
         if key := context.headers.get(name, b"").strip():
             return key
+    if context.takes_key_in_query and (in_query := context.query.get("key", "").strip()):
+        return in_query.encode()
     return None

@@ -11,19 +11,21 @@ import structlog
 
 from gateway.context import RequestContext
 from gateway.errors import GatewayError, NotFoundError
+from gateway.listeners.chat import ChatListener
 from gateway.listeners.disconnect import AsgiApp, ClientGoneError, Receive, Scope, Send
+from gateway.listeners.embeddings import EmbeddingsListener
 from gateway.listeners.errors import internal_error
 from gateway.listeners.http_exchange import ErrorFormat, HttpExchange
 from gateway.listeners.http_proxy import HttpProxyListener
 from gateway.listeners.inbound import host_name, join_headers, request_id
 from gateway.listeners.open_inference_rest import OpenInferenceRestListener
-from gateway.listeners.openai import OPERATIONS, OpenAIListener
 from gateway.listeners.service import GatewayService
+from gateway.listeners.surfaces import GEMINI_SURFACES, SURFACES, ChatSurface, Surface, find_surface
 from gateway.listeners.unread_body import WithoutBody
 from gateway.listeners.websocket_proxy import WebSocketExchange, WebSocketProxyListener
 from gateway.pipeline import Pipeline
 from gateway.plan import RoutePlan
-from gateway.schemas.open_inference_paths import match_path
+from gateway.schemas.open_inference.paths import match_path
 from gateway.types import Operation
 
 _CLIENT_GONE = "499"
@@ -56,7 +58,8 @@ class DataPlane:
         self._app = WithoutBody(app)
         self._service = service
         self._max_body_bytes = max_body_bytes
-        self._openai = OpenAIListener(service)
+        surfaces = (*SURFACES.values(), *GEMINI_SURFACES.values())
+        self._listeners = {surface: _listener(service, surface) for surface in surfaces}
         self._open_inference = OpenInferenceRestListener(service)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,10 +73,10 @@ class DataPlane:
                 await self._app(scope, receive, send)
 
     async def _serve_http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        operation = OPERATIONS.get(scope["path"])
-        if operation is not None:
-            exchange = self._exchange(make_context(scope, operation), receive, send, self._openai.errors)
-            await self._serve(exchange, self._openai.handle(exchange))
+        if (surface := find_surface(scope["path"])) is not None:
+            listener = self._listeners[surface]
+            exchange = self._exchange(make_context(scope, listener.operation), receive, send, listener.errors)
+            await self._serve(exchange, listener.handle(exchange))
         elif (target := match_path(scope["raw_path"])) is not None:
             context = make_context(scope, Operation.OPEN_INFERENCE)
             exchange = self._exchange(context, receive, send, self._open_inference.errors)
@@ -130,6 +133,12 @@ class DataPlane:
             service.settle(context, str(exchange.status))
         finally:
             service.active_requests -= 1
+
+
+def _listener(service: GatewayService, surface: Surface) -> ChatListener | EmbeddingsListener:
+    if isinstance(surface, ChatSurface):
+        return ChatListener(service, surface)
+    return EmbeddingsListener(service, surface)
 
 
 def make_context(scope: Scope, operation: Operation) -> RequestContext:

@@ -101,7 +101,7 @@ class ErrorAnswer:
 
 def openai_error(error: GatewayError) -> ErrorAnswer:
     """The error as OpenAI writes it. What a backend of that dialect refused is shown as the backend wrote it."""
-    if isinstance(error, UpstreamRejectedError) and error.body is not None:
+    if isinstance(error, UpstreamRejectedError) and error.body is not None and error.family == "openai":
         return ErrorAnswer(error.status, error.content_type.encode("ascii", "replace"), error.body)
     return ErrorAnswer(HTTP_STATUS[error.code], b"application/json", openai_error_body(error), error_headers(error))
 

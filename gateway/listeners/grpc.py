@@ -1,25 +1,27 @@
 """The gRPC listener: `janua.inference.v1.InferenceService`, decoded to the pipeline and encoded back."""
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from janua.inference.v1 import chat_pb2, embeddings_pb2, inference_service_pb2_grpc, models_pb2
 
 from gateway.context import RequestContext
 from gateway.errors import BadGatewayError, GatewayError
-from gateway.framing.sse import SseParser
 from gateway.listeners.grpc_call import Call, accounted, answer_metadata, call_context
 from gateway.listeners.service import GatewayService
-from gateway.operations.inference import ChatInbound, EmbeddingsInbound
+from gateway.operations.inference import TypedChat, TypedEmbeddings
 from gateway.pipeline import Inbound, Pipeline
-from gateway.schemas import janua_grpc, openai_chat, openai_embeddings
+from gateway.schemas import janua_grpc
+from gateway.schemas.chat_dialect import ChatDialect
+from gateway.schemas.dialect import Dialect
 from gateway.types import AnswerStarted, ChatEvent, Operation, UsageReported
 from gateway.upstream.answer import Exchange, StreamAnswer, UnaryAnswer
 
 _SERVICE_PATH = "/janua.inference.v1.InferenceService/"
 
 T = TypeVar("T")
+D = TypeVar("D", bound=Dialect)
 
 
 class InferenceServicer(inference_service_pb2_grpc.InferenceServiceServicer):
@@ -35,9 +37,9 @@ class InferenceServicer(inference_service_pb2_grpc.InferenceServiceServicer):
         """A whole answer."""
 
         async def answer(context: RequestContext) -> chat_pb2.CreateChatCompletionResponse:
-            body = ChatInbound(janua_grpc.decode_chat(request.request), is_streaming=False)
+            body = TypedChat(janua_grpc.decode_chat(request.request), is_streaming=False)
             exchange = await self._call(context, call, body.request.model, body)
-            events = _whole_answer(_unary_body(exchange), context)
+            events = _whole_answer(exchange.dialect, _unary_body(exchange), context)
             return janua_grpc.encode_chat(events, body.request.model)
 
         return await self._unary(call, "CreateChatCompletion", Operation.CHAT, answer)
@@ -49,7 +51,7 @@ class InferenceServicer(inference_service_pb2_grpc.InferenceServiceServicer):
         context = call_context(call, f"{_SERVICE_PATH}StreamChatCompletion", Operation.CHAT, is_streaming=True)
         with accounted(self._service, context, call) as accounting:
             try:
-                body = ChatInbound(janua_grpc.decode_chat(request.request), is_streaming=True)
+                body = TypedChat(janua_grpc.decode_chat(request.request), is_streaming=True)
                 exchange = await self._call(context, call, body.request.model, body)
                 async for message in _stream(exchange, context, body.request.model):
                     yield message
@@ -63,9 +65,9 @@ class InferenceServicer(inference_service_pb2_grpc.InferenceServiceServicer):
         """Vectors."""
 
         async def answer(context: RequestContext) -> embeddings_pb2.CreateEmbeddingsResponse:
-            body = EmbeddingsInbound(janua_grpc.decode_embeddings(request))
+            body = TypedEmbeddings(janua_grpc.decode_embeddings(request))
             exchange = await self._call(context, call, request.model, body)
-            decoded = openai_embeddings.decode_answer(_unary_body(exchange))
+            decoded = exchange.dialect.decode_answer(_unary_body(exchange))
             context.usage = decoded.usage
             return janua_grpc.encode_embeddings(decoded, request.model)
 
@@ -99,7 +101,7 @@ class InferenceServicer(inference_service_pb2_grpc.InferenceServiceServicer):
         await accounting.abort_if_failed()
         raise AssertionError("an accounted call without an answer has an error")
 
-    async def _call(self, context: RequestContext, call: Call, model: str, body: Inbound[Exchange]) -> Exchange:
+    async def _call(self, context: RequestContext, call: Call, model: str, body: Inbound[Exchange[D]]) -> Exchange[D]:
         """Runs the pipeline and tells the caller at once who answers."""
         context.model = model
         pipeline: Pipeline = self._service.pin()
@@ -116,16 +118,16 @@ class InferenceServicer(inference_service_pb2_grpc.InferenceServiceServicer):
 
 
 async def _stream(
-    exchange: Exchange, context: RequestContext, model: str
+    exchange: Exchange[ChatDialect], context: RequestContext, model: str
 ) -> AsyncIterator[chat_pb2.StreamChatCompletionResponse]:
     """The messages of a streamed answer. A backend that does not stream has its whole answer sent as one message."""
     writer = janua_grpc.ChatStreamWriter(model)
     if isinstance(exchange.answer, UnaryAnswer):
-        for message in writer.messages(_whole_answer(exchange.answer.body, context)):
+        for message in writer.messages(_whole_answer(exchange.dialect, exchange.answer.body, context)):
             yield message
         return
     try:
-        async for events in _chunk_events(exchange.answer):
+        async for events in _chunk_events(exchange.dialect, exchange.answer):
             _note_usage(context, events)
             for message in writer.messages(events):
                 yield message
@@ -133,37 +135,37 @@ async def _stream(
         exchange.answer.rest.close()
 
 
-async def _chunk_events(answer: StreamAnswer) -> AsyncIterator[list[ChatEvent]]:
+async def _chunk_events(dialect: ChatDialect, answer: StreamAnswer) -> AsyncIterator[Sequence[ChatEvent]]:
     """The events of each chunk of a stream. A chunk becomes one message: joining several would hold content back."""
-    parser = SseParser()
-    is_first = True
+    parser = dialect.framing.parser()
+    decoder = dialect.event_decoder()
     data = answer.first
     while data:
         for event in parser.feed(data):
-            if event.data:
-                events = list(openai_chat.decode_events(event.data, is_first=is_first))
-                is_first = is_first and not any(isinstance(each, AnswerStarted) for each in events)
-                yield events
+            yield decoder.decode(event)
         data = await answer.rest.read()
+    if parser.pending:  # the backend left out the end of its last event
+        for event in parser.feed(b"\n\n"):
+            yield decoder.decode(event)
 
 
-def _whole_answer(body: bytes, context: RequestContext) -> list[ChatEvent]:
+def _whole_answer(dialect: ChatDialect, body: bytes, context: RequestContext) -> Sequence[ChatEvent]:
     """The events of an answer that came whole. JSON without alternatives is some other message, such as an error."""
-    events = list(openai_chat.decode_events(body, is_first=True))
+    events = dialect.decode_answer(body)
     _note_usage(context, events)
     if all(isinstance(event, AnswerStarted | UsageReported) for event in events):
         raise BadGatewayError("the upstream's answer has nothing in it", reason="UPSTREAM_MALFORMED")
     return events
 
 
-def _unary_body(exchange: Exchange) -> bytes:
+def _unary_body(exchange: Exchange[D]) -> bytes:
     if isinstance(exchange.answer, UnaryAnswer):
         return exchange.answer.body
     exchange.answer.rest.close()
     raise BadGatewayError("the upstream streamed an answer that was asked for whole", reason="UPSTREAM_MALFORMED")
 
 
-def _note_usage(context: RequestContext, events: list[ChatEvent]) -> None:
+def _note_usage(context: RequestContext, events: Sequence[ChatEvent]) -> None:
     for event in events:
         if isinstance(event, UsageReported):
             context.usage = event.usage

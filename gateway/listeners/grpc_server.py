@@ -13,7 +13,7 @@ from gateway.listeners.grpc_proxy import GrpcProxyHandler
 from gateway.listeners.health import HealthServicer
 from gateway.listeners.hypercorn import ListenError, listen_error_text
 from gateway.listeners.open_inference_grpc import OpenInferenceServicer
-from gateway.schemas.open_inference_paths import GRPC_SERVICE
+from gateway.schemas.open_inference.paths import GRPC_SERVICE
 
 _SERVICE = inference_service_pb2.DESCRIPTOR.services_by_name["InferenceService"].full_name
 _HEALTH_SERVICE = HEALTH.services_by_name["Health"].full_name

@@ -16,8 +16,8 @@ from gateway.listeners.service import GatewayService
 from gateway.operations.open_inference import OpenInferenceInbound, Translation, read_head
 from gateway.operations.open_inference_infer import GrpcInfer
 from gateway.operations.open_inference_model import GrpcMetadata, GrpcReady
-from gateway.schemas.open_inference_grpc import RequestHead, encode_server_metadata
-from gateway.schemas.open_inference_paths import GRPC_SERVICE
+from gateway.schemas.open_inference.grpc import RequestHead, encode_server_metadata
+from gateway.schemas.open_inference.paths import GRPC_SERVICE
 from gateway.schemas.readiness import encode_truth
 from gateway.types import Operation
 

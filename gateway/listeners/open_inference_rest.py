@@ -15,10 +15,10 @@ from gateway.listeners.service import GatewayService
 from gateway.operations.open_inference import OpenInferenceInbound, Translation, invalid_request
 from gateway.operations.open_inference_infer import RestInfer
 from gateway.operations.open_inference_model import RestMetadata, RestReady
-from gateway.schemas.open_inference import MalformedTensorError
-from gateway.schemas.open_inference_paths import ModelAction, ModelPath, ServerAction
-from gateway.schemas.open_inference_rest import HEADER_LENGTH, check_request, read_header_length
-from gateway.schemas.open_inference_rest_metadata import encode_server_metadata, error_body, is_error
+from gateway.schemas.open_inference.dialect import MalformedTensorError
+from gateway.schemas.open_inference.paths import ModelAction, ModelPath, ServerAction
+from gateway.schemas.open_inference.rest import HEADER_LENGTH, check_request, read_header_length
+from gateway.schemas.open_inference.rest_metadata import encode_server_metadata, error_body, is_error
 from gateway.upstream.answer import UnaryAnswer
 
 _JSON = b"application/json"

@@ -20,8 +20,8 @@ from gateway.operations.relayed_stream import RelayedStream
 from gateway.operations.replay import ReplayableParts
 from gateway.pipeline import Pipeline
 from gateway.plan import RoutePlan
-from gateway.schemas.open_inference import MalformedTensorError, StreamError
-from gateway.schemas.open_inference_grpc import encode_stream_answer, read_request_head
+from gateway.schemas.open_inference.dialect import MalformedTensorError, StreamError
+from gateway.schemas.open_inference.grpc import encode_stream_answer, read_request_head
 
 
 class _Answers:

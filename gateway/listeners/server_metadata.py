@@ -2,7 +2,7 @@
 
 from importlib.metadata import version
 
-from gateway.schemas.open_inference import ServerMetadata
+from gateway.schemas.open_inference.dialect import ServerMetadata
 
 
 def server_metadata() -> ServerMetadata:

@@ -3,12 +3,18 @@ understood, and under another model name where a rename asks for it."""
 
 from typing import Protocol
 
-from gateway.framing.sse import MAX_EVENT_BYTES, EventTooLargeError, ServerSentEvent, SseParser, encode_event
+from gateway.errors import GatewayError
+from gateway.framing.framing import SSE, Framing
+from gateway.framing.sse import MAX_EVENT_BYTES, EventTooLargeError, ServerSentEvent
 from gateway.schemas.dialect import Dialect
 
 
 class EventRelay(Protocol):
     """Turns what a backend sends into what the client gets. Raises `EventTooLargeError` for an event without end."""
+
+    @property
+    def failure(self) -> GatewayError | None:
+        """What ends the stream once the bytes that were given are sent, if anything does."""
 
     def feed(self, data: bytes) -> bytes:
         """The bytes to send now; empty if no event is complete."""
@@ -18,20 +24,24 @@ class EventRelay(Protocol):
 
 
 class WholeEvents:
-    """Passes bytes through unchanged, up to the last blank line; the beginning of an event waits for its end."""
+    """Passes bytes through unchanged, up to the end of the last event; the beginning of one waits for its end."""
 
-    def __init__(self) -> None:
+    failure: None = None
+
+    def __init__(self, framing: Framing = SSE) -> None:
         self._held = bytearray()
+        self._ends = framing.ends
+        self._usual_end = framing.ends[0]
 
     def feed(self, data: bytes) -> bytes:
         """All complete events, joined as they came."""
         held = self._held
-        if not held and data.endswith(b"\n\n"):
+        if not held and data.endswith(self._usual_end):
             return data
-        # The read may have cut a blank line.
+        # The read may have cut an end.
         searched = max(0, len(held) - 2)
         held += data
-        end = _end_of_last_event(held, searched)
+        end = _end_of_last_event(held, searched, self._ends)
         whole = bytes(held[:end])
         del held[:end]
         if len(held) > MAX_EVENT_BYTES:
@@ -39,7 +49,7 @@ class WholeEvents:
         return whole
 
     def finish(self) -> bytes:
-        """The last event, if the backend left out its blank line."""
+        """The last event, if the backend left out its end."""
         held, self._held = bytes(self._held), bytearray()
         return held
 
@@ -47,29 +57,31 @@ class WholeEvents:
 class RenamedEvents:
     """Writes another model name into every event."""
 
+    failure: None = None
+
     def __init__(self, dialect: Dialect, model: str) -> None:
         self._dialect = dialect
         self._model = model
-        self._parser = SseParser()
+        self._parser = dialect.framing.parser()
 
     def feed(self, data: bytes) -> bytes:
         """All complete events, each with the name."""
         return b"".join(self._rename(event) for event in self._parser.feed(data))
 
     def finish(self) -> bytes:
-        """The last event, if the backend left out its blank line."""
+        """The last event, if the backend left out its end."""
         return self.feed(b"\n\n") if self._parser.pending else b""
 
     def _rename(self, event: ServerSentEvent) -> bytes:
         renamed = self._dialect.with_model(event.data, self._model) if event.data else event.data
-        return event.raw if renamed is event.data else encode_event(renamed, event.event)
+        return event.raw if renamed is event.data else self._dialect.framing.encode(renamed, event.event)
 
 
-def _end_of_last_event(data: bytearray, start: int) -> int:
-    """Where the last blank line at or after `start` ends; 0 if there is none."""
+def _end_of_last_event(data: bytearray, start: int, ends: tuple[bytes, ...]) -> int:
+    """Where the last event that ends at or after `start` does; 0 if there is none."""
     end = 0
-    for blank_line in (b"\n\n", b"\n\r\n", b"\r\r"):
-        at = data.rfind(blank_line, start)
+    for each in ends:
+        at = data.rfind(each, start)
         if at >= 0:
-            end = max(end, at + len(blank_line))
+            end = max(end, at + len(each))
     return end

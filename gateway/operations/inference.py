@@ -1,50 +1,73 @@
-"""Chat and embeddings: as OpenAI's JSON, passed through as it is, and typed, as the gRPC API has them."""
+"""Chat and embeddings: in a dialect of HTTP, passed through or translated, and typed, as the gRPC API has them."""
 
-from dataclasses import dataclass
-
-import msgspec
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 from gateway.context import RequestContext
 from gateway.errors import InvalidRequestError
 from gateway.plan import BackendPlan
-from gateway.schemas import openai_chat, openai_embeddings
-from gateway.schemas.openai_fields import RequestHead, prompt_of, set_request_model, without_duplicate_model
-from gateway.schemas.table import SCHEMAS
+from gateway.schemas.chat_dialect import ChatDialect
+from gateway.schemas.dialect import Dialect
+from gateway.schemas.embeddings_dialect import EmbeddingsDialect
+from gateway.schemas.openai.fields import prompt_of
+from gateway.schemas.table import OPENAI_CHAT, OPENAI_EMBEDDINGS
 from gateway.types import ChatRequest, EmbeddingsRequest
 from gateway.upstream.answer import Exchange, StreamAnswer
 from gateway.upstream.cluster import Cluster
 from gateway.upstream.http_inference import HttpInference
 
+D = TypeVar("D", bound=Dialect)
 
-class OpenAIInbound(msgspec.Struct, frozen=True):
-    """A request in OpenAI's format, passed through byte for byte as long as nothing must be changed."""
+# Of a caller's headers, those that mean the same in every dialect.
+_COMMON_HEADERS = (b"traceparent", b"tracestate", b"baggage")
 
+
+@dataclass(slots=True)
+class ChatBody:
+    """A conversation in a dialect of HTTP.
+
+    To a backend that speaks the same it is passed through byte for byte as long as nothing must be changed; for others
+    it is translated, decoded once for all of them.
+    """
+
+    dialect: ChatDialect
     body: bytes
-    head: RequestHead
+    model: str
+    _decoded: ChatRequest | None = field(default=None, init=False, repr=False)
 
     def for_backend(
         self, context: RequestContext, backend: BackendPlan, cluster: Cluster, deadline: float
-    ) -> HttpInference:
-        """The request with the backend's name for the model."""
-        model = backend.upstream_model(self.head.model)
-        body = (
-            without_duplicate_model(self.body, model)
-            if model == self.head.model
-            else set_request_model(self.body, model)
+    ) -> HttpInference[ChatDialect]:
+        """The conversation as the backend wants it, with its name for the model."""
+        model = backend.upstream_model(self.model)
+        dialects = backend.family.chat
+        if self.dialect in dialects:
+            body = self.dialect.with_request_model(self.body, self.model, model)
+            return _http_inference(context, backend, cluster, deadline, self.dialect, body, model)
+        target = _first(dialects, context, backend)
+        body = target.encode_request(
+            self.canonical(), model, stream=context.is_streaming, drop_unsupported=backend.service.drops_unsupported
         )
-        return _http_inference(context, backend, cluster, deadline, body)
+        return _http_inference(context, backend, cluster, deadline, target, body, model, is_translated=True)
 
     def prompt_prefix(self, size: int) -> bytes:
-        """The beginning of the messages, or of the input, as they stand in the body."""
+        """The beginning of the messages as they stand in the body."""
         return prompt_of(self.body)[:size]
 
-    async def discard(self, answer: Exchange) -> None:
+    async def discard(self, answer: Exchange[ChatDialect]) -> None:
         """Reads an answer to its end."""
         await _discard(answer)
 
+    def canonical(self) -> ChatRequest:
+        """The conversation, decoded. Raises `InvalidRequestError` that names the field."""
+        if self._decoded is None:
+            self._decoded = self.dialect.decode_request(self.body, self.model)
+        return self._decoded
+
 
 @dataclass(frozen=True, slots=True)
-class ChatInbound:
+class TypedChat:
     """A typed conversation."""
 
     request: ChatRequest
@@ -52,71 +75,133 @@ class ChatInbound:
 
     def for_backend(
         self, context: RequestContext, backend: BackendPlan, cluster: Cluster, deadline: float
-    ) -> HttpInference:
-        """The conversation in the backend's format."""
+    ) -> HttpInference[ChatDialect]:
+        """The conversation in the backend's dialect."""
         model = backend.upstream_model(self.request.model)
-        body = openai_chat.encode_request(self.request, model, stream=self.is_streaming)
-        return _http_inference(context, backend, cluster, deadline, body)
+        dialect = _first(backend.family.chat, context, backend)
+        body = dialect.encode_request(
+            self.request, model, stream=self.is_streaming, drop_unsupported=backend.service.drops_unsupported
+        )
+        return _http_inference(context, backend, cluster, deadline, dialect, body, model)
 
     def prompt_prefix(self, size: int) -> bytes:
         """The beginning of the messages as OpenAI's format has them."""
-        return prompt_of(openai_chat.encode_request(self.request, self.request.model, stream=False))[:size]
+        model = self.request.model
+        return prompt_of(OPENAI_CHAT.encode_request(self.request, model, stream=False, drop_unsupported=True))[:size]
 
-    async def discard(self, answer: Exchange) -> None:
+    async def discard(self, answer: Exchange[ChatDialect]) -> None:
         """Reads an answer to its end."""
         await _discard(answer)
 
 
+@dataclass(slots=True)
+class EmbeddingsBody:
+    """Texts in a dialect of HTTP, passed through or translated like `ChatBody`."""
+
+    dialect: EmbeddingsDialect
+    body: bytes
+    model: str
+    _decoded: EmbeddingsRequest | None = field(default=None, init=False, repr=False)
+
+    def for_backend(
+        self, context: RequestContext, backend: BackendPlan, cluster: Cluster, deadline: float
+    ) -> HttpInference[EmbeddingsDialect]:
+        """The texts as the backend wants them."""
+        model = backend.upstream_model(self.model)
+        dialects = backend.family.embeddings
+        if self.dialect in dialects:
+            body = self.dialect.with_request_model(self.body, self.model, model)
+            return _http_inference(context, backend, cluster, deadline, self.dialect, body, model)
+        target = _first(dialects, context, backend)
+        body = target.encode_request(self.canonical(), model, drop_unsupported=backend.service.drops_unsupported)
+        return _http_inference(context, backend, cluster, deadline, target, body, model, is_translated=True)
+
+    def prompt_prefix(self, size: int) -> bytes:
+        """The beginning of the texts as they stand in the body."""
+        return prompt_of(self.body)[:size]
+
+    async def discard(self, answer: Exchange[EmbeddingsDialect]) -> None:
+        """Nothing is left to read: vectors come whole."""
+        await _discard(answer)
+
+    def canonical(self) -> EmbeddingsRequest:
+        """The texts, decoded. Raises `InvalidRequestError` that names the field."""
+        if self._decoded is None:
+            self._decoded = self.dialect.decode_request(self.body, self.model)
+        return self._decoded
+
+
 @dataclass(frozen=True, slots=True)
-class EmbeddingsInbound:
+class TypedEmbeddings:
     """Typed texts."""
 
     request: EmbeddingsRequest
 
     def for_backend(
         self, context: RequestContext, backend: BackendPlan, cluster: Cluster, deadline: float
-    ) -> HttpInference:
-        """The texts in the backend's format."""
-        body = openai_embeddings.encode_request(self.request, backend.upstream_model(self.request.model))
-        return _http_inference(context, backend, cluster, deadline, body)
+    ) -> HttpInference[EmbeddingsDialect]:
+        """The texts in the backend's dialect."""
+        model = backend.upstream_model(self.request.model)
+        dialect = _first(backend.family.embeddings, context, backend)
+        body = dialect.encode_request(self.request, model, drop_unsupported=backend.service.drops_unsupported)
+        return _http_inference(context, backend, cluster, deadline, dialect, body, model)
 
     def prompt_prefix(self, size: int) -> bytes:
         """The beginning of the texts as OpenAI's format has them."""
-        return prompt_of(openai_embeddings.encode_request(self.request, self.request.model))[:size]
+        model = self.request.model
+        return prompt_of(OPENAI_EMBEDDINGS.encode_request(self.request, model, drop_unsupported=True))[:size]
 
-    async def discard(self, answer: Exchange) -> None:
+    async def discard(self, answer: Exchange[EmbeddingsDialect]) -> None:
         """Nothing is left to read: vectors come whole."""
         await _discard(answer)
 
 
+def _first(dialects: tuple[D, ...], context: RequestContext, backend: BackendPlan) -> D:
+    """The dialect that requests of others are translated to. Raises `InvalidRequestError` where there is none."""
+    if dialects:
+        return dialects[0]
+    service, wanted = backend.service, context.operation.name.lower()
+    text = f"service {service.name} speaks {service.schema.name}, which has no {wanted}"
+    raise InvalidRequestError(
+        f"{text}; ask for a model of another service",
+        reason="UNSUPPORTED_BY_SERVICE",
+        param="model",
+    )
+
+
 def _http_inference(
-    context: RequestContext, backend: BackendPlan, cluster: Cluster, deadline: float, body: bytes
-) -> HttpInference:
-    schema = backend.service.schema
-    dialect = SCHEMAS.get(schema, {}).get(context.operation)
-    if dialect is None:
-        name, wanted = backend.service.name, context.operation.name.lower()
-        raise InvalidRequestError(
-            f"service {name} speaks {schema.name}, which has no {wanted}; ask for a model of another service",
-            reason="UNSUPPORTED_BY_SERVICE",
-            param="model",
-        )
-    upstream_model = backend.upstream_model(context.model)
+    context: RequestContext,
+    backend: BackendPlan,
+    cluster: Cluster,
+    deadline: float,
+    dialect: D,
+    body: bytes,
+    model: str,
+    *,
+    is_translated: bool = False,
+) -> HttpInference[D]:
+    inbound: Mapping[bytes, bytes] = context.headers
+    if is_translated:
+        inbound = {name: inbound[name] for name in _COMMON_HEADERS if name in inbound}
+    headers = backend.headers.build(inbound, context.request_id, is_streaming=context.is_streaming)
+    for name, value in dialect.headers:
+        if all(name != other for other, _ in headers):
+            headers.append((name, value))
     return HttpInference(
         dialect=dialect,
-        path=backend.path_prefix + dialect.path,
-        headers=backend.headers.build(context.headers, context.request_id, is_streaming=context.is_streaming),
+        path=backend.path_prefix + dialect.path(model, stream=context.is_streaming),
+        headers=headers,
         body=body,
         is_streaming=context.is_streaming,
         connect_timeout_s=backend.connect_timeout_s or cluster.config.connect_timeout_s,
         first_content_timeout_s=backend.first_content_timeout_s(is_streaming=context.is_streaming),
         stream_idle_timeout_s=backend.stream_idle_timeout_s,
         deadline=deadline,
-        rename_model_to=None if upstream_model == context.model else context.model,
+        rename_model_to=None if model == context.model else context.model,
     )
 
 
-async def _discard(exchange: Exchange) -> None:
+async def _discard(exchange: Exchange[D]) -> None:
     if isinstance(exchange.answer, StreamAnswer):
         try:
             while await exchange.answer.rest.read():

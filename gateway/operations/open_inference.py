@@ -11,11 +11,11 @@ from gateway.operations.call_metadata import call_metadata
 from gateway.operations.unary_grpc import UnaryGrpc
 from gateway.operations.unary_http import UnaryHttp
 from gateway.plan import BackendPlan
-from gateway.schemas.open_inference import MalformedTensorError
-from gateway.schemas.open_inference_grpc import RequestHead, read_request_head
-from gateway.schemas.open_inference_paths import ModelAction, model_path
-from gateway.schemas.open_inference_rest import HEADER_LENGTH, RestBody
-from gateway.schemas.open_inference_rest_metadata import NOT_READY_STATUS, read_error
+from gateway.schemas.open_inference.dialect import MalformedTensorError
+from gateway.schemas.open_inference.grpc import RequestHead, read_request_head
+from gateway.schemas.open_inference.paths import ModelAction, model_path
+from gateway.schemas.open_inference.rest import HEADER_LENGTH, RestBody
+from gateway.schemas.open_inference.rest_metadata import NOT_READY_STATUS, read_error
 from gateway.types import Schema
 from gateway.upstream.answer import UnaryAnswer
 from gateway.upstream.cluster import Cluster
@@ -68,6 +68,8 @@ class Translation(Protocol[A_co]):
 
 class RestErrors:
     """How backends write errors over REST. They do not tell whether trying elsewhere may help."""
+
+    error_family = "open_inference"
 
     def read_error(self, body: bytes) -> str | None:
         """Its message."""

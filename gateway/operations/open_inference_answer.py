@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from gateway.errors import BadGatewayError
-from gateway.schemas.open_inference import MalformedTensorError
-from gateway.schemas.open_inference_rest import HEADER_LENGTH, RestBody, read_header_length
+from gateway.schemas.open_inference.dialect import MalformedTensorError
+from gateway.schemas.open_inference.rest import HEADER_LENGTH, RestBody, read_header_length
 from gateway.upstream.answer import UnaryAnswer
 from gateway.upstream.retry import AttemptFailedError
 

@@ -11,11 +11,11 @@ from gateway.operations.open_inference_answer import (
     rest_answer,
     with_body,
 )
-from gateway.schemas import open_inference_grpc as messages
-from gateway.schemas import open_inference_rest as bodies
-from gateway.schemas.open_inference import InferRequest, MalformedTensorError
-from gateway.schemas.open_inference_paths import ModelAction
-from gateway.schemas.open_inference_rest import RestBody
+from gateway.schemas.open_inference import grpc as messages
+from gateway.schemas.open_inference import rest as bodies
+from gateway.schemas.open_inference.dialect import InferRequest, MalformedTensorError
+from gateway.schemas.open_inference.paths import ModelAction
+from gateway.schemas.open_inference.rest import RestBody
 from gateway.upstream.answer import UnaryAnswer
 
 

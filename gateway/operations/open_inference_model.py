@@ -4,11 +4,11 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from gateway.operations.open_inference_answer import check_object, inexpressible, rest_answer, with_body
-from gateway.schemas import open_inference_grpc as messages
-from gateway.schemas import open_inference_rest_metadata as bodies
-from gateway.schemas.open_inference import MalformedTensorError
-from gateway.schemas.open_inference_paths import ModelAction
-from gateway.schemas.open_inference_rest import RestBody
+from gateway.schemas.open_inference import grpc as messages
+from gateway.schemas.open_inference import rest_metadata as bodies
+from gateway.schemas.open_inference.dialect import MalformedTensorError
+from gateway.schemas.open_inference.paths import ModelAction
+from gateway.schemas.open_inference.rest import RestBody
 from gateway.schemas.readiness import decode_number, encode_truth
 from gateway.upstream.answer import UnaryAnswer
 

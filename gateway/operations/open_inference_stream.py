@@ -17,9 +17,9 @@ from gateway.operations.replay import ReplayableParts
 from gateway.operations.unary_grpc import UnaryGrpc, call_failure, remaining_s
 from gateway.operations.unary_http import UnaryHttp
 from gateway.plan import BackendPlan
-from gateway.schemas.open_inference import MalformedTensorError
-from gateway.schemas.open_inference_grpc import relay_stream_answer, with_model
-from gateway.schemas.open_inference_paths import GRPC_SERVICE
+from gateway.schemas.open_inference.dialect import MalformedTensorError
+from gateway.schemas.open_inference.grpc import relay_stream_answer, with_model
+from gateway.schemas.open_inference.paths import GRPC_SERVICE
 from gateway.transport.errors import TransportError
 from gateway.transport.grpc import GrpcStatusError
 from gateway.upstream.cluster import Cluster

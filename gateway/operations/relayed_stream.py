@@ -7,7 +7,7 @@ from contextlib import aclosing
 from gateway.errors import BadGatewayError, GatewayError, TimeoutExceededError
 from gateway.operations.replay import ReplayableParts
 from gateway.operations.unary_grpc import CLOCK_DIFFERENCE_S, without_own_metadata
-from gateway.schemas.open_inference import MalformedTensorError
+from gateway.schemas.open_inference.dialect import MalformedTensorError
 from gateway.transport.errors import TransportError
 from gateway.transport.grpc import GrpcStatusError, GrpcStream
 from gateway.upstream.lease import Lease

@@ -12,21 +12,30 @@ from janua.inference.v1 import chat_pb2, embeddings_pb2, usage_pb2
 from gateway.errors import InvalidRequestError
 from gateway.types import (
     AnswerStarted,
+    AudioPart,
     ChatEvent,
     ChatRequest,
     ChoiceFinished,
-    ContentPart,
+    CitationAdded,
     EmbeddingsAnswer,
     EmbeddingsRequest,
+    FilePart,
     FinishReason,
     ImagePart,
     JsonSchemaFormat,
     LogprobsDelta,
     Message,
     NamedTool,
+    OpaqueAdded,
     PlainFormat,
+    Reasoning,
     ReasoningDelta,
+    ReasoningEffort,
+    ReasoningPart,
+    ReasoningRedacted,
+    ReasoningSigned,
     RefusalDelta,
+    RefusalPart,
     Role,
     TextDelta,
     TextPart,
@@ -35,6 +44,7 @@ from gateway.types import (
     ToolCall,
     ToolCallDelta,
     ToolMode,
+    ToolResult,
     Usage,
     UsageReported,
 )
@@ -50,6 +60,14 @@ _TOOL_MODES = {
     chat_pb2.ToolChoice.MODE_AUTO: ToolMode.AUTO,
     chat_pb2.ToolChoice.MODE_NONE: ToolMode.NONE,
     chat_pb2.ToolChoice.MODE_REQUIRED: ToolMode.REQUIRED,
+}
+_EFFORTS = {
+    chat_pb2.Reasoning.EFFORT_NONE: ReasoningEffort.NONE,
+    chat_pb2.Reasoning.EFFORT_MINIMAL: ReasoningEffort.MINIMAL,
+    chat_pb2.Reasoning.EFFORT_LOW: ReasoningEffort.LOW,
+    chat_pb2.Reasoning.EFFORT_MEDIUM: ReasoningEffort.MEDIUM,
+    chat_pb2.Reasoning.EFFORT_HIGH: ReasoningEffort.HIGH,
+    chat_pb2.Reasoning.EFFORT_XHIGH: ReasoningEffort.XHIGH,
 }
 # Beyond it a double does not tell integers apart.
 _MAX_EXACT_INTEGER = 2**53
@@ -85,8 +103,18 @@ def decode_chat(request: chat_pb2.ChatCompletionRequest) -> ChatRequest:
         parallel_tool_calls=request.parallel_tool_calls if request.HasField("parallel_tool_calls") else None,
         response_format=_response_format(request.response_format) if request.HasField("response_format") else None,
         top_logprobs=request.top_logprobs if request.HasField("top_logprobs") else None,
+        top_k=request.top_k if request.HasField("top_k") else None,
+        reasoning=_reasoning(request.reasoning) if request.HasField("reasoning") else None,
+        metadata=dict(request.metadata) or None,
         user=request.user or None,
         extra=_json(request.extra, "request.extra") if request.HasField("extra") else None,
+    )
+
+
+def _reasoning(reasoning: chat_pb2.Reasoning) -> Reasoning:
+    return Reasoning(
+        effort=_EFFORTS.get(reasoning.effort),
+        budget_tokens=reasoning.budget_tokens if reasoning.HasField("budget_tokens") else None,
     )
 
 
@@ -128,25 +156,52 @@ def _message(message: chat_pb2.Message, index: int) -> Message:
     role = _ROLES.get(message.role)
     if role is None:
         raise InvalidRequestError(f"role {message.role} is not known", param=f"{place}.role")
+    content = [_part(part, f"{place}.content[{number}]") for number, part in enumerate(message.content)]
+    if role is Role.TOOL:
+        given = tuple(part for part in content if not isinstance(part, AudioPart))
+        if len(given) < len(content):
+            raise InvalidRequestError("the answer of a function cannot be sound", param=f"{place}.content")
+        return Message(
+            role=role, content=(ToolResult(call_id=message.tool_call_id, content=given, name=message.name or None),)
+        )
     return Message(
         role=role,
-        content=tuple(_part(part, f"{place}.content[{number}]") for number, part in enumerate(message.content)),
+        content=(*_thoughts(message), *content, *_refusal(message), *(_call(call) for call in message.tool_calls)),
         name=message.name or None,
-        tool_calls=tuple(ToolCall(id=call.id, name=call.name, arguments=call.arguments) for call in message.tool_calls),
-        tool_call_id=message.tool_call_id or None,
-        refusal=message.refusal or None,
-        reasoning=message.reasoning or None,
     )
 
 
-def _part(part: chat_pb2.ContentPart, place: str) -> ContentPart:
+def _thoughts(message: chat_pb2.Message) -> Iterator[ReasoningPart]:
+    for block in message.reasoning_blocks:
+        if block.redacted:
+            yield ReasoningPart(redacted=block.redacted)
+        else:
+            yield ReasoningPart(text=block.text, signature=block.signature or None)
+    if message.reasoning and not message.reasoning_blocks:
+        yield ReasoningPart(text=message.reasoning)
+
+
+def _refusal(message: chat_pb2.Message) -> Iterator[RefusalPart]:
+    if message.refusal:
+        yield RefusalPart(text=message.refusal)
+
+
+def _call(call: chat_pb2.ToolCall) -> ToolCall:
+    return ToolCall(id=call.id, name=call.name, arguments=call.arguments, signature=call.signature or None)
+
+
+def _part(part: chat_pb2.ContentPart, place: str) -> TextPart | ImagePart | AudioPart | FilePart:
     match part.WhichOneof("kind"):
         case "text":
             return TextPart(text=part.text)
         case "image":
             return _image(part.image, f"{place}.image")
+        case "audio":
+            return _audio(part.audio, f"{place}.audio")
+        case "file":
+            return _file(part.file, f"{place}.file")
         case _:
-            raise InvalidRequestError("a content part must have text or image", param=place)
+            raise InvalidRequestError("a content part must have text, image, audio or file", param=place)
 
 
 def _image(image: chat_pb2.Image, place: str) -> ImagePart:
@@ -154,12 +209,35 @@ def _image(image: chat_pb2.Image, place: str) -> ImagePart:
         case "url":
             url = image.url
         case "data":
-            if not image.media_type:
-                raise InvalidRequestError("data needs a media_type such as image/png", param=f"{place}.media_type")
-            url = f"data:{image.media_type};base64,{base64.b64encode(image.data).decode()}"
+            url = _data_url(image.data, image.media_type, place)
         case _:
             raise InvalidRequestError("an image must have url or data", param=place)
     return ImagePart(url=url, detail=image.detail or None)
+
+
+def _audio(audio: chat_pb2.Audio, place: str) -> AudioPart:
+    if not audio.data or not audio.format:
+        raise InvalidRequestError("audio must have data and format", param=place)
+    return AudioPart(data=base64.b64encode(audio.data).decode(), format=audio.format)
+
+
+def _file(file: chat_pb2.File, place: str) -> FilePart:
+    name = file.name or None
+    match file.WhichOneof("source"):
+        case "url":
+            return FilePart(url=file.url, name=name, media_type=file.media_type or None)
+        case "file_id":
+            return FilePart(file_id=file.file_id, name=name)
+        case "data":
+            return FilePart(url=_data_url(file.data, file.media_type, place), name=name, media_type=file.media_type)
+        case _:
+            raise InvalidRequestError("a file must have url, data or file_id", param=place)
+
+
+def _data_url(data: bytes, media_type: str, place: str) -> str:
+    if not media_type:
+        raise InvalidRequestError("data needs a media_type such as image/png", param=f"{place}.media_type")
+    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
 
 
 def _tool(tool: chat_pb2.Tool, index: int) -> Tool:
@@ -251,10 +329,20 @@ class ChatStreamWriter:
             yield message
 
 
-_ChoiceEvent = TextDelta | RefusalDelta | ReasoningDelta | ToolCallDelta | LogprobsDelta | ChoiceFinished
+_MoreEvent = (
+    RefusalDelta
+    | ReasoningDelta
+    | ReasoningSigned
+    | ReasoningRedacted
+    | CitationAdded
+    | OpaqueAdded
+    | ToolCallDelta
+    | LogprobsDelta
+    | ChoiceFinished
+)
 
 
-def _add_to_delta(delta: chat_pb2.ChoiceDelta, event: _ChoiceEvent) -> None:
+def _add_to_delta(delta: chat_pb2.ChoiceDelta, event: TextDelta | _MoreEvent) -> None:
     match event:
         case TextDelta():
             delta.content += event.text
@@ -262,8 +350,24 @@ def _add_to_delta(delta: chat_pb2.ChoiceDelta, event: _ChoiceEvent) -> None:
             delta.refusal += event.text
         case ReasoningDelta():
             delta.reasoning += event.text
+        case ReasoningSigned():
+            delta.reasoning_signature += event.signature
+        case ReasoningRedacted():
+            delta.redacted_reasoning.append(event.data)
+        case CitationAdded():
+            delta.citations.add(
+                url=event.citation.url, title=event.citation.title, cited_text=event.citation.cited_text
+            )
+        case OpaqueAdded():
+            pass  # what a backend has done by itself is no part of this API
         case ToolCallDelta():
-            delta.tool_calls.add(index=event.index, id=event.id, name=event.name, arguments=event.arguments)
+            delta.tool_calls.add(
+                index=event.index,
+                id=event.id,
+                name=event.name,
+                arguments=event.arguments,
+                signature=event.signature,
+            )
         case LogprobsDelta():
             delta.logprobs.extend(_logprob(token) for token in event.tokens)
         case ChoiceFinished():
@@ -290,6 +394,9 @@ def encode_chat(events: Iterable[ChatEvent], model: str) -> chat_pb2.CreateChatC
                 _add_to_choice(_choice(choices, event.choice), event)
     for index, parts in texts.items():
         choices[index].message.content.add(text="".join(parts))
+    for choice in choices.values():
+        if not any(block.signature or block.redacted for block in choice.message.reasoning_blocks):
+            del choice.message.reasoning_blocks[:]  # `reasoning` says it all
     answer.choices.extend(choices[index] for index in sorted(choices))
     return answer
 
@@ -302,15 +409,23 @@ def _choice(choices: dict[int, chat_pb2.Choice], index: int) -> chat_pb2.Choice:
     return choice
 
 
-def _add_to_choice(
-    choice: chat_pb2.Choice, event: RefusalDelta | ReasoningDelta | ToolCallDelta | LogprobsDelta | ChoiceFinished
-) -> None:
+def _add_to_choice(choice: chat_pb2.Choice, event: _MoreEvent) -> None:
     message = choice.message
     match event:
         case RefusalDelta():
             message.refusal += event.text
         case ReasoningDelta():
             message.reasoning += event.text
+            _open_thought(message).text += event.text
+        case ReasoningSigned():
+            _open_thought(message).signature = event.signature
+        case ReasoningRedacted():
+            message.reasoning_blocks.add(redacted=event.data)
+        case CitationAdded():
+            citation = event.citation
+            choice.citations.add(url=citation.url, title=citation.title, cited_text=citation.cited_text)
+        case OpaqueAdded():
+            pass
         case ToolCallDelta():
             while len(message.tool_calls) <= event.index:
                 message.tool_calls.add()
@@ -318,10 +433,19 @@ def _add_to_choice(
             call.id = call.id or event.id
             call.name = call.name or event.name
             call.arguments += event.arguments
+            call.signature = call.signature or event.signature
         case LogprobsDelta():
             choice.logprobs.extend(_logprob(token) for token in event.tokens)
         case ChoiceFinished():
             choice.finish_reason = _FINISH_REASONS[event.reason]
+
+
+def _open_thought(message: chat_pb2.Message) -> chat_pb2.ReasoningBlock:
+    """The thought that goes on: until its signature comes."""
+    blocks = message.reasoning_blocks
+    if blocks and not blocks[-1].signature and not blocks[-1].redacted:
+        return blocks[-1]
+    return blocks.add()
 
 
 def _logprob(token: TokenLogprob) -> chat_pb2.TokenLogprob:
@@ -339,6 +463,9 @@ def _usage(usage: Usage) -> usage_pb2.Usage:
         output_tokens=usage.output_tokens,
         cached_input_tokens=usage.cached_input_tokens,
         reasoning_tokens=usage.reasoning_tokens,
+        cache_creation_tokens=usage.cache_creation_tokens,
+        audio_input_tokens=usage.audio_input_tokens,
+        audio_output_tokens=usage.audio_output_tokens,
         total_tokens=usage.input_tokens + usage.output_tokens,
     )
 

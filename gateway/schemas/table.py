@@ -1,16 +1,74 @@
-"""The table of schemas: what each family of wire formats speaks for each operation."""
+"""The table of schemas: what each family of wire formats speaks."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 
-from gateway.schemas.dialect import Dialect
-from gateway.schemas.openai_wire import OPENAI
-from gateway.types import Operation, Schema
+from gateway.schemas.anthropic.messages import AnthropicMessages
+from gateway.schemas.bedrock.converse import BedrockConverse
+from gateway.schemas.chat_dialect import ChatDialect
+from gateway.schemas.cohere.chat import CohereChat
+from gateway.schemas.cohere.embeddings import CohereEmbeddings
+from gateway.schemas.embeddings_dialect import EmbeddingsDialect
+from gateway.schemas.gemini.embeddings import GeminiBatchEmbedContents, GeminiEmbedContent
+from gateway.schemas.gemini.generate_content import GeminiGenerateContent
+from gateway.schemas.ollama.dialects import OllamaChat, OllamaEmbeddings
+from gateway.schemas.openai.chat import OpenAIChat
+from gateway.schemas.openai.completions import OpenAICompletions
+from gateway.schemas.openai.embeddings import OpenAIEmbeddings
+from gateway.schemas.openai.responses import OpenAIResponses
+from gateway.types import Schema
 
-SCHEMAS: Mapping[Schema, Mapping[Operation, Dialect]] = MappingProxyType(
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """A family of wire formats: its dialects for each operation, first the one that others are translated to."""
+
+    chat: tuple[ChatDialect, ...] = ()
+    embeddings: tuple[EmbeddingsDialect, ...] = ()
+
+
+OPENAI_CHAT = OpenAIChat()
+OPENAI_RESPONSES = OpenAIResponses()
+OPENAI_COMPLETIONS = OpenAICompletions()
+OPENAI_EMBEDDINGS = OpenAIEmbeddings()
+
+GEMINI = GeminiGenerateContent()
+GEMINI_BATCH_EMBEDDINGS = GeminiBatchEmbedContents()
+GEMINI_EMBEDDINGS = GeminiEmbedContent()
+ANTHROPIC_MESSAGES = AnthropicMessages()
+BEDROCK_CONVERSE = BedrockConverse()
+COHERE_CHAT = CohereChat()
+COHERE_EMBEDDINGS = CohereEmbeddings()
+OLLAMA_CHAT = OllamaChat()
+OLLAMA_EMBEDDINGS = OllamaEmbeddings()
+
+_OPENAI = Family(chat=(OPENAI_CHAT, OPENAI_COMPLETIONS), embeddings=(OPENAI_EMBEDDINGS,))
+
+OPENAI_ITSELF = Family(chat=(OPENAI_CHAT, OPENAI_RESPONSES, OPENAI_COMPLETIONS), embeddings=(OPENAI_EMBEDDINGS,))
+"""What OpenAI and Azure speak; others who speak OpenAI's chat seldom have its responses."""
+
+_EVERYTHING = Family(
+    chat=(OPENAI_CHAT, OPENAI_RESPONSES, OPENAI_COMPLETIONS, ANTHROPIC_MESSAGES, GEMINI, COHERE_CHAT, OLLAMA_CHAT),
+    embeddings=(
+        OPENAI_EMBEDDINGS,
+        GEMINI_BATCH_EMBEDDINGS,
+        GEMINI_EMBEDDINGS,
+        COHERE_EMBEDDINGS,
+        OLLAMA_EMBEDDINGS,
+    ),
+)
+
+SCHEMAS: Mapping[Schema, Family] = MappingProxyType(
     {
-        Schema.OPENAI: MappingProxyType(OPENAI),
-        # Requests of these operations look the same whoever answers them.
-        Schema.PASSTHROUGH: MappingProxyType(OPENAI),
+        Schema.OPENAI: _OPENAI,
+        Schema.OPEN_INFERENCE: Family(),
+        Schema.GEMINI: Family(chat=(GEMINI,), embeddings=(GEMINI_BATCH_EMBEDDINGS, GEMINI_EMBEDDINGS)),
+        Schema.ANTHROPIC: Family(chat=(ANTHROPIC_MESSAGES,)),
+        Schema.BEDROCK: Family(chat=(BEDROCK_CONVERSE,)),
+        Schema.COHERE: Family(chat=(COHERE_CHAT,), embeddings=(COHERE_EMBEDDINGS,)),
+        Schema.OLLAMA: Family(chat=(OLLAMA_CHAT,), embeddings=(OLLAMA_EMBEDDINGS,)),
+        # What is not understood is relayed, whatever it is.
+        Schema.PASSTHROUGH: _EVERYTHING,
     },
 )

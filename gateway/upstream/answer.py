@@ -1,7 +1,7 @@
 """What an attempt gives once it is certain that its answer goes to the client."""
 
 from collections.abc import Iterable
-from typing import TypeAlias
+from typing import Generic, TypeAlias, TypeVar
 
 import msgspec
 
@@ -11,8 +11,7 @@ from gateway.types import Usage
 from gateway.upstream.answer_body import AnswerBody
 from gateway.upstream.lease import Lease
 
-# Enough for the end mark and the usage chunk before it.
-_TAIL_BYTES = 4096
+D = TypeVar("D", bound=Dialect)
 
 RawHeaders: TypeAlias = Iterable[tuple[bytes, bytes]]
 
@@ -40,7 +39,9 @@ class AnswerStream(AnswerBody):
     ) -> None:
         super().__init__(response, lease, idle_timeout_s=idle_timeout_s, deadline=deadline)
         self._dialect = dialect
-        self._tail = seen[-_TAIL_BYTES:]
+        self._tail_bytes = dialect.tail_bytes
+        self._head = seen[: self._tail_bytes]
+        self._tail = seen[-self._tail_bytes :]
 
     async def read(self) -> bytes:
         """What has arrived, at least one byte; empty once the answer is complete.
@@ -49,7 +50,8 @@ class AnswerStream(AnswerBody):
         """
         data = await super().read()
         if data:
-            self._tail = data[-_TAIL_BYTES:] if len(data) >= _TAIL_BYTES else (self._tail + data)[-_TAIL_BYTES:]
+            size = self._tail_bytes
+            self._tail = data[-size:] if len(data) >= size else (self._tail + data)[-size:]
         elif not self._dialect.is_complete(self._tail):
             raise self._cut("no end mark")
         return data
@@ -57,7 +59,8 @@ class AnswerStream(AnswerBody):
     @property
     def usage(self) -> Usage | None:
         """The usage that the stream has told so far."""
-        return self._dialect.read_stream_usage(self._tail)
+        # Some dialects tell what was read at the beginning, and what was written at the end.
+        return self._dialect.read_stream_usage(self._head + b"\n\n" + self._tail)
 
 
 class StreamAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,9 +74,9 @@ class StreamAnswer(msgspec.Struct, frozen=True, kw_only=True):
 Answer: TypeAlias = UnaryAnswer | StreamAnswer
 
 
-class Exchange(msgspec.Struct, frozen=True):
+class Exchange(msgspec.Struct, Generic[D], frozen=True):
     """An answer, the dialect it is in, and the model name it must carry (None: it carries the right one)."""
 
     answer: Answer
-    dialect: Dialect
+    dialect: D
     rename_model_to: str | None

@@ -3,12 +3,14 @@ client."""
 
 import asyncio
 from collections.abc import Sequence
+from typing import Generic, TypeVar
 
 import msgspec
 
 from gateway.config.snapshot import Failure
 from gateway.errors import TimeoutExceededError
-from gateway.framing.sse import EventTooLargeError, SseParser
+from gateway.framing.framing import EventParser
+from gateway.framing.sse import EventTooLargeError
 from gateway.schemas.dialect import Dialect, EventKind
 from gateway.transport.http import HttpResponse, TransportError
 from gateway.upstream.answer import Answer, AnswerStream, Exchange, StreamAnswer, UnaryAnswer
@@ -17,13 +19,15 @@ from gateway.upstream.retry import AttemptFailedError
 from gateway.upstream.status_errors import event_error, reset, status_error
 from gateway.upstream.transport_failures import transport_failure
 
+D = TypeVar("D", bound=Dialect)
+
 _MAX_ANSWER_BYTES = 64 * 1024 * 1024
 
 
-class HttpInference(msgspec.Struct, frozen=True, kw_only=True):
+class HttpInference(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
     """What is sent to a backend, and how long each part may take. `deadline` is a time of the event loop's clock."""
 
-    dialect: Dialect
+    dialect: D
     path: str
     headers: Sequence[tuple[str, str]]
     body: bytes
@@ -38,7 +42,7 @@ class HttpInference(msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         return f"<HttpInference {self.path}>"  # headers hold a credential, the body what is nobody else's business
 
-    async def send(self, lease: Lease) -> Exchange:
+    async def send(self, lease: Lease) -> Exchange[D]:
         """Sends the request to the endpoint and returns once its answer can be committed to.
 
         A unary answer is read whole, a streamed one up to its first content. Raises `AttemptFailedError` for what may
@@ -76,7 +80,8 @@ class HttpInference(msgspec.Struct, frozen=True, kw_only=True):
                 raise await status_error(response, self.dialect)
             if (response.header("content-encoding") or "identity").lower() != "identity":
                 raise reset("the upstream compressed its answer although it was asked not to")
-            if self.is_streaming and (response.header("content-type") or "").lower().startswith("text/event-stream"):
+            content_type = (response.header("content-type") or "").lower()
+            if self.is_streaming and content_type.startswith(self.dialect.framing.content_type):
                 first = await _read_first_content(response, self.dialect)
                 is_kept = True
                 return self._stream(response, lease, first)
@@ -104,7 +109,7 @@ class HttpInference(msgspec.Struct, frozen=True, kw_only=True):
 async def _read_first_content(response: HttpResponse, dialect: Dialect) -> bytes:
     """The stream's bytes up to the read that brought the first content. What comes before it is held, so that an
     error there can still be retried unseen."""
-    parser = SseParser()
+    parser = dialect.framing.parser()
     held = []
     while data := await response.read():
         held.append(data)
@@ -113,7 +118,7 @@ async def _read_first_content(response: HttpResponse, dialect: Dialect) -> bytes
     raise reset("the upstream's stream ended before any content")
 
 
-def _has_content(parser: SseParser, data: bytes, dialect: Dialect) -> bool:
+def _has_content(parser: EventParser, data: bytes, dialect: Dialect) -> bool:
     """Whether the data brings the first content. Events after it are not looked at."""
     try:
         for event in parser.feed(data):

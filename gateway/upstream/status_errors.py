@@ -68,12 +68,12 @@ async def status_error(response: HttpResponse, dialect: ErrorReader) -> AttemptF
         return AttemptFailedError(RateLimitedError(text, retry_after_s=retry_after_s), Failure.RATE_LIMITED)
     if status < 500:
         content_type = response.header("content-type") or "application/octet-stream"
-        return _rejection(status, message, body, content_type, told)
+        return _rejection(status, message, body, content_type, told, dialect.error_family)
     return AttemptFailedError(_server_error(status, message, retry_after_s), *_server_failures(status, told))
 
 
 def _rejection(
-    status: int, message: str | None, body: bytes, content_type: str, told: Failure | None
+    status: int, message: str | None, body: bytes, content_type: str, told: Failure | None, family: str
 ) -> AttemptFailedError | UpstreamRejectedError:
     code = {404: ErrorCode.NOT_FOUND, 408: ErrorCode.TIMEOUT, 413: ErrorCode.PAYLOAD_TOO_LARGE}.get(status)
     rejection = UpstreamRejectedError(
@@ -82,6 +82,7 @@ def _rejection(
         status=status,
         body=body if message is not None else None,
         content_type=content_type,
+        family=family,
     )
     if status == 408:
         return AttemptFailedError(rejection, Failure.TIMEOUT)

@@ -10,6 +10,7 @@ import pytest
 
 from tests.conformance.calls import Caller, Wire
 from tests.conformance.configuration import EMPTY
+from tests.conformance.dialects import Node
 from tests.conformance.gateway import Gateway, render
 from tests.conformance.gateway_process import GatewayProcess
 from tests.conformance.grpc_caller import GrpcCaller
@@ -101,6 +102,12 @@ async def channel(gateway: Gateway) -> AsyncIterator[grpc.aio.Channel]:
 async def grpc_caller(channel: grpc.aio.Channel) -> GrpcCaller:
     """Calls over gRPC."""
     return GrpcCaller(channel)
+
+
+@pytest.fixture
+def inference_node(gateway: Gateway, session: aiohttp.ClientSession, channel: grpc.aio.Channel) -> Node:
+    """The node, for clients of any dialect."""
+    return Node(http=gateway.addresses.http, session=session, channel=channel)
 
 
 @pytest.fixture(params=list(Wire), ids=lambda wire: wire.value)

@@ -8,11 +8,11 @@ from typing import Any, Protocol
 import aiohttp
 import grpc
 
-from gateway.schemas import open_inference_grpc as messages
-from gateway.schemas import open_inference_rest as bodies
-from gateway.schemas import open_inference_rest_metadata as metadata_bodies
-from gateway.schemas.open_inference import Datatype, InferRequest, InferResponse, ModelMetadata, Tensor
-from gateway.schemas.open_inference_paths import GRPC_SERVICE
+from gateway.schemas.open_inference import grpc as messages
+from gateway.schemas.open_inference import rest as bodies
+from gateway.schemas.open_inference import rest_metadata as metadata_bodies
+from gateway.schemas.open_inference.dialect import Datatype, InferRequest, InferResponse, ModelMetadata, Tensor
+from gateway.schemas.open_inference.paths import GRPC_SERVICE
 from gateway.schemas.readiness import decode_number
 from tests.conformance.calls import CallFailedError, Failure, Wire
 from tests.conformance.configuration import Configuration, first_then

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.schemas.open_inference import Datatype, InferRequest, InferResponse, RequestedOutput, Tensor
-from gateway.schemas.open_inference_tensor import raw_of
+from gateway.schemas.open_inference.dialect import Datatype, InferRequest, InferResponse, RequestedOutput, Tensor
+from gateway.schemas.open_inference.tensor import raw_of
 from tests.conformance.calls import CallFailedError, Kind, Wire
 from tests.conformance.configuration import one_pool, with_keys
 from tests.conformance.gateway import Gateway

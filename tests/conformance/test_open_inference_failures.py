@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.schemas.open_inference import InferRequest, InferResponse
+from gateway.schemas.open_inference.dialect import InferRequest, InferResponse
 from tests.conformance.calls import Kind, Wire
 from tests.conformance.gateway import Gateway
 from tests.conformance.open_inference import (

@@ -8,9 +8,9 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 from janua.open_inference.v2 import open_inference_pb2 as pb
 
-from gateway.schemas.open_inference import ServerMetadata
-from gateway.schemas.open_inference_grpc import decode_server_metadata, encode_request, with_model
-from gateway.schemas.open_inference_paths import GRPC_SERVICE
+from gateway.schemas.open_inference.dialect import ServerMetadata
+from gateway.schemas.open_inference.grpc import decode_server_metadata, encode_request, with_model
+from gateway.schemas.open_inference.paths import GRPC_SERVICE
 from tests.conformance.gateway import Gateway
 from tests.conformance.grpc_caller import failure_of
 from tests.conformance.grpc_tools import SERVING, HealthClient, reflect

@@ -11,8 +11,8 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from gateway.schemas.open_inference import Datatype, InferRequest, Tensor
-from gateway.schemas.open_inference_rest import HEADER_LENGTH, encode_request
+from gateway.schemas.open_inference.dialect import Datatype, InferRequest, Tensor
+from gateway.schemas.open_inference.rest import HEADER_LENGTH, encode_request
 from tests.conformance.conftest import MAX_BODY_BYTES
 from tests.conformance.gateway import Gateway
 from tests.conformance.open_inference import ASKED, models_at
@@ -119,7 +119,7 @@ async def test_method_that_a_path_does_not_take(rest: Rest, method: str, path: s
         "/v2/models/m/versions//infer",
         "/v2/models/m/generate",
         "/v2/models/m/infer/x",
-        "/v2/chat",
+        "/v2/chats",
         "/v2x",
     ],
 )

@@ -9,8 +9,8 @@ from typing import TypeAlias
 import grpc
 import pytest
 
-from gateway.schemas.open_inference import InferRequest, InferResponse, StreamError
-from gateway.schemas.open_inference_grpc import (
+from gateway.schemas.open_inference.dialect import InferRequest, InferResponse, StreamError
+from gateway.schemas.open_inference.grpc import (
     decode_request,
     decode_stream_answer,
     encode_request,

@@ -5,10 +5,10 @@ from pathlib import Path
 import aiohttp
 import grpc
 
-from gateway.schemas import open_inference_grpc as messages
-from gateway.schemas import open_inference_rest as bodies
-from gateway.schemas.open_inference import Datatype, InferRequest, Tensor
-from gateway.schemas.open_inference_paths import GRPC_SERVICE
+from gateway.schemas.open_inference import grpc as messages
+from gateway.schemas.open_inference import rest as bodies
+from gateway.schemas.open_inference.dialect import Datatype, InferRequest, Tensor
+from gateway.schemas.open_inference.paths import GRPC_SERVICE
 from tests.support.open_inference_backends import GrpcBackend, RestBackend, started
 from tests.support.processes import Node, NodeFactory
 

@@ -16,10 +16,11 @@ from gateway.config.snapshot import Failure, RetryConfig
 from gateway.context import RequestContext
 from gateway.errors import NotFoundError, UnauthenticatedError, UnavailableError
 from gateway.mirror import Mirrors
-from gateway.operations.inference import OpenAIInbound
+from gateway.operations.inference import ChatBody
 from gateway.pipeline import LiveState, Pipeline
 from gateway.plan import BackendPlan
-from gateway.schemas.openai_fields import read_request
+from gateway.schemas.chat_dialect import ChatDialect
+from gateway.schemas.table import OPENAI_CHAT
 from gateway.telemetry.metrics import Metrics
 from gateway.types import Operation
 from gateway.upstream.answer import Exchange, StreamAnswer, UnaryAnswer
@@ -85,12 +86,12 @@ def context(model: str = "m", *, stream: bool = False, key: bytes = b"", **chang
     return RequestContext(**(fields | changes))
 
 
-def body(model: str = "m", **more: object) -> OpenAIInbound:
+def body(model: str = "m", **more: object) -> ChatBody:
     written = json.dumps({"model": model, "messages": [], **more}).encode()
-    return OpenAIInbound(written, read_request(written))
+    return ChatBody(OPENAI_CHAT, written, model)
 
 
-async def ask(pipeline: Pipeline, asked: RequestContext, **more: object) -> Exchange:
+async def ask(pipeline: Pipeline, asked: RequestContext, **more: object) -> Exchange[ChatDialect]:
     return await pipeline.call(asked, pipeline.route(asked), body(asked.model, **more))
 
 

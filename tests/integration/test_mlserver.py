@@ -7,10 +7,10 @@ import aiohttp
 import grpc
 import pytest
 
-from gateway.schemas import open_inference_grpc as messages
-from gateway.schemas import open_inference_rest as bodies
-from gateway.schemas.open_inference import Datatype, InferRequest, InferResponse, Tensor
-from gateway.schemas.open_inference_rest_metadata import decode_model_metadata, decode_server_metadata, read_error
+from gateway.schemas.open_inference import grpc as messages
+from gateway.schemas.open_inference import rest as bodies
+from gateway.schemas.open_inference.dialect import Datatype, InferRequest, InferResponse, Tensor
+from gateway.schemas.open_inference.rest_metadata import decode_model_metadata, decode_server_metadata, read_error
 from tests.support.mlserver.server import MLServer
 from tests.support.mlserver.triton import triton
 

@@ -11,11 +11,11 @@ import aiohttp
 import grpc
 import pytest
 
-from gateway.schemas import open_inference_grpc as messages
-from gateway.schemas import open_inference_rest as bodies
-from gateway.schemas.open_inference import Datatype, InferRequest, Tensor
-from gateway.schemas.open_inference_paths import GRPC_SERVICE
-from gateway.schemas.open_inference_rest_metadata import decode_model_metadata
+from gateway.schemas.open_inference import grpc as messages
+from gateway.schemas.open_inference import rest as bodies
+from gateway.schemas.open_inference.dialect import Datatype, InferRequest, Tensor
+from gateway.schemas.open_inference.paths import GRPC_SERVICE
+from gateway.schemas.open_inference.rest_metadata import decode_model_metadata
 from tests.support.mlserver.server import MLServer
 from tests.support.mlserver.triton import triton
 from tests.support.open_inference_backends import GrpcBackend, RestBackend, started

@@ -8,9 +8,9 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from gateway.schemas import open_inference_grpc as messages
-from gateway.schemas import open_inference_rest as bodies
-from gateway.schemas.open_inference import (
+from gateway.schemas.open_inference import grpc as messages
+from gateway.schemas.open_inference import rest as bodies
+from gateway.schemas.open_inference.dialect import (
     InferRequest,
     InferResponse,
     MalformedTensorError,
@@ -19,7 +19,7 @@ from gateway.schemas.open_inference import (
     StreamError,
     TensorMetadata,
 )
-from gateway.schemas.open_inference_rest_metadata import (
+from gateway.schemas.open_inference.rest_metadata import (
     encode_model_metadata,
     encode_server_metadata,
     error_body,

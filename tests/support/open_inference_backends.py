@@ -10,17 +10,17 @@ from typing import Protocol, TypeAlias, TypeVar
 import grpc
 from aiohttp import web
 
-from gateway.schemas import open_inference_grpc as messages
-from gateway.schemas import open_inference_rest as bodies
-from gateway.schemas import open_inference_rest_metadata as metadata_bodies
-from gateway.schemas.open_inference import (
+from gateway.schemas.open_inference import grpc as messages
+from gateway.schemas.open_inference import rest as bodies
+from gateway.schemas.open_inference import rest_metadata as metadata_bodies
+from gateway.schemas.open_inference.dialect import (
     InferRequest,
     InferResponse,
     MalformedTensorError,
     ModelMetadata,
     TensorMetadata,
 )
-from gateway.schemas.open_inference_paths import GRPC_SERVICE
+from gateway.schemas.open_inference.paths import GRPC_SERVICE
 from gateway.schemas.readiness import encode_truth
 
 MODELS = frozenset({"m", "other", "upstream-m"})

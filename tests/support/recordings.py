@@ -28,7 +28,8 @@ def load(name: str) -> Recording:
     """The recording of that name, such as `openai/chat-completions/basic`."""
     found = json.loads((RECORDINGS / f"{name}.json").read_text("utf-8"))
     response = found["response"]
-    answer: str = response["sse"] if "sse" in response else json.dumps(response["body"], ensure_ascii=False)
+    streamed = next((response[framing] for framing in ("sse", "ndjson") if framing in response), None)
+    answer: str = json.dumps(response["body"], ensure_ascii=False) if streamed is None else streamed
     return Recording(
         name=name,
         request=found["request"]["body"],

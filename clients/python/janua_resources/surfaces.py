@@ -19,7 +19,14 @@ _GET: Final = frozenset({"GET"})
 _INFERENCE: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
     {
         "/v1/chat/completions": _POST,
+        "/v1/completions": _POST,
+        "/v1/responses": _POST,
         "/v1/embeddings": _POST,
+        "/v1/messages": _POST,
+        "/v2/chat": _POST,
+        "/v2/embed": _POST,
+        "/api/chat": _POST,
+        "/api/embed": _POST,
         **{_INFERENCE_SERVICE + name: _POST for name in ("CreateChatCompletion", "StreamChatCompletion")},
         f"{_INFERENCE_SERVICE}CreateEmbeddings": _POST,
         **{
@@ -29,6 +36,10 @@ _INFERENCE: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
     }
 )
 _OPEN_INFERENCE: Final = re.compile(r"/v2/models/(?P<model>[^/]+)(/versions/[^/]+)?(?P<end>/infer|/ready)?")
+
+_GEMINI: Final = re.compile(
+    r"/(v1|v1beta)/models/(?P<model>.+):(generateContent|streamGenerateContent|batchEmbedContents|embedContent)"
+)
 
 _OWN: Final = re.compile(
     r"/v1/models(/.*)?"
@@ -53,7 +64,7 @@ class Surface(Enum):
 
 def surface_of(path: str) -> Surface:
     """What a path is, percent-encoded or not."""
-    if path in _INFERENCE or _OPEN_INFERENCE.fullmatch(path):
+    if path in _INFERENCE or _OPEN_INFERENCE.fullmatch(path) or _GEMINI.fullmatch(path):
         return Surface.INFERENCE
     return Surface.OWN if _OWN.fullmatch(path) else Surface.PASSED_THROUGH
 
@@ -62,13 +73,13 @@ def inference_methods(path: str) -> frozenset[str]:
     """The methods that a path of inference takes; others are refused whatever routes say."""
     found = _OPEN_INFERENCE.fullmatch(path)
     if found is None:
-        return _INFERENCE[path]
+        return _INFERENCE.get(path, _POST)
     return _POST if found["end"] == "/infer" else _GET
 
 
 def model_in_path(path: str) -> str:
     """The model that a percent-encoded path names, decoded; empty if the body names it."""
-    found = _OPEN_INFERENCE.fullmatch(path)
+    found = _OPEN_INFERENCE.fullmatch(path) or _GEMINI.fullmatch(path)
     return unquote(found["model"]) if found is not None else ""
 
 

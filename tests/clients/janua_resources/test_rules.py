@@ -136,7 +136,7 @@ def retrying(retry_policy: RetryPolicy, request: Duration | None = None) -> Rout
             "'..'",
         ),
         (proxy("opnai"), "proxy_service.provider", "not known; did you mean 'openai'?"),
-        (proxy("skynet"), "proxy_service.provider", "known are custom, deepseek"),
+        (proxy("skynet"), "proxy_service.provider", "known are anthropic, azure_openai"),
         (proxy("custom"), "proxy_service.base_url", "required for provider 'custom'"),
         (proxy("vllm"), "proxy_service.base_url", "required for provider 'vllm'"),
         (proxy(base_url="api.openai.com"), "proxy_service.base_url", "does not start with http"),

@@ -1,13 +1,15 @@
 """Paths are what nodes take them for: compared with the tables that the nodes themselves work with."""
 
+from urllib.parse import quote
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from janua.inference.v1 import inference_service_pb2
 from janua_resources.surfaces import Surface, inference_methods, is_inference_service, model_in_path, surface_of
 
-from gateway.listeners.openai import OPERATIONS
-from gateway.schemas.open_inference_paths import GRPC_SERVICE, ModelAction, ModelPath, ServerAction, match_path
+from gateway.listeners.surfaces import GEMINI_PREFIXES, GEMINI_SURFACES, SURFACES, find_surface
+from gateway.schemas.open_inference.paths import GRPC_SERVICE, ModelAction, ModelPath, ServerAction, match_path
 
 OWN_METHODS = {"ListModels"}
 SEGMENTS = st.sampled_from(
@@ -15,10 +17,35 @@ SEGMENTS = st.sampled_from(
 )
 
 
-def test_openais_paths_are_for_inference() -> None:
-    for path in OPERATIONS:
+def test_paths_of_dialects_are_for_inference() -> None:
+    for path in SURFACES:
         assert surface_of(path) is Surface.INFERENCE
         assert inference_methods(path) == {"POST"}
+        assert model_in_path(path) == ""
+
+
+@pytest.mark.parametrize("prefix", GEMINI_PREFIXES)
+@pytest.mark.parametrize("method", GEMINI_SURFACES)
+@pytest.mark.parametrize("model", ["gemini-3-pro", "tunedModels/mine", "gemma3:270m", "a b"])
+def test_paths_of_gemini_are_for_inference_and_name_the_model(prefix: str, method: str, model: str) -> None:
+    path = f"{prefix}{quote(model, safe='/:')}:{method}"
+    assert surface_of(path) is Surface.INFERENCE
+    assert inference_methods(path) == {"POST"}
+    assert model_in_path(path) == model
+
+
+@settings(deadline=None)  # a busy machine is no failure
+@given(
+    st.sampled_from(["/v1beta/models/", "/v1/models/", "/v1/model/", "/"]),
+    st.sampled_from(["", "m", "a/b", "m:x", "m:"]),
+    st.sampled_from([":generateContent", ":streamGenerateContent", ":other", ":", "", "/generateContent"]),
+)
+def test_paths_of_gemini_are_those_that_nodes_take(prefix: str, model: str, end: str) -> None:
+    path = prefix + model + end
+    if find_surface(path) is not None and model:
+        assert surface_of(path) is Surface.INFERENCE
+    elif model:
+        assert surface_of(path) is not Surface.INFERENCE
 
 
 def test_every_method_of_the_typed_api_is_known() -> None:

@@ -9,13 +9,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.errors import BadGatewayError
+from gateway.framing.framing import NDJSON
 from gateway.framing.sse import MAX_EVENT_BYTES, SseParser, encode_event
 from gateway.listeners.sse import EventRelay, RenamedEvents, WholeEvents
-from gateway.schemas.openai_wire import OPENAI
-from gateway.types import Operation
+from gateway.schemas.table import OLLAMA_CHAT, OPENAI_CHAT
 from tests.support.pieces import bytes_allocated, cut, single_bytes
 
-CHAT = OPENAI[Operation.CHAT]
+CHAT = OPENAI_CHAT
 
 BLOCKS = (
     b'data: {"model":"upstream","choices":[]}',
@@ -123,6 +123,32 @@ def test_last_event_without_blank_line_is_renamed_too() -> None:
 def test_nested_model_is_left_alone() -> None:
     event = b'data: {"model":"upstream","choices":[{"model":"upstream"}]}\n\n'
     assert renamed().feed(event) == b'data: {"model":"asked","choices":[{"model":"upstream"}]}\n\n'
+
+
+LINES = b'{"model":"upstream","done":false}\n{"model":"upstream","done":true}\n'
+
+
+@given(cut_places)
+def test_lines_pass_as_they_come(cuts: Sequence[int]) -> None:
+    relay = WholeEvents(NDJSON)
+    pieces = cut(LINES, cuts)
+    sent = [relay.feed(piece) for piece in pieces]
+    assert b"".join(sent) == LINES
+    assert all(piece.endswith(b"\n") for piece in sent if piece)
+    assert relay.finish() == b""
+
+
+def test_last_line_without_its_end_passes_too() -> None:
+    relay = WholeEvents(NDJSON)
+    assert relay.feed(LINES + b"{}") == LINES
+    assert relay.finish() == b"{}"
+
+
+@given(cut_places)
+def test_every_line_is_renamed_however_it_is_cut(cuts: Sequence[int]) -> None:
+    relay = RenamedEvents(OLLAMA_CHAT, "asked")
+    sent = b"".join(relay.feed(piece) for piece in cut(LINES.removesuffix(b"\n"), cuts)) + relay.finish()
+    assert sent == LINES.replace(b"upstream", b"asked")
 
 
 @pytest.mark.parametrize("make", [WholeEvents, renamed])

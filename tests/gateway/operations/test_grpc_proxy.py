@@ -26,6 +26,7 @@ from gateway.operations.grpc_proxy import GrpcProxyInbound, GrpcProxyRequest, ch
 from gateway.operations.replay import ReplayableParts
 from gateway.plan import BackendPlan
 from gateway.providers.outbound import OutboundHeaders
+from gateway.schemas.table import SCHEMAS
 from gateway.telemetry.metrics import Metrics
 from gateway.types import Schema
 from gateway.upstream.call import Caller
@@ -98,6 +99,7 @@ def cluster_of(address: str, protocol: UpstreamProtocol = UpstreamProtocol.GRPC)
 def plan(*, prefix: str = "", per_try_timeout_s: float | None = None) -> BackendPlan:
     return BackendPlan(
         service=ServiceConfig(name="s", target=UpstreamTarget(upstream="pool"), schema=Schema.PASSTHROUGH),
+        family=SCHEMAS[Schema.PASSTHROUGH],
         cluster="pool",
         headers=OutboundHeaders(own=(), stripped=frozenset()),
         path_prefix=prefix,

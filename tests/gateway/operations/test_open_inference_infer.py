@@ -12,10 +12,10 @@ from hypothesis import given
 from gateway.operations.open_inference import read_head
 from gateway.operations.open_inference_answer import header_length
 from gateway.operations.open_inference_infer import GrpcInfer, RestInfer, StreamedInfer
-from gateway.schemas import open_inference_grpc as messages
-from gateway.schemas import open_inference_rest as bodies
-from gateway.schemas.open_inference import Datatype, InferRequest, InferResponse, MalformedTensorError, Tensor
-from gateway.schemas.open_inference_rest import HEADER_LENGTH, RestBody
+from gateway.schemas.open_inference import grpc as messages
+from gateway.schemas.open_inference import rest as bodies
+from gateway.schemas.open_inference.dialect import Datatype, InferRequest, InferResponse, MalformedTensorError, Tensor
+from gateway.schemas.open_inference.rest import HEADER_LENGTH, RestBody
 from gateway.upstream.answer import UnaryAnswer
 from gateway.upstream.retry import AttemptFailedError
 from tests.gateway.schemas.open_inference_strategies import raw_forms, requests, typed_tensors

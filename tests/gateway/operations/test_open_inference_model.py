@@ -6,9 +6,9 @@ import pytest
 
 from gateway.operations.open_inference import read_head
 from gateway.operations.open_inference_model import GrpcMetadata, GrpcReady, RestMetadata, RestReady
-from gateway.schemas import open_inference_grpc as messages
-from gateway.schemas import open_inference_rest_metadata as bodies
-from gateway.schemas.open_inference import MalformedTensorError, ModelMetadata, TensorMetadata
+from gateway.schemas.open_inference import grpc as messages
+from gateway.schemas.open_inference import rest_metadata as bodies
+from gateway.schemas.open_inference.dialect import MalformedTensorError, ModelMetadata, TensorMetadata
 from gateway.schemas.readiness import encode_truth
 from gateway.upstream.answer import UnaryAnswer
 from gateway.upstream.retry import AttemptFailedError

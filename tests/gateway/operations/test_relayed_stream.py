@@ -13,7 +13,7 @@ from gateway.config.upstream import UpstreamConfig, UpstreamProtocol
 from gateway.errors import BadGatewayError, TimeoutExceededError, UpstreamStatusError
 from gateway.operations.relayed_stream import RelayedStream
 from gateway.operations.replay import ReplayableParts
-from gateway.schemas.open_inference import MalformedTensorError
+from gateway.schemas.open_inference.dialect import MalformedTensorError
 from gateway.transport.grpc import GrpcStatusError
 from gateway.upstream.cluster import Cluster
 from gateway.upstream.lease import Lease

@@ -9,7 +9,13 @@ from janua_resources.providers import PROVIDER_BASE_URLS
 from gateway.config.secret import SecretValue
 from gateway.providers.table import PROVIDERS, Provider
 from gateway.schemas.table import SCHEMAS
-from gateway.types import Operation
+from gateway.types import Schema
+
+CREDENTIALS = {
+    "azure_openai": ("api-key", "sk"),
+    "anthropic": ("x-api-key", "sk"),
+    "gemini": ("x-goog-api-key", "sk"),
+}
 
 
 def test_table_has_the_providers_that_resources_may_name() -> None:
@@ -20,10 +26,10 @@ def test_table_has_the_providers_that_resources_may_name() -> None:
 def test_row_is_usable(name: str) -> None:
     provider = PROVIDERS[name]
     assert provider.name == name
-    assert SCHEMAS[provider.schema].keys() == {Operation.CHAT, Operation.EMBEDDINGS}
+    assert SCHEMAS[provider.schema].chat or provider.schema is Schema.OPEN_INFERENCE
     assert provider.auth_header == provider.auth_header.lower()
     assert all(header == header.lower() for header in provider.strip_headers)
-    assert provider.credential_header(SecretValue("sk")) == ("authorization", "Bearer sk")
+    assert provider.credential_header(SecretValue("sk")) == CREDENTIALS.get(name, ("authorization", "Bearer sk"))
     if provider.base_url is not None:
         address = parse_url(provider.base_url)
         assert address.scheme == "https" or address.is_loopback

@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from gateway.schemas.open_inference import (
+from gateway.schemas.open_inference.dialect import (
     Datatype,
     InferRequest,
     InferResponse,
@@ -16,7 +16,7 @@ from gateway.schemas.open_inference import (
     Tensor,
     TensorMetadata,
 )
-from gateway.schemas.open_inference_tensor import raw_of
+from gateway.schemas.open_inference.tensor import raw_of
 
 TYPED = [each for each in Datatype if each is not Datatype.BF16]
 """Those whose elements have a form of their own."""

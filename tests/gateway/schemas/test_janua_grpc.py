@@ -18,7 +18,6 @@ from janua.inference.v1 import chat_pb2, embeddings_pb2
 
 from gateway.errors import InvalidRequestError
 from gateway.framing.sse import SseParser
-from gateway.schemas import openai_chat, openai_embeddings
 from gateway.schemas.janua_grpc import (
     ChatStreamWriter,
     decode_chat,
@@ -26,14 +25,23 @@ from gateway.schemas.janua_grpc import (
     encode_chat,
     encode_embeddings,
 )
+from gateway.schemas.openai import chat_answer as openai_chat_answer
+from gateway.schemas.openai import chat_request as openai_chat_request
+from gateway.schemas.openai import embeddings as openai_embeddings
 from gateway.types import (
     AnswerStarted,
     ChatEvent,
     ChoiceFinished,
+    Citation,
+    CitationAdded,
     EmbeddingsAnswer,
     FinishReason,
     LogprobsDelta,
+    OpaqueAdded,
+    OpaquePart,
     ReasoningDelta,
+    ReasoningRedacted,
+    ReasoningSigned,
     RefusalDelta,
     Role,
     TextDelta,
@@ -136,6 +144,78 @@ CHAT_FIELDS: Mapping[str, tuple[dict[str, Any], dict[str, Any]]] = {
         )
         for name in ("id", "name", "arguments")
     },
+    "messages.tool_calls.signature": (
+        {"messages": [{"role": "ROLE_ASSISTANT", "tool_calls": [{"id": "c", "name": "f", "signature": "s"}]}]},
+        {
+            "messages": [
+                {
+                    "role": "assistant",
+                    "content": None,
+                    "tool_calls": [
+                        {
+                            "id": "c",
+                            "type": "function",
+                            "function": {"name": "f", "arguments": ""},
+                            "extra_content": {"google": {"thought_signature": "s"}},
+                        }
+                    ],
+                }
+            ]
+        },
+    ),
+    **{
+        f"messages.content.audio.{name}": (
+            {"messages": [{"role": "ROLE_USER", "content": [{"audio": {"data": "AAH/", "format": "wav"}}]}]},
+            {
+                "messages": [
+                    {
+                        "role": "user",
+                        "content": [{"type": "input_audio", "input_audio": {"data": "AAH/", "format": "wav"}}],
+                    }
+                ]
+            },
+        )
+        for name in ("data", "format")
+    },
+    **{
+        f"messages.content.file.{name}": (
+            {"messages": [{"role": "ROLE_USER", "content": [{"file": given}]}]},
+            {"messages": [{"role": "user", "content": [{"type": "file", "file": sent}]}]},
+        )
+        for name, given, sent in (
+            ("url", {"url": "https://x/y"}, {"file_data": "https://x/y"}),
+            ("file_id", {"file_id": "f-1"}, {"file_id": "f-1"}),
+            (
+                "data",
+                {"data": "AAH/", "media_type": "application/pdf"},
+                {"file_data": "data:application/pdf;base64,AAH/"},
+            ),
+            (
+                "media_type",
+                {"data": "AAH/", "media_type": "text/plain"},
+                {"file_data": "data:text/plain;base64,AAH/"},
+            ),
+            ("name", {"url": "https://x/y", "name": "y.pdf"}, {"file_data": "https://x/y", "filename": "y.pdf"}),
+        )
+    },
+    **{
+        f"messages.reasoning_blocks.{name}": (
+            {"messages": [{"role": "ROLE_ASSISTANT", "reasoning_blocks": [given]}]},
+            {"messages": [{"role": "assistant", "content": None, **sent}]},
+        )
+        for name, given, sent in (
+            ("text", {"text": "hm"}, {"reasoning_content": "hm"}),
+            (
+                "signature",
+                {"text": "hm", "signature": "s"},
+                {
+                    "reasoning_content": "hm",
+                    "reasoning_details": [{"type": "reasoning.text", "text": "hm", "signature": "s"}],
+                },
+            ),
+            ("redacted", {"redacted": "x"}, {"reasoning_details": [{"type": "reasoning.encrypted", "data": "x"}]}),
+        )
+    },
     "messages.tool_call_id": (
         {"messages": [{**HI, "role": "ROLE_TOOL", "tool_call_id": "c"}]},
         {"messages": [{**JSON_HI, "role": "tool", "tool_call_id": "c"}]},
@@ -189,9 +269,13 @@ CHAT_FIELDS: Mapping[str, tuple[dict[str, Any], dict[str, Any]]] = {
     },
     "top_logprobs": ({"top_logprobs": 0}, {"logprobs": True, "top_logprobs": 0}),
     "user": ({"user": "u"}, {"user": "u"}),
+    "top_k": ({"top_k": 0}, {"top_k": 0}),
+    "reasoning.effort": ({"reasoning": {"effort": "EFFORT_HIGH"}}, {"reasoning_effort": "high"}),
+    "reasoning.budget_tokens": ({"reasoning": {"budget_tokens": 4000}}, {"reasoning_effort": "medium"}),
+    **{f"metadata.{name}": ({"metadata": {"a": "b"}}, {"metadata": {"a": "b"}}) for name in ("key", "value")},
     "extra": (
-        {"extra": {"top_k": 40, "min_p": 0.5, "big": 1e30, "deep": [{"a": None, "b": [True, 2]}]}},
-        {"top_k": 40, "min_p": 0.5, "big": 1e30, "deep": [{"a": None, "b": [True, 2]}]},
+        {"extra": {"best_of": 40, "min_p": 0.5, "big": 1e30, "deep": [{"a": None, "b": [True, 2]}]}},
+        {"best_of": 40, "min_p": 0.5, "big": 1e30, "deep": [{"a": None, "b": [True, 2]}]},
     ),
 }
 
@@ -201,7 +285,7 @@ def chat_request(**fields: Any) -> chat_pb2.ChatCompletionRequest:
 
 
 def sent(request: chat_pb2.ChatCompletionRequest) -> Any:
-    return json.loads(openai_chat.encode_request(decode_chat(request), "sent", stream=False))
+    return json.loads(openai_chat_request.encode_request(decode_chat(request), "sent", stream=False))
 
 
 def test_every_field_of_a_request_has_a_case() -> None:
@@ -216,7 +300,7 @@ def test_field_reaches_the_backend(field: str) -> None:
 
 def test_whole_numbers_of_a_struct_are_integers_as_far_as_a_double_is_exact() -> None:
     request = chat_request(extra={"a": 40, "b": 2**53, "c": -(2**53), "d": 1e300})
-    body = openai_chat.encode_request(decode_chat(request), "m", stream=False)
+    body = openai_chat_request.encode_request(decode_chat(request), "m", stream=False)
     written = (b'"a":40', b'"b":9007199254740992', b'"c":-9007199254740992', b'"d":1e300')
     assert all(re.search(member + rb"[,}]", body) for member in written)
 
@@ -303,15 +387,27 @@ def test_struct_with_a_number_that_json_does_not_know_is_refused(place: str, num
 
 # Answers.
 
-USAGE = Usage(input_tokens=5, output_tokens=7, cached_input_tokens=3, reasoning_tokens=2)
+USAGE = Usage(
+    input_tokens=5,
+    output_tokens=7,
+    cached_input_tokens=3,
+    cache_creation_tokens=1,
+    reasoning_tokens=2,
+    audio_input_tokens=4,
+    audio_output_tokens=6,
+)
 TOKEN = TokenLogprob(token="t", logprob=-0.5, bytes=b"t", top=(TokenLogprob(token="u", logprob=-1.0, bytes=b"u"),))
 FULL: tuple[ChatEvent, ...] = (
     AnswerStarted(id="a-1", model="upstream", created=5, system_fingerprint="fp"),
     TextDelta(choice=1, text="hel"),
     TextDelta(choice=1, text="lo"),
     ReasoningDelta(choice=1, text="hm"),
+    ReasoningSigned(choice=1, signature="s"),
+    ReasoningRedacted(choice=1, data="x"),
+    CitationAdded(choice=1, citation=Citation(url="https://x", title="t", cited_text="c")),
+    OpaqueAdded(choice=1, part=OpaquePart(dialect="d", value={"type": "search"})),
     RefusalDelta(choice=1, text="no"),
-    ToolCallDelta(choice=1, index=1, id="c", name="f", arguments='{"a"'),
+    ToolCallDelta(choice=1, index=1, id="c", name="f", arguments='{"a"', signature="g"),
     ToolCallDelta(choice=1, index=1, arguments=":1}"),
     LogprobsDelta(choice=1, tokens=(TOKEN,)),
     ChoiceFinished(choice=1, reason=FinishReason.TOOL_CALLS),
@@ -323,6 +419,8 @@ NEVER_IN_ANSWERS = {
     "choices.message.name",
     "choices.message.tool_call_id",
     *(f"choices.message.content.image.{name}" for name in ("url", "data", "media_type", "detail")),
+    *(f"choices.message.content.audio.{name}" for name in ("data", "format")),
+    *(f"choices.message.content.file.{name}" for name in ("url", "file_id", "data", "media_type", "name")),
 }
 
 
@@ -364,7 +462,10 @@ def test_whole_answer() -> None:
             "input_tokens": "5",
             "output_tokens": "7",
             "cached_input_tokens": "3",
+            "cache_creation_tokens": "1",
             "reasoning_tokens": "2",
+            "audio_input_tokens": "4",
+            "audio_output_tokens": "6",
             "total_tokens": "12",
         },
         "choices": [
@@ -374,9 +475,11 @@ def test_whole_answer() -> None:
                     "role": "ROLE_ASSISTANT",
                     "content": [{"text": "hello"}],
                     "reasoning": "hm",
+                    "reasoning_blocks": [{"text": "hm", "signature": "s"}, {"redacted": "x"}],
                     "refusal": "no",
-                    "tool_calls": [{}, {"id": "c", "name": "f", "arguments": '{"a":1}'}],
+                    "tool_calls": [{}, {"id": "c", "name": "f", "arguments": '{"a":1}', "signature": "g"}],
                 },
+                "citations": [{"url": "https://x", "title": "t", "cited_text": "c"}],
                 "finish_reason": "FINISH_REASON_TOOL_CALLS",
                 "logprobs": [
                     {
@@ -492,7 +595,7 @@ def test_recorded_stream_cut_anywhere_says_what_its_events_say(name: str) -> Non
     for piece in single_bytes(answer):
         for event in parser.feed(piece):
             if event.data:
-                found = list(openai_chat.decode_events(event.data, is_first=not events))
+                found = list(openai_chat_answer.decode_events(event.data, is_first=not events))
                 messages += writer.messages(found)
                 events += found
     whole = encode_chat(events, "asked")

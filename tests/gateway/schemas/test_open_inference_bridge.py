@@ -9,10 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.schemas import open_inference_grpc as grpc
-from gateway.schemas import open_inference_rest as rest
-from gateway.schemas import open_inference_rest_metadata as rest_metadata
-from gateway.schemas.open_inference import (
+from gateway.schemas.open_inference import grpc, rest, rest_metadata
+from gateway.schemas.open_inference.dialect import (
     Datatype,
     InferRequest,
     InferResponse,

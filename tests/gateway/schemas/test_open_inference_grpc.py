@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from janua.open_inference.v2 import open_inference_pb2 as pb
 
-from gateway.schemas.open_inference import (
+from gateway.schemas.open_inference.dialect import (
     Datatype,
     InferRequest,
     InferResponse,
@@ -20,7 +20,7 @@ from gateway.schemas.open_inference import (
     StreamError,
     Tensor,
 )
-from gateway.schemas.open_inference_grpc import (
+from gateway.schemas.open_inference.grpc import (
     RequestHead,
     decode_model_metadata,
     decode_request,

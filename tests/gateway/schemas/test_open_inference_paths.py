@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.schemas.open_inference import MalformedTensorError
-from gateway.schemas.open_inference_paths import ModelAction, ModelPath, ServerAction, match_path, model_path
+from gateway.schemas.open_inference.dialect import MalformedTensorError
+from gateway.schemas.open_inference.paths import ModelAction, ModelPath, ServerAction, match_path, model_path
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.schemas.open_inference import (
+from gateway.schemas.open_inference.dialect import (
     Datatype,
     InferRequest,
     InferResponse,
@@ -19,7 +19,7 @@ from gateway.schemas.open_inference import (
     RequestedOutput,
     Tensor,
 )
-from gateway.schemas.open_inference_rest import (
+from gateway.schemas.open_inference.rest import (
     HEADER_LENGTH,
     RestBody,
     check_request,

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.schemas.open_inference import MalformedTensorError, ModelMetadata, ServerMetadata, TensorMetadata
-from gateway.schemas.open_inference_rest_metadata import (
+from gateway.schemas.open_inference.dialect import MalformedTensorError, ModelMetadata, ServerMetadata, TensorMetadata
+from gateway.schemas.open_inference.rest_metadata import (
     decode_model_metadata,
     decode_ready,
     decode_server_metadata,

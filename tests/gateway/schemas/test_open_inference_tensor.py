@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from gateway.schemas.open_inference import Datatype, MalformedTensorError, Tensor
-from gateway.schemas.open_inference_tensor import (
+from gateway.schemas.open_inference.dialect import Datatype, MalformedTensorError, Tensor
+from gateway.schemas.open_inference.tensor import (
     check_elements,
     check_raw,
     datatype_of,

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from gateway.errors import BadGatewayError, InvalidRequestError
 from gateway.framing.sse import SseParser
-from gateway.schemas.openai_chat import decode_events, encode_request
+from gateway.schemas.openai.chat_answer import decode_events
+from gateway.schemas.openai.chat_request import encode_request
 from gateway.types import (
     AnswerStarted,
     ChatEvent,
@@ -25,7 +26,9 @@ from gateway.types import (
     NamedTool,
     PlainFormat,
     ReasoningDelta,
+    ReasoningPart,
     RefusalDelta,
+    RefusalPart,
     Role,
     TextDelta,
     TextPart,
@@ -34,6 +37,7 @@ from gateway.types import (
     ToolCall,
     ToolCallDelta,
     ToolMode,
+    ToolResult,
     Usage,
     UsageReported,
 )
@@ -82,10 +86,7 @@ def fold(events: Iterable[ChatEvent]) -> Told:
     return told
 
 
-def add(
-    choice: Alternative,
-    event: TextDelta | ReasoningDelta | RefusalDelta | ToolCallDelta | LogprobsDelta | ChoiceFinished,
-) -> None:
+def add(choice: Alternative, event: ChatEvent) -> None:
     match event:
         case TextDelta(text=text):
             choice.text += text
@@ -167,6 +168,9 @@ def usage_of(usage: Any) -> Usage:
         output_tokens=usage["completion_tokens"],
         cached_input_tokens=prompt.get("cached_tokens") or usage.get("num_cached_tokens") or 0,
         reasoning_tokens=completion.get("reasoning_tokens") or 0,
+        cache_creation_tokens=prompt.get("cache_write_tokens") or 0,
+        audio_input_tokens=prompt.get("audio_tokens") or 0,
+        audio_output_tokens=completion.get("audio_tokens") or 0,
     )
 
 
@@ -302,7 +306,7 @@ def test_stream_says_what_the_whole_answer_says(
             [ChoiceFinished(choice=0, reason=FinishReason.TOOL_CALLS)],
             id="finished by function_call",
         ),
-        pytest.param(delta(finish_reason="eos"), [ChoiceFinished(choice=0, reason=None)], id="unknown finish reason"),
+        pytest.param(delta(finish_reason="bored"), [ChoiceFinished(choice=0, reason=None)], id="unknown finish reason"),
         pytest.param(delta(finish_reason=""), [], id="empty finish reason"),
         pytest.param(
             {"choices": [{"delta": {"content": "a"}, "finish_reason": "stop"}], "usage": {"prompt_tokens": 1}},
@@ -440,6 +444,7 @@ def test_stream_is_asked_to_end_with_its_usage() -> None:
         ({"max_output_tokens": 7}, {"max_tokens": 7}),
         ({"temperature": 0.0}, {"temperature": 0.0}),
         ({"top_p": 0.5}, {"top_p": 0.5}),
+        ({"top_k": 40}, {"top_k": 40}),
         ({"stop": ("a",)}, {"stop": ["a"]}),
         ({"n": 2}, {"n": 2}),
         ({"seed": -1}, {"seed": -1}),
@@ -483,8 +488,8 @@ def test_stream_is_asked_to_end_with_its_usage() -> None:
             },
         ),
         (
-            {"extra": {"top_k": 40, "chat_template_kwargs": {"a": None}}},
-            {"top_k": 40, "chat_template_kwargs": {"a": None}},
+            {"extra": {"min_p": 0.5, "chat_template_kwargs": {"a": None}}},
+            {"min_p": 0.5, "chat_template_kwargs": {"a": None}},
         ),
     ],
 )
@@ -515,7 +520,7 @@ def test_field_is_sent(fields: dict[str, Any], sent: dict[str, Any]) -> None:
             },
         ),
         (
-            Message(role=Role.ASSISTANT, tool_calls=(ToolCall(id="c", name="f", arguments="{}"),)),
+            Message(role=Role.ASSISTANT, content=(ToolCall(id="c", name="f", arguments="{}"),)),
             {
                 "role": "assistant",
                 "content": None,
@@ -523,11 +528,11 @@ def test_field_is_sent(fields: dict[str, Any], sent: dict[str, Any]) -> None:
             },
         ),
         (
-            Message(role=Role.ASSISTANT, refusal="no", reasoning="hm"),
+            Message(role=Role.ASSISTANT, content=(ReasoningPart(text="hm"), RefusalPart(text="no"))),
             {"role": "assistant", "content": None, "refusal": "no", "reasoning_content": "hm"},
         ),
         (
-            Message(role=Role.TOOL, content=(TextPart(text="5"),), tool_call_id="c"),
+            Message(role=Role.TOOL, content=(ToolResult(call_id="c", content=(TextPart(text="5"),)),)),
             {"role": "tool", "content": "5", "tool_call_id": "c"},
         ),
     ],

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.errors import BadGatewayError
-from gateway.schemas.openai_embeddings import decode_answer, encode_request
-from gateway.types import EmbeddingsRequest, Usage
+from gateway.errors import BadGatewayError, InvalidRequestError
+from gateway.schemas.openai.embeddings import NAME, OpenAIEmbeddings, decode_answer, encode_answer, encode_request
+from gateway.types import EmbeddingPurpose, EmbeddingsAnswer, EmbeddingsRequest, Usage
 from tests.support import recordings
 
 vectors = st.lists(st.lists(st.floats(width=32, allow_nan=False), max_size=5), max_size=4)
@@ -44,6 +44,75 @@ def test_request_with_every_field() -> None:
         "user": "u",
         "encoding_format": "base64",
     }
+
+
+def decode(**fields: Any) -> EmbeddingsRequest:
+    return OpenAIEmbeddings().decode_request(json.dumps({"model": "m", **fields}).encode(), "asked")
+
+
+def test_request_is_read() -> None:
+    assert decode(input="a") == EmbeddingsRequest(model="asked", input=("a",), dialect=NAME)
+    full = decode(input=["a", ""], dimensions=3, user="u", encoding_format="base64", truncate=True)
+    assert full == EmbeddingsRequest(
+        model="asked",
+        input=("a", ""),
+        dimensions=3,
+        user="u",
+        as_base64=True,
+        dialect=NAME,
+        extra={"truncate": True},
+    )
+    assert json.loads(encode_request(full, "sent"))["truncate"] is True
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({}, "input"),
+        ({"input": []}, "input"),
+        ({"input": 5}, "input"),
+        ({"input": [[1, 2]]}, "input"),
+        ({"input": "a", "dimensions": "3"}, "dimensions"),
+        ({"input": "a", "encoding_format": "hex"}, "encoding_format"),
+    ],
+)
+def test_wrong_field_is_named(fields: dict[str, Any], param: str) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        decode(**fields)
+    assert caught.value.param == param
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"\xff"])
+def test_what_is_no_request_is_refused(body: bytes) -> None:
+    with pytest.raises(InvalidRequestError):
+        OpenAIEmbeddings().decode_request(body, "asked")
+
+
+@pytest.mark.parametrize(
+    ("param", "fields"),
+    [("purpose", {"purpose": EmbeddingPurpose.QUERY}), ("title", {"dialect": "other", "extra": {"title": "t"}})],
+)
+def test_what_openai_has_no_place_for(param: str, fields: dict[str, Any]) -> None:
+    request = EmbeddingsRequest(model="asked", input=("a",), **fields)
+    with pytest.raises(InvalidRequestError) as caught:
+        encode_request(request, "sent")
+    assert (caught.value.param, caught.value.reason) == (param, "UNSUPPORTED_FIELD")
+    assert json.loads(encode_request(request, "sent", drop_unsupported=True)).keys() == {
+        "model",
+        "input",
+        "encoding_format",
+    }
+
+
+@pytest.mark.parametrize("as_base64", [False, True])
+@given(written=vectors)
+def test_answer_written_and_read_again(as_base64: bool, written: list[list[float]]) -> None:
+    request = EmbeddingsRequest(model="m", input=("a",), as_base64=as_base64)
+    finite = tuple(tuple(number for number in vector if abs(number) < 1e30) for vector in written)
+    answer = EmbeddingsAnswer(model="asked", vectors=finite, usage=Usage(input_tokens=3))
+    told = encode_answer(answer, request, "asked")
+    assert decode_answer(told) == answer
+    assert all(isinstance(each["embedding"], str) is as_base64 for each in json.loads(told)["data"])
 
 
 @given(vectors)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import InvalidRequestError
-from gateway.schemas.openai_fields import (
+from gateway.schemas.openai.fields import (
     read_error,
     read_request,
     read_usage,
@@ -199,9 +199,16 @@ def test_answer_without_a_model_is_left_alone(body: bytes) -> None:
                 "prompt_tokens": 5,
                 "completion_tokens": 7,
                 "prompt_tokens_details": {"cached_tokens": 3, "audio_tokens": 1},
-                "completion_tokens_details": {"reasoning_tokens": 6},
+                "completion_tokens_details": {"reasoning_tokens": 6, "audio_tokens": 2},
             },
-            Usage(input_tokens=5, output_tokens=7, cached_input_tokens=3, reasoning_tokens=6),
+            Usage(
+                input_tokens=5,
+                output_tokens=7,
+                cached_input_tokens=3,
+                reasoning_tokens=6,
+                audio_input_tokens=1,
+                audio_output_tokens=2,
+            ),
         ),
         ({"prompt_tokens_details": None, "completion_tokens_details": None}, Usage()),
         ({"prompt_tokens_details": {"cached_tokens": None}}, Usage()),

@@ -8,12 +8,11 @@ from hypothesis import strategies as st
 
 from gateway.framing.sse import ServerSentEvent, SseParser, encode_event
 from gateway.schemas.dialect import EventKind
-from gateway.schemas.openai_wire import OPENAI
-from gateway.schemas.table import SCHEMAS
-from gateway.types import Operation, Schema, Usage
+from gateway.schemas.table import OPENAI_CHAT, OPENAI_EMBEDDINGS, SCHEMAS
+from gateway.types import Schema, Usage
 from tests.support import recordings
 
-CHAT = OPENAI[Operation.CHAT]
+CHAT = OPENAI_CHAT
 TAIL = 4096
 
 
@@ -22,11 +21,11 @@ def chunk(**delta: object) -> bytes:
 
 
 def test_chat_and_embeddings_are_openais_for_all_who_are_not_of_another_family() -> None:
-    assert SCHEMAS == {Schema.OPENAI: OPENAI, Schema.PASSTHROUGH: OPENAI}
-    assert {operation: dialect.path for operation, dialect in OPENAI.items()} == {
-        Operation.CHAT: "/v1/chat/completions",
-        Operation.EMBEDDINGS: "/v1/embeddings",
-    }
+    for schema in (Schema.OPENAI, Schema.PASSTHROUGH):
+        assert SCHEMAS[schema].chat[0] is OPENAI_CHAT
+        assert SCHEMAS[schema].embeddings[0] is OPENAI_EMBEDDINGS
+    assert OPENAI_CHAT.path("any", stream=True) == "/v1/chat/completions"
+    assert OPENAI_EMBEDDINGS.path("any", stream=False) == "/v1/embeddings"
 
 
 @pytest.mark.parametrize(

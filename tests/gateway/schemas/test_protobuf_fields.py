@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from janua.open_inference.v2 import open_inference_pb2 as pb
 
-from gateway.schemas.open_inference import InferRequest
-from gateway.schemas.open_inference_grpc import encode_request
+from gateway.schemas.open_inference.dialect import InferRequest
+from gateway.schemas.open_inference.grpc import encode_request
 from gateway.schemas.protobuf_fields import read_texts
 from tests.gateway.schemas.open_inference_strategies import raw_tensors, requests
 

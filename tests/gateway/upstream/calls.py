@@ -15,7 +15,7 @@ from gateway.config.upstream import (
     UpstreamConfig,
 )
 from gateway.context import RequestContext
-from gateway.schemas.openai_wire import OPENAI
+from gateway.schemas.table import OPENAI_CHAT
 from gateway.types import Operation
 from gateway.upstream.answer import Answer
 from gateway.upstream.cluster import Cluster
@@ -41,7 +41,8 @@ CHECK = HealthCheckConfig(
     healthy_threshold=1,
 )
 
-CHAT = OPENAI[Operation.CHAT]
+CHAT = OPENAI_CHAT
+PATH = "/v1/chat/completions"
 FAR_AWAY_S = 1000.0
 
 
@@ -52,11 +53,11 @@ class InOrder(Random):
         return 0.0
 
 
-def chat_request(*, stream: bool = False, **changes: Any) -> HttpInference:
+def chat_request(*, stream: bool = False, **changes: Any) -> HttpInference[Any]:
     """A chat completion for any upstream. All time limits are far away."""
     fields: dict[str, Any] = {
         "dialect": CHAT,
-        "path": CHAT.path,
+        "path": PATH,
         "headers": [("content-type", "application/json")],
         "body": b'{"model":"m","messages":[],"stream":true}' if stream else b'{"model":"m","messages":[]}',
         "is_streaming": stream,
@@ -96,7 +97,7 @@ def cluster_of(*addresses: str) -> Cluster:
     return Cluster(upstream_config(*addresses), random=InOrder())
 
 
-async def attempt(cluster: Cluster, endpoint: Endpoint, request: HttpInference) -> Answer:
+async def attempt(cluster: Cluster, endpoint: Endpoint, request: HttpInference[Any]) -> Answer:
     """One attempt, with a lease of its own."""
     assert cluster.breaker.try_acquire()
     lease = Lease(cluster, endpoint)
@@ -114,7 +115,7 @@ def context() -> RequestContext:
         protocol="http",
         operation=Operation.CHAT,
         method="POST",
-        path=CHAT.path,
+        path=PATH,
         host="",
         query_string=b"",
         headers={},

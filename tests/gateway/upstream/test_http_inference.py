@@ -5,6 +5,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -55,19 +56,19 @@ async def cluster(faulty_upstream: FaultyUpstream) -> AsyncIterator[Cluster]:
     await cluster.connections.close()
 
 
-async def unary(cluster: Cluster, request: HttpInference | None = None) -> UnaryAnswer:
+async def unary(cluster: Cluster, request: HttpInference[Any] | None = None) -> UnaryAnswer:
     answer = await attempt(cluster, cluster.endpoints[0], request or chat_request())
     assert isinstance(answer, UnaryAnswer)
     return answer
 
 
-async def streamed(cluster: Cluster, request: HttpInference | None = None) -> StreamAnswer:
+async def streamed(cluster: Cluster, request: HttpInference[Any] | None = None) -> StreamAnswer:
     answer = await attempt(cluster, cluster.endpoints[0], request or chat_request(stream=True))
     assert isinstance(answer, StreamAnswer)
     return answer
 
 
-async def failure(cluster: Cluster, request: HttpInference) -> AttemptFailedError:
+async def failure(cluster: Cluster, request: HttpInference[Any]) -> AttemptFailedError:
     with pytest.raises(AttemptFailedError) as caught:
         await attempt(cluster, cluster.endpoints[0], request)
     return caught.value

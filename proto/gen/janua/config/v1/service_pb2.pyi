@@ -35,6 +35,16 @@ class _SchemaEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Schema.ValueTy
     """Open Inference Protocol v2 (KServe, MLServer, Triton): REST, or gRPC with an upstream of protocol `GRPC`."""
     SCHEMA_PASSTHROUGH: _Schema.ValueType  # 3
     """Nothing that Janua knows: requests and answers pass as they are."""
+    SCHEMA_ANTHROPIC: _Schema.ValueType  # 4
+    """Anthropic's Messages API: `/v1/messages`."""
+    SCHEMA_GEMINI: _Schema.ValueType  # 5
+    """Google's Gemini API: `/v1beta/models/MODEL:generateContent`."""
+    SCHEMA_BEDROCK: _Schema.ValueType  # 6
+    """Amazon Bedrock's Converse API: `/model/MODEL/converse`."""
+    SCHEMA_COHERE: _Schema.ValueType  # 7
+    """Cohere's API, version 2: `/v2/chat`, `/v2/embed`."""
+    SCHEMA_OLLAMA: _Schema.ValueType  # 8
+    """Ollama's own API: `/api/chat`, `/api/embed`."""
 
 class Schema(_Schema, metaclass=_SchemaEnumTypeWrapper):
     """The family of wire formats that a backend speaks; the request path picks the dialect within it."""
@@ -47,7 +57,41 @@ SCHEMA_OPEN_INFERENCE: Schema.ValueType  # 2
 """Open Inference Protocol v2 (KServe, MLServer, Triton): REST, or gRPC with an upstream of protocol `GRPC`."""
 SCHEMA_PASSTHROUGH: Schema.ValueType  # 3
 """Nothing that Janua knows: requests and answers pass as they are."""
+SCHEMA_ANTHROPIC: Schema.ValueType  # 4
+"""Anthropic's Messages API: `/v1/messages`."""
+SCHEMA_GEMINI: Schema.ValueType  # 5
+"""Google's Gemini API: `/v1beta/models/MODEL:generateContent`."""
+SCHEMA_BEDROCK: Schema.ValueType  # 6
+"""Amazon Bedrock's Converse API: `/model/MODEL/converse`."""
+SCHEMA_COHERE: Schema.ValueType  # 7
+"""Cohere's API, version 2: `/v2/chat`, `/v2/embed`."""
+SCHEMA_OLLAMA: Schema.ValueType  # 8
+"""Ollama's own API: `/api/chat`, `/api/embed`."""
 Global___Schema: _TypeAlias = Schema  # noqa: Y015
+
+class _UnsupportedFields:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _UnsupportedFieldsEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_UnsupportedFields.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    UNSUPPORTED_FIELDS_UNSPECIFIED: _UnsupportedFields.ValueType  # 0
+    """Same as `UNSUPPORTED_FIELDS_REJECT`."""
+    UNSUPPORTED_FIELDS_REJECT: _UnsupportedFields.ValueType  # 1
+    """The request is refused with the name of the field."""
+    UNSUPPORTED_FIELDS_DROP: _UnsupportedFields.ValueType  # 2
+    """The field is left out."""
+
+class UnsupportedFields(_UnsupportedFields, metaclass=_UnsupportedFieldsEnumTypeWrapper):
+    """What becomes of a field of a request that the backend's dialect has no place for."""
+
+UNSUPPORTED_FIELDS_UNSPECIFIED: UnsupportedFields.ValueType  # 0
+"""Same as `UNSUPPORTED_FIELDS_REJECT`."""
+UNSUPPORTED_FIELDS_REJECT: UnsupportedFields.ValueType  # 1
+"""The request is refused with the name of the field."""
+UNSUPPORTED_FIELDS_DROP: UnsupportedFields.ValueType  # 2
+"""The field is left out."""
+Global___UnsupportedFields: _TypeAlias = UnsupportedFields  # noqa: Y015
 
 class _RetryOn:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -137,10 +181,13 @@ class Service(_message.Message):
     MODELS_FIELD_NUMBER: _builtins.int
     RETRY_POLICY_FIELD_NUMBER: _builtins.int
     TIMEOUTS_FIELD_NUMBER: _builtins.int
+    UNSUPPORTED_FIELDS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique among services. Lower-case letters, digits, `-` and `.`, at most 253 characters. Required."""
     description: _builtins.str
     """One line for people."""
+    unsupported_fields: Global___UnsupportedFields.ValueType
+    """What becomes of fields that the backend's dialect has no place for, where a request is translated. Default: `REJECT`."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Free labels for people and for `label` filters. They do not change how requests are handled."""
@@ -181,10 +228,11 @@ class Service(_message.Message):
         models: _abc.Iterable[Global___Model] | None = ...,
         retry_policy: Global___RetryPolicy | None = ...,
         timeouts: Global___Timeouts | None = ...,
+        unsupported_fields: Global___UnsupportedFields.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "proxy_service", b"proxy_service", "retry_policy", b"retry_policy", "timeouts", b"timeouts", "upstream_service", b"upstream_service"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "kind", b"kind", "labels", b"labels", "models", b"models", "name", b"name", "proxy_service", b"proxy_service", "retry_policy", b"retry_policy", "timeouts", b"timeouts", "upstream_service", b"upstream_service"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "kind", b"kind", "labels", b"labels", "models", b"models", "name", b"name", "proxy_service", b"proxy_service", "retry_policy", b"retry_policy", "timeouts", b"timeouts", "unsupported_fields", b"unsupported_fields", "upstream_service", b"upstream_service"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["upstream_service", "proxy_service"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
@@ -255,7 +303,7 @@ class ProxyService(_message.Message):
     HEALTH_CHECKS_FIELD_NUMBER: _builtins.int
     OUTLIER_DETECTION_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
-    """A row of the provider table (`openai`, `groq`, `mistral`, …), or `custom` for any other server that speaks
+    """A row of the provider table (`openai`, `anthropic`, `gemini`, …), or `custom` for any other server that speaks
     OpenAI's API; `custom` needs `base_url`. Required.
     """
     base_url: _builtins.str

@@ -26,15 +26,17 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from janua.inference.v1 import usage_pb2 as janua_dot_inference_dot_v1_dot_usage__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1djanua/inference/v1/chat.proto\x12\x12janua.inference.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1ejanua/inference/v1/usage.proto\"Y\n\x1b\x43reateChatCompletionRequest\x12:\n\x07request\x18\x01 \x01(\x0b\x32).janua.inference.v1.ChatCompletionRequest\"\xbd\x01\n\x1c\x43reateChatCompletionResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0f\n\x07\x63reated\x18\x03 \x01(\x03\x12+\n\x07\x63hoices\x18\x04 \x03(\x0b\x32\x1a.janua.inference.v1.Choice\x12(\n\x05usage\x18\x05 \x01(\x0b\x32\x19.janua.inference.v1.Usage\x12\x1a\n\x12system_fingerprint\x18\x06 \x01(\t\"Y\n\x1bStreamChatCompletionRequest\x12:\n\x07request\x18\x01 \x01(\x0b\x32).janua.inference.v1.ChatCompletionRequest\"\xc2\x01\n\x1cStreamChatCompletionResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0f\n\x07\x63reated\x18\x03 \x01(\x03\x12\x30\n\x07\x63hoices\x18\x04 \x03(\x0b\x32\x1f.janua.inference.v1.ChoiceDelta\x12(\n\x05usage\x18\x05 \x01(\x0b\x32\x19.janua.inference.v1.Usage\x12\x1a\n\x12system_fingerprint\x18\x06 \x01(\t\"\xb4\x05\n\x15\x43hatCompletionRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12-\n\x08messages\x18\x02 \x03(\x0b\x32\x1b.janua.inference.v1.Message\x12\x1e\n\x11max_output_tokens\x18\x03 \x01(\rH\x00\x88\x01\x01\x12\x18\n\x0btemperature\x18\x04 \x01(\x01H\x01\x88\x01\x01\x12\x12\n\x05top_p\x18\x05 \x01(\x01H\x02\x88\x01\x01\x12\x0c\n\x04stop\x18\x06 \x03(\t\x12\x0e\n\x01n\x18\x07 \x01(\rH\x03\x88\x01\x01\x12\x11\n\x04seed\x18\x08 \x01(\x03H\x04\x88\x01\x01\x12\x1d\n\x10presence_penalty\x18\t \x01(\x01H\x05\x88\x01\x01\x12\x1e\n\x11\x66requency_penalty\x18\n \x01(\x01H\x06\x88\x01\x01\x12\'\n\x05tools\x18\x0b \x03(\x0b\x32\x18.janua.inference.v1.Tool\x12\x33\n\x0btool_choice\x18\x0c \x01(\x0b\x32\x1e.janua.inference.v1.ToolChoice\x12 \n\x13parallel_tool_calls\x18\r \x01(\x08H\x07\x88\x01\x01\x12;\n\x0fresponse_format\x18\x0e \x01(\x0b\x32\".janua.inference.v1.ResponseFormat\x12\x19\n\x0ctop_logprobs\x18\x0f \x01(\rH\x08\x88\x01\x01\x12\x0c\n\x04user\x18\x10 \x01(\t\x12&\n\x05\x65xtra\x18\x11 \x01(\x0b\x32\x17.google.protobuf.StructB\x14\n\x12_max_output_tokensB\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\x04\n\x02_nB\x07\n\x05_seedB\x13\n\x11_presence_penaltyB\x14\n\x12_frequency_penaltyB\x16\n\x14_parallel_tool_callsB\x0f\n\r_top_logprobs\"\xda\x02\n\x07Message\x12.\n\x04role\x18\x01 \x01(\x0e\x32 .janua.inference.v1.Message.Role\x12\x30\n\x07\x63ontent\x18\x02 \x03(\x0b\x32\x1f.janua.inference.v1.ContentPart\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x30\n\ntool_calls\x18\x04 \x03(\x0b\x32\x1c.janua.inference.v1.ToolCall\x12\x14\n\x0ctool_call_id\x18\x05 \x01(\t\x12\x0f\n\x07refusal\x18\x06 \x01(\t\x12\x11\n\treasoning\x18\x07 \x01(\t\"s\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_SYSTEM\x10\x01\x12\x12\n\x0eROLE_DEVELOPER\x10\x02\x12\r\n\tROLE_USER\x10\x03\x12\x12\n\x0eROLE_ASSISTANT\x10\x04\x12\r\n\tROLE_TOOL\x10\x05\"Q\n\x0b\x43ontentPart\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12*\n\x05image\x18\x02 \x01(\x0b\x32\x19.janua.inference.v1.ImageH\x00\x42\x06\n\x04kind\"T\n\x05Image\x12\r\n\x03url\x18\x01 \x01(\tH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x12\x12\n\nmedia_type\x18\x03 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\tB\x08\n\x06source\"v\n\x04Tool\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12+\n\nparameters\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x13\n\x06strict\x18\x04 \x01(\x08H\x00\x88\x01\x01\x42\t\n\x07_strict\"\xb1\x01\n\nToolChoice\x12\x33\n\x04mode\x18\x01 \x01(\x0e\x32#.janua.inference.v1.ToolChoice.ModeH\x00\x12\x17\n\rfunction_name\x18\x02 \x01(\tH\x00\"M\n\x04Mode\x12\x14\n\x10MODE_UNSPECIFIED\x10\x00\x12\r\n\tMODE_AUTO\x10\x01\x12\r\n\tMODE_NONE\x10\x02\x12\x11\n\rMODE_REQUIRED\x10\x03\x42\x06\n\x04kind\"7\n\x08ToolCall\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x11\n\targuments\x18\x03 \x01(\t\"\xff\x01\n\x0eResponseFormat\x12\x0e\n\x04text\x18\x01 \x01(\x08H\x00\x12\x15\n\x0bjson_object\x18\x02 \x01(\x08H\x00\x12\x44\n\x0bjson_schema\x18\x03 \x01(\x0b\x32-.janua.inference.v1.ResponseFormat.JsonSchemaH\x00\x1ax\n\nJsonSchema\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\'\n\x06schema\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x13\n\x06strict\x18\x04 \x01(\x08H\x00\x88\x01\x01\x42\t\n\x07_strictB\x06\n\x04kind\"\xb2\x01\n\x06\x43hoice\x12\r\n\x05index\x18\x01 \x01(\r\x12,\n\x07message\x18\x02 \x01(\x0b\x32\x1b.janua.inference.v1.Message\x12\x37\n\rfinish_reason\x18\x03 \x01(\x0e\x32 .janua.inference.v1.FinishReason\x12\x32\n\x08logprobs\x18\x04 \x03(\x0b\x32 .janua.inference.v1.TokenLogprob\"\xf5\x01\n\x0b\x43hoiceDelta\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\t\x12\x0f\n\x07refusal\x18\x03 \x01(\t\x12\x11\n\treasoning\x18\x04 \x01(\t\x12\x35\n\ntool_calls\x18\x05 \x03(\x0b\x32!.janua.inference.v1.ToolCallDelta\x12\x37\n\rfinish_reason\x18\x06 \x01(\x0e\x32 .janua.inference.v1.FinishReason\x12\x32\n\x08logprobs\x18\x07 \x03(\x0b\x32 .janua.inference.v1.TokenLogprob\"K\n\rToolCallDelta\x12\r\n\x05index\x18\x01 \x01(\r\x12\n\n\x02id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x11\n\targuments\x18\x04 \x01(\t\"u\n\x0cTokenLogprob\x12\r\n\x05token\x18\x01 \x01(\t\x12\x0f\n\x07logprob\x18\x02 \x01(\x01\x12\r\n\x05\x62ytes\x18\x03 \x01(\x0c\x12\x36\n\x0ctop_logprobs\x18\x04 \x03(\x0b\x32 .janua.inference.v1.TokenLogprob*\x9f\x01\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x12\x1c\n\x18\x46INISH_REASON_TOOL_CALLS\x10\x03\x12 \n\x1c\x46INISH_REASON_CONTENT_FILTER\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1djanua/inference/v1/chat.proto\x12\x12janua.inference.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1ejanua/inference/v1/usage.proto\"Y\n\x1b\x43reateChatCompletionRequest\x12:\n\x07request\x18\x01 \x01(\x0b\x32).janua.inference.v1.ChatCompletionRequest\"\xbd\x01\n\x1c\x43reateChatCompletionResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0f\n\x07\x63reated\x18\x03 \x01(\x03\x12+\n\x07\x63hoices\x18\x04 \x03(\x0b\x32\x1a.janua.inference.v1.Choice\x12(\n\x05usage\x18\x05 \x01(\x0b\x32\x19.janua.inference.v1.Usage\x12\x1a\n\x12system_fingerprint\x18\x06 \x01(\t\"Y\n\x1bStreamChatCompletionRequest\x12:\n\x07request\x18\x01 \x01(\x0b\x32).janua.inference.v1.ChatCompletionRequest\"\xc2\x01\n\x1cStreamChatCompletionResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0f\n\x07\x63reated\x18\x03 \x01(\x03\x12\x30\n\x07\x63hoices\x18\x04 \x03(\x0b\x32\x1f.janua.inference.v1.ChoiceDelta\x12(\n\x05usage\x18\x05 \x01(\x0b\x32\x19.janua.inference.v1.Usage\x12\x1a\n\x12system_fingerprint\x18\x06 \x01(\t\"\x80\x07\n\x15\x43hatCompletionRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12-\n\x08messages\x18\x02 \x03(\x0b\x32\x1b.janua.inference.v1.Message\x12\x1e\n\x11max_output_tokens\x18\x03 \x01(\rH\x00\x88\x01\x01\x12\x18\n\x0btemperature\x18\x04 \x01(\x01H\x01\x88\x01\x01\x12\x12\n\x05top_p\x18\x05 \x01(\x01H\x02\x88\x01\x01\x12\x0c\n\x04stop\x18\x06 \x03(\t\x12\x0e\n\x01n\x18\x07 \x01(\rH\x03\x88\x01\x01\x12\x11\n\x04seed\x18\x08 \x01(\x03H\x04\x88\x01\x01\x12\x1d\n\x10presence_penalty\x18\t \x01(\x01H\x05\x88\x01\x01\x12\x1e\n\x11\x66requency_penalty\x18\n \x01(\x01H\x06\x88\x01\x01\x12\'\n\x05tools\x18\x0b \x03(\x0b\x32\x18.janua.inference.v1.Tool\x12\x33\n\x0btool_choice\x18\x0c \x01(\x0b\x32\x1e.janua.inference.v1.ToolChoice\x12 \n\x13parallel_tool_calls\x18\r \x01(\x08H\x07\x88\x01\x01\x12;\n\x0fresponse_format\x18\x0e \x01(\x0b\x32\".janua.inference.v1.ResponseFormat\x12\x19\n\x0ctop_logprobs\x18\x0f \x01(\rH\x08\x88\x01\x01\x12\x0c\n\x04user\x18\x10 \x01(\t\x12&\n\x05\x65xtra\x18\x11 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x12\n\x05top_k\x18\x12 \x01(\rH\t\x88\x01\x01\x12\x30\n\treasoning\x18\x13 \x01(\x0b\x32\x1d.janua.inference.v1.Reasoning\x12I\n\x08metadata\x18\x14 \x03(\x0b\x32\x37.janua.inference.v1.ChatCompletionRequest.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x14\n\x12_max_output_tokensB\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\x04\n\x02_nB\x07\n\x05_seedB\x13\n\x11_presence_penaltyB\x14\n\x12_frequency_penaltyB\x16\n\x14_parallel_tool_callsB\x0f\n\r_top_logprobsB\x08\n\x06_top_k\"\xfd\x01\n\tReasoning\x12\x34\n\x06\x65\x66\x66ort\x18\x01 \x01(\x0e\x32$.janua.inference.v1.Reasoning.Effort\x12\x1a\n\rbudget_tokens\x18\x02 \x01(\rH\x00\x88\x01\x01\"\x8b\x01\n\x06\x45\x66\x66ort\x12\x16\n\x12\x45\x46\x46ORT_UNSPECIFIED\x10\x00\x12\x0f\n\x0b\x45\x46\x46ORT_NONE\x10\x01\x12\x12\n\x0e\x45\x46\x46ORT_MINIMAL\x10\x02\x12\x0e\n\nEFFORT_LOW\x10\x03\x12\x11\n\rEFFORT_MEDIUM\x10\x04\x12\x0f\n\x0b\x45\x46\x46ORT_HIGH\x10\x05\x12\x10\n\x0c\x45\x46\x46ORT_XHIGH\x10\x06\x42\x10\n\x0e_budget_tokens\"\x98\x03\n\x07Message\x12.\n\x04role\x18\x01 \x01(\x0e\x32 .janua.inference.v1.Message.Role\x12\x30\n\x07\x63ontent\x18\x02 \x03(\x0b\x32\x1f.janua.inference.v1.ContentPart\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x30\n\ntool_calls\x18\x04 \x03(\x0b\x32\x1c.janua.inference.v1.ToolCall\x12\x14\n\x0ctool_call_id\x18\x05 \x01(\t\x12\x0f\n\x07refusal\x18\x06 \x01(\t\x12\x11\n\treasoning\x18\x07 \x01(\t\x12<\n\x10reasoning_blocks\x18\x08 \x03(\x0b\x32\".janua.inference.v1.ReasoningBlock\"s\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_SYSTEM\x10\x01\x12\x12\n\x0eROLE_DEVELOPER\x10\x02\x12\r\n\tROLE_USER\x10\x03\x12\x12\n\x0eROLE_ASSISTANT\x10\x04\x12\r\n\tROLE_TOOL\x10\x05\"C\n\x0eReasoningBlock\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x11\n\tsignature\x18\x02 \x01(\t\x12\x10\n\x08redacted\x18\x03 \x01(\t\"\xa7\x01\n\x0b\x43ontentPart\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12*\n\x05image\x18\x02 \x01(\x0b\x32\x19.janua.inference.v1.ImageH\x00\x12*\n\x05\x61udio\x18\x03 \x01(\x0b\x32\x19.janua.inference.v1.AudioH\x00\x12(\n\x04\x66ile\x18\x04 \x01(\x0b\x32\x18.janua.inference.v1.FileH\x00\x42\x06\n\x04kind\"%\n\x05\x41udio\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x0e\n\x06\x66ormat\x18\x02 \x01(\t\"d\n\x04\x46ile\x12\r\n\x03url\x18\x01 \x01(\tH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x12\x11\n\x07\x66ile_id\x18\x03 \x01(\tH\x00\x12\x12\n\nmedia_type\x18\x04 \x01(\t\x12\x0c\n\x04name\x18\x05 \x01(\tB\x08\n\x06source\"T\n\x05Image\x12\r\n\x03url\x18\x01 \x01(\tH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x12\x12\n\nmedia_type\x18\x03 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\tB\x08\n\x06source\"v\n\x04Tool\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12+\n\nparameters\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x13\n\x06strict\x18\x04 \x01(\x08H\x00\x88\x01\x01\x42\t\n\x07_strict\"\xb1\x01\n\nToolChoice\x12\x33\n\x04mode\x18\x01 \x01(\x0e\x32#.janua.inference.v1.ToolChoice.ModeH\x00\x12\x17\n\rfunction_name\x18\x02 \x01(\tH\x00\"M\n\x04Mode\x12\x14\n\x10MODE_UNSPECIFIED\x10\x00\x12\r\n\tMODE_AUTO\x10\x01\x12\r\n\tMODE_NONE\x10\x02\x12\x11\n\rMODE_REQUIRED\x10\x03\x42\x06\n\x04kind\"J\n\x08ToolCall\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x11\n\targuments\x18\x03 \x01(\t\x12\x11\n\tsignature\x18\x04 \x01(\t\"\xff\x01\n\x0eResponseFormat\x12\x0e\n\x04text\x18\x01 \x01(\x08H\x00\x12\x15\n\x0bjson_object\x18\x02 \x01(\x08H\x00\x12\x44\n\x0bjson_schema\x18\x03 \x01(\x0b\x32-.janua.inference.v1.ResponseFormat.JsonSchemaH\x00\x1ax\n\nJsonSchema\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\'\n\x06schema\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x13\n\x06strict\x18\x04 \x01(\x08H\x00\x88\x01\x01\x42\t\n\x07_strictB\x06\n\x04kind\"\xe3\x01\n\x06\x43hoice\x12\r\n\x05index\x18\x01 \x01(\r\x12,\n\x07message\x18\x02 \x01(\x0b\x32\x1b.janua.inference.v1.Message\x12\x37\n\rfinish_reason\x18\x03 \x01(\x0e\x32 .janua.inference.v1.FinishReason\x12\x32\n\x08logprobs\x18\x04 \x03(\x0b\x32 .janua.inference.v1.TokenLogprob\x12/\n\tcitations\x18\x05 \x03(\x0b\x32\x1c.janua.inference.v1.Citation\":\n\x08\x43itation\x12\x0b\n\x03url\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x12\n\ncited_text\x18\x03 \x01(\t\"\xdf\x02\n\x0b\x43hoiceDelta\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\t\x12\x0f\n\x07refusal\x18\x03 \x01(\t\x12\x11\n\treasoning\x18\x04 \x01(\t\x12\x35\n\ntool_calls\x18\x05 \x03(\x0b\x32!.janua.inference.v1.ToolCallDelta\x12\x37\n\rfinish_reason\x18\x06 \x01(\x0e\x32 .janua.inference.v1.FinishReason\x12\x32\n\x08logprobs\x18\x07 \x03(\x0b\x32 .janua.inference.v1.TokenLogprob\x12\x1b\n\x13reasoning_signature\x18\x08 \x01(\t\x12\x1a\n\x12redacted_reasoning\x18\t \x03(\t\x12/\n\tcitations\x18\n \x03(\x0b\x32\x1c.janua.inference.v1.Citation\"^\n\rToolCallDelta\x12\r\n\x05index\x18\x01 \x01(\r\x12\n\n\x02id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x11\n\targuments\x18\x04 \x01(\t\x12\x11\n\tsignature\x18\x05 \x01(\t\"u\n\x0cTokenLogprob\x12\r\n\x05token\x18\x01 \x01(\t\x12\x0f\n\x07logprob\x18\x02 \x01(\x01\x12\r\n\x05\x62ytes\x18\x03 \x01(\x0c\x12\x36\n\x0ctop_logprobs\x18\x04 \x03(\x0b\x32 .janua.inference.v1.TokenLogprob*\x9f\x01\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x12\x1c\n\x18\x46INISH_REASON_TOOL_CALLS\x10\x03\x12 \n\x1c\x46INISH_REASON_CONTENT_FILTER\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'janua.inference.v1.chat_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_FINISHREASON']._serialized_start=3140
-  _globals['_FINISHREASON']._serialized_end=3299
+  _globals['_CHATCOMPLETIONREQUEST_METADATAENTRY']._loaded_options = None
+  _globals['_CHATCOMPLETIONREQUEST_METADATAENTRY']._serialized_options = b'8\001'
+  _globals['_FINISHREASON']._serialized_start=4212
+  _globals['_FINISHREASON']._serialized_end=4371
   _globals['_CREATECHATCOMPLETIONREQUEST']._serialized_start=115
   _globals['_CREATECHATCOMPLETIONREQUEST']._serialized_end=204
   _globals['_CREATECHATCOMPLETIONRESPONSE']._serialized_start=207
@@ -44,33 +46,47 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STREAMCHATCOMPLETIONRESPONSE']._serialized_start=490
   _globals['_STREAMCHATCOMPLETIONRESPONSE']._serialized_end=684
   _globals['_CHATCOMPLETIONREQUEST']._serialized_start=687
-  _globals['_CHATCOMPLETIONREQUEST']._serialized_end=1379
-  _globals['_MESSAGE']._serialized_start=1382
-  _globals['_MESSAGE']._serialized_end=1728
-  _globals['_MESSAGE_ROLE']._serialized_start=1613
-  _globals['_MESSAGE_ROLE']._serialized_end=1728
-  _globals['_CONTENTPART']._serialized_start=1730
-  _globals['_CONTENTPART']._serialized_end=1811
-  _globals['_IMAGE']._serialized_start=1813
-  _globals['_IMAGE']._serialized_end=1897
-  _globals['_TOOL']._serialized_start=1899
-  _globals['_TOOL']._serialized_end=2017
-  _globals['_TOOLCHOICE']._serialized_start=2020
-  _globals['_TOOLCHOICE']._serialized_end=2197
-  _globals['_TOOLCHOICE_MODE']._serialized_start=2112
-  _globals['_TOOLCHOICE_MODE']._serialized_end=2189
-  _globals['_TOOLCALL']._serialized_start=2199
-  _globals['_TOOLCALL']._serialized_end=2254
-  _globals['_RESPONSEFORMAT']._serialized_start=2257
-  _globals['_RESPONSEFORMAT']._serialized_end=2512
-  _globals['_RESPONSEFORMAT_JSONSCHEMA']._serialized_start=2384
-  _globals['_RESPONSEFORMAT_JSONSCHEMA']._serialized_end=2504
-  _globals['_CHOICE']._serialized_start=2515
-  _globals['_CHOICE']._serialized_end=2693
-  _globals['_CHOICEDELTA']._serialized_start=2696
-  _globals['_CHOICEDELTA']._serialized_end=2941
-  _globals['_TOOLCALLDELTA']._serialized_start=2943
-  _globals['_TOOLCALLDELTA']._serialized_end=3018
-  _globals['_TOKENLOGPROB']._serialized_start=3020
-  _globals['_TOKENLOGPROB']._serialized_end=3137
+  _globals['_CHATCOMPLETIONREQUEST']._serialized_end=1583
+  _globals['_CHATCOMPLETIONREQUEST_METADATAENTRY']._serialized_start=1379
+  _globals['_CHATCOMPLETIONREQUEST_METADATAENTRY']._serialized_end=1426
+  _globals['_REASONING']._serialized_start=1586
+  _globals['_REASONING']._serialized_end=1839
+  _globals['_REASONING_EFFORT']._serialized_start=1682
+  _globals['_REASONING_EFFORT']._serialized_end=1821
+  _globals['_MESSAGE']._serialized_start=1842
+  _globals['_MESSAGE']._serialized_end=2250
+  _globals['_MESSAGE_ROLE']._serialized_start=2135
+  _globals['_MESSAGE_ROLE']._serialized_end=2250
+  _globals['_REASONINGBLOCK']._serialized_start=2252
+  _globals['_REASONINGBLOCK']._serialized_end=2319
+  _globals['_CONTENTPART']._serialized_start=2322
+  _globals['_CONTENTPART']._serialized_end=2489
+  _globals['_AUDIO']._serialized_start=2491
+  _globals['_AUDIO']._serialized_end=2528
+  _globals['_FILE']._serialized_start=2530
+  _globals['_FILE']._serialized_end=2630
+  _globals['_IMAGE']._serialized_start=2632
+  _globals['_IMAGE']._serialized_end=2716
+  _globals['_TOOL']._serialized_start=2718
+  _globals['_TOOL']._serialized_end=2836
+  _globals['_TOOLCHOICE']._serialized_start=2839
+  _globals['_TOOLCHOICE']._serialized_end=3016
+  _globals['_TOOLCHOICE_MODE']._serialized_start=2931
+  _globals['_TOOLCHOICE_MODE']._serialized_end=3008
+  _globals['_TOOLCALL']._serialized_start=3018
+  _globals['_TOOLCALL']._serialized_end=3092
+  _globals['_RESPONSEFORMAT']._serialized_start=3095
+  _globals['_RESPONSEFORMAT']._serialized_end=3350
+  _globals['_RESPONSEFORMAT_JSONSCHEMA']._serialized_start=3222
+  _globals['_RESPONSEFORMAT_JSONSCHEMA']._serialized_end=3342
+  _globals['_CHOICE']._serialized_start=3353
+  _globals['_CHOICE']._serialized_end=3580
+  _globals['_CITATION']._serialized_start=3582
+  _globals['_CITATION']._serialized_end=3640
+  _globals['_CHOICEDELTA']._serialized_start=3643
+  _globals['_CHOICEDELTA']._serialized_end=3994
+  _globals['_TOOLCALLDELTA']._serialized_start=3996
+  _globals['_TOOLCALLDELTA']._serialized_end=4090
+  _globals['_TOKENLOGPROB']._serialized_start=4092
+  _globals['_TOKENLOGPROB']._serialized_end=4209
 # @@protoc_insertion_point(module_scope)

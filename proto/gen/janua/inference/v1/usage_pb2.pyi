@@ -27,6 +27,9 @@ class Usage(_message.Message):
     CACHED_INPUT_TOKENS_FIELD_NUMBER: _builtins.int
     REASONING_TOKENS_FIELD_NUMBER: _builtins.int
     TOTAL_TOKENS_FIELD_NUMBER: _builtins.int
+    CACHE_CREATION_TOKENS_FIELD_NUMBER: _builtins.int
+    AUDIO_INPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    AUDIO_OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
     input_tokens: _builtins.int
     """Tokens read, cached ones included."""
     output_tokens: _builtins.int
@@ -37,6 +40,12 @@ class Usage(_message.Message):
     """Part of `output_tokens` that was reasoning."""
     total_tokens: _builtins.int
     """`input_tokens` + `output_tokens`."""
+    cache_creation_tokens: _builtins.int
+    """Part of `input_tokens` that was written to the backend's prompt cache."""
+    audio_input_tokens: _builtins.int
+    """Part of `input_tokens` that was sound."""
+    audio_output_tokens: _builtins.int
+    """Part of `output_tokens` that was sound."""
     def __init__(
         self,
         *,
@@ -45,10 +54,13 @@ class Usage(_message.Message):
         cached_input_tokens: _builtins.int = ...,
         reasoning_tokens: _builtins.int = ...,
         total_tokens: _builtins.int = ...,
+        cache_creation_tokens: _builtins.int = ...,
+        audio_input_tokens: _builtins.int = ...,
+        audio_output_tokens: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached_input_tokens", b"cached_input_tokens", "input_tokens", b"input_tokens", "output_tokens", b"output_tokens", "reasoning_tokens", b"reasoning_tokens", "total_tokens", b"total_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio_input_tokens", b"audio_input_tokens", "audio_output_tokens", b"audio_output_tokens", "cache_creation_tokens", b"cache_creation_tokens", "cached_input_tokens", b"cached_input_tokens", "input_tokens", b"input_tokens", "output_tokens", b"output_tokens", "reasoning_tokens", b"reasoning_tokens", "total_tokens", b"total_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,104 @@
+"""Conversations over HTTP, in any dialect: the body is read for routing only, and the answer relayed as it comes where
+the backend speaks the same dialect, else translated."""
+
+import time
+
+from gateway.errors import MethodNotAllowedError
+from gateway.listeners.disconnect import CancelOnDisconnect
+from gateway.listeners.http_exchange import HttpExchange, relayed_headers
+from gateway.listeners.service import GatewayService
+from gateway.listeners.sse import EventRelay, RenamedEvents, WholeEvents
+from gateway.listeners.surfaces import ChatSurface, Head
+from gateway.listeners.translation import TranslatedEvents, translated_answer
+from gateway.operations.inference import ChatBody
+from gateway.schemas.chat_dialect import AnswerSettings, ChatDialect
+from gateway.types import Operation
+from gateway.upstream.answer import Exchange, StreamAnswer, UnaryAnswer
+
+
+class ChatListener:
+    """Handles the requests of one surface."""
+
+    operation = Operation.CHAT
+
+    def __init__(self, service: GatewayService, surface: ChatSurface) -> None:
+        self._service = service
+        self._surface = surface
+        self.errors = surface.errors
+
+    async def handle(self, exchange: HttpExchange) -> None:
+        """One request, up to the end of its answer."""
+        context = exchange.context
+        if context.method != "POST":
+            exchange.end_after_body()
+            raise MethodNotAllowedError(f"{context.path} takes POST, not {context.method}")
+        body = await exchange.read_body()
+        head = self._surface.read_head(context.path, context.query, body)
+        context.model = head.model
+        context.is_streaming = head.is_streaming
+        pipeline = self._service.pin()
+        plan = pipeline.route(context)
+        async with CancelOnDisconnect(exchange.receive):
+            answer = await pipeline.call(context, plan, ChatBody(self._surface.dialect, body, head.model))
+            context.first_content_at = time.perf_counter()
+            await self._relay(exchange, answer, head)
+
+    async def _relay(self, exchange: HttpExchange, answered: Exchange[ChatDialect], head: Head) -> None:
+        """Sends the answer of a backend."""
+        answer, dialect = answered.answer, answered.dialect
+        is_same = dialect is self._surface.dialect
+        match answer:
+            case UnaryAnswer() if is_same:
+                exchange.context.usage = dialect.read_usage(answer.body)
+                body = answer.body
+                if answered.rename_model_to is not None:
+                    body = dialect.with_model(body, answered.rename_model_to)
+                await exchange.answer(answer.status, relayed_headers(answer.headers), body)
+            case UnaryAnswer():
+                await self._translate_whole(exchange, answer, dialect, head)
+            case StreamAnswer():
+                try:
+                    await self._relay_stream(exchange, answer, self._event_relay(exchange, answered, head))
+                finally:
+                    if is_same:
+                        exchange.context.usage = answer.rest.usage
+                    answer.rest.close()
+
+    async def _translate_whole(
+        self, exchange: HttpExchange, answer: UnaryAnswer, dialect: ChatDialect, head: Head
+    ) -> None:
+        events = dialect.decode_answer(answer.body)
+        translated = translated_answer(events, self._surface.dialect, _settings(head), is_streaming=head.is_streaming)
+        exchange.context.usage = translated.usage
+        content_type = self._surface.dialect.framing.content_type if head.is_streaming else "application/json"
+        await exchange.answer(200, [(b"content-type", content_type.encode())], translated.body)
+
+    async def _relay_stream(self, exchange: HttpExchange, answer: StreamAnswer, relay: EventRelay) -> None:
+        """Sends each read as one write, so that nothing waits for more."""
+        headers = relayed_headers(answer.headers)
+        if isinstance(relay, TranslatedEvents):
+            content_type = self._surface.dialect.framing.content_type
+            headers = [(b"content-type", content_type.encode())]
+        headers += [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
+        await exchange.start_stream(200, headers)
+        send, read, feed = exchange.send, answer.rest.read, relay.feed
+        data = answer.first
+        while data:
+            if out := feed(data):
+                await send({"type": "http.response.body", "body": out, "more_body": True})
+            if relay.failure is not None:
+                raise relay.failure
+            data = await read()
+        await exchange.send_part(relay.finish(), is_last=True)
+
+    def _event_relay(self, exchange: HttpExchange, answered: Exchange[ChatDialect], head: Head) -> EventRelay:
+        own, theirs = self._surface.dialect, answered.dialect
+        if theirs is not own:
+            return TranslatedEvents(theirs, own, _settings(head), exchange.context)
+        if answered.rename_model_to is None:
+            return WholeEvents(own.framing)
+        return RenamedEvents(own, answered.rename_model_to)
+
+
+def _settings(head: Head) -> AnswerSettings:
+    return AnswerSettings(model=head.model, includes_usage=head.includes_usage)

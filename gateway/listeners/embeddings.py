@@ -1,0 +1,60 @@
+"""Embeddings over HTTP, in any dialect."""
+
+import time
+
+from gateway.errors import BadGatewayError, MethodNotAllowedError
+from gateway.listeners.disconnect import CancelOnDisconnect
+from gateway.listeners.http_exchange import HttpExchange, relayed_headers
+from gateway.listeners.service import GatewayService
+from gateway.listeners.surfaces import EmbeddingsSurface
+from gateway.operations.inference import EmbeddingsBody
+from gateway.schemas.embeddings_dialect import EmbeddingsDialect
+from gateway.types import Operation
+from gateway.upstream.answer import Exchange, UnaryAnswer
+
+
+class EmbeddingsListener:
+    """Handles the requests of one surface."""
+
+    operation = Operation.EMBEDDINGS
+
+    def __init__(self, service: GatewayService, surface: EmbeddingsSurface) -> None:
+        self._service = service
+        self._surface = surface
+        self.errors = surface.errors
+
+    async def handle(self, exchange: HttpExchange) -> None:
+        """One request, up to the end of its answer."""
+        context = exchange.context
+        if context.method != "POST":
+            exchange.end_after_body()
+            raise MethodNotAllowedError(f"{context.path} takes POST, not {context.method}")
+        body = await exchange.read_body()
+        head = self._surface.read_head(context.path, context.query, body)
+        context.model = head.model
+        pipeline = self._service.pin()
+        plan = pipeline.route(context)
+        inbound = EmbeddingsBody(self._surface.dialect, body, head.model)
+        async with CancelOnDisconnect(exchange.receive):
+            answered = await pipeline.call(context, plan, inbound)
+            context.first_content_at = time.perf_counter()
+            await self._relay(exchange, answered, inbound)
+
+    async def _relay(
+        self, exchange: HttpExchange, answered: Exchange[EmbeddingsDialect], inbound: EmbeddingsBody
+    ) -> None:
+        answer, dialect, own = answered.answer, answered.dialect, self._surface.dialect
+        if not isinstance(answer, UnaryAnswer):
+            answer.rest.close()
+            raise BadGatewayError("the upstream streamed vectors, which nobody asked for", reason="UPSTREAM_MALFORMED")
+        if dialect is own:
+            exchange.context.usage = dialect.read_usage(answer.body)
+            body = answer.body
+            if answered.rename_model_to is not None:
+                body = dialect.with_model(body, answered.rename_model_to)
+            await exchange.answer(answer.status, relayed_headers(answer.headers), body)
+            return
+        decoded = dialect.decode_answer(answer.body)
+        exchange.context.usage = decoded.usage
+        body = own.encode_answer(decoded, inbound.canonical(), inbound.model)
+        await exchange.answer(200, [(b"content-type", b"application/json")], body)

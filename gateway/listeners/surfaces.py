@@ -1,0 +1,132 @@
+"""The dialects that clients may speak over HTTP: which paths are whose, where the model is named, how errors look."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TypeAlias
+
+from gateway.errors import InvalidRequestError
+from gateway.listeners.error_formats import ANTHROPIC_ERRORS, COHERE_ERRORS, GEMINI_ERRORS, OLLAMA_ERRORS, OPENAI_ERRORS
+from gateway.listeners.http_exchange import ErrorFormat
+from gateway.schemas.chat_dialect import ChatDialect
+from gateway.schemas.embeddings_dialect import EmbeddingsDialect
+from gateway.schemas.openai.fields import read_request
+from gateway.schemas.table import (
+    ANTHROPIC_MESSAGES,
+    COHERE_CHAT,
+    COHERE_EMBEDDINGS,
+    GEMINI,
+    GEMINI_BATCH_EMBEDDINGS,
+    GEMINI_EMBEDDINGS,
+    OLLAMA_CHAT,
+    OLLAMA_EMBEDDINGS,
+    OPENAI_CHAT,
+    OPENAI_COMPLETIONS,
+    OPENAI_EMBEDDINGS,
+    OPENAI_RESPONSES,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What is read of a request before anything else."""
+
+    model: str
+    is_streaming: bool
+    includes_usage: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatSurface:
+    """Conversations whose body names the model. `streams_by_default`: where the body does not say."""
+
+    dialect: ChatDialect
+    errors: ErrorFormat
+    streams_by_default: bool = False
+    usage_on_demand: bool = False
+
+    def read_head(self, path: str, query: Mapping[str, str], body: bytes) -> Head:
+        """The head. Raises `InvalidRequestError`."""
+        head = read_request(body)
+        is_streaming = self.streams_by_default if head.stream is None else head.stream
+        return Head(head.model, is_streaming, includes_usage=not self.usage_on_demand or head.wants_usage)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddingsSurface:
+    """Texts to be turned into vectors, in a body that names the model."""
+
+    dialect: EmbeddingsDialect
+    errors: ErrorFormat
+
+    def read_head(self, path: str, query: Mapping[str, str], body: bytes) -> Head:
+        """The head. Raises `InvalidRequestError`."""
+        return Head(read_request(body).model, is_streaming=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeminiChatSurface(ChatSurface):
+    """Conversations whose path names the model and says whether to stream."""
+
+    is_streaming: bool
+
+    def read_head(self, path: str, query: Mapping[str, str], body: bytes) -> Head:
+        """The head. Raises `InvalidRequestError`."""
+        if self.is_streaming and query.get("alt") != "sse":
+            raise InvalidRequestError("streams are served as events only: add alt=sse to the query", param="alt")
+        return Head(_model_of(path), self.is_streaming)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeminiEmbeddingsSurface(EmbeddingsSurface):
+    """Texts to be turned into vectors, at a path that names the model."""
+
+    def read_head(self, path: str, query: Mapping[str, str], body: bytes) -> Head:
+        """The head. Raises `InvalidRequestError`."""
+        return Head(_model_of(path), is_streaming=False)
+
+
+def _model_of(path: str) -> str:
+    """The model in `/v1beta/models/MODEL:method`. Raises `InvalidRequestError`."""
+    model = path.partition("/models/")[2].rpartition(":")[0]
+    if not model:
+        raise InvalidRequestError("the path must name a model: /v1beta/models/MODEL:generateContent", param="model")
+    return model
+
+
+Surface: TypeAlias = ChatSurface | EmbeddingsSurface
+
+SURFACES: Mapping[str, Surface] = MappingProxyType(
+    {
+        "/v1/chat/completions": ChatSurface(dialect=OPENAI_CHAT, errors=OPENAI_ERRORS, usage_on_demand=True),
+        "/v1/responses": ChatSurface(dialect=OPENAI_RESPONSES, errors=OPENAI_ERRORS),
+        "/v1/completions": ChatSurface(dialect=OPENAI_COMPLETIONS, errors=OPENAI_ERRORS, usage_on_demand=True),
+        "/v1/embeddings": EmbeddingsSurface(dialect=OPENAI_EMBEDDINGS, errors=OPENAI_ERRORS),
+        "/v1/messages": ChatSurface(dialect=ANTHROPIC_MESSAGES, errors=ANTHROPIC_ERRORS),
+        "/v2/chat": ChatSurface(dialect=COHERE_CHAT, errors=COHERE_ERRORS),
+        "/v2/embed": EmbeddingsSurface(dialect=COHERE_EMBEDDINGS, errors=COHERE_ERRORS),
+        "/api/chat": ChatSurface(dialect=OLLAMA_CHAT, errors=OLLAMA_ERRORS, streams_by_default=True),
+        "/api/embed": EmbeddingsSurface(dialect=OLLAMA_EMBEDDINGS, errors=OLLAMA_ERRORS),
+    }
+)
+"""By path."""
+
+GEMINI_PREFIXES = ("/v1beta/models/", "/v1/models/")
+
+GEMINI_SURFACES: Mapping[str, Surface] = MappingProxyType(
+    {
+        "generateContent": GeminiChatSurface(dialect=GEMINI, errors=GEMINI_ERRORS, is_streaming=False),
+        "streamGenerateContent": GeminiChatSurface(dialect=GEMINI, errors=GEMINI_ERRORS, is_streaming=True),
+        "batchEmbedContents": GeminiEmbeddingsSurface(dialect=GEMINI_BATCH_EMBEDDINGS, errors=GEMINI_ERRORS),
+        "embedContent": GeminiEmbeddingsSurface(dialect=GEMINI_EMBEDDINGS, errors=GEMINI_ERRORS),
+    }
+)
+"""By what follows the model's name in a path: `/v1beta/models/MODEL:generateContent`."""
+
+
+def find_surface(path: str) -> Surface | None:
+    """Whose path it is, if it is anybody's."""
+    surface = SURFACES.get(path)
+    if surface is None and ":" in path and path.startswith(GEMINI_PREFIXES):
+        return GEMINI_SURFACES.get(path.rpartition(":")[2])
+    return surface

@@ -1,0 +1,176 @@
+"""Pictures and documents in Anthropic's blocks: to canonical and back."""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+
+from gateway.errors import InvalidRequestError
+from gateway.schemas.json_fields import Fields
+from gateway.schemas.unsupported import Unsupported
+from gateway.types import FilePart, ImagePart
+
+PDF = "application/pdf"
+
+# A picture known by its id at the backend alone, where its type is not told.
+_ANY_IMAGE = "image/*"
+_JSON = "application/json"
+_PLAIN = "text/plain"
+
+
+def decode_image(fields: Fields) -> ImagePart | FilePart | None:
+    """The picture in an `image` block; None if its source is of an unknown kind."""
+    source = fields.object("source")
+    match source.text("type"):
+        case "base64":
+            return ImagePart(url=_data_url(source.text("media_type"), source.text("data")))
+        case "url":
+            return ImagePart(url=source.text("url"))
+        case "file":
+            return FilePart(file_id=source.text("file_id"), media_type=_ANY_IMAGE)
+        case _:
+            return None
+
+
+def decode_document(fields: Fields) -> FilePart | None:
+    """The document in a `document` block; None if its source is of an unknown kind.
+
+    Its `extra` has what the model is told of it, and whether it is to cite it. Of a document in pieces `extra` has
+    the pieces, which citations name, and the address is that of their text.
+    """
+    name = fields.optional_text("title")
+    source = fields.object("source")
+    url, file_id, media_type, pieces = None, None, None, {}
+    match source.text("type"):
+        case "base64":
+            media_type = source.text("media_type", PDF)
+            url = _data_url(media_type, source.text("data"))
+        case "text":
+            media_type = source.text("media_type", _PLAIN)
+            url = text_url(source.text("data"), media_type)
+        case "url":
+            url, media_type = source.text("url"), PDF
+        case "file":
+            file_id = source.text("file_id")
+        case "content" if (text := _text_of(content := source.value("content"))) is not None:
+            url, media_type = text_url(text), _PLAIN
+            pieces = {"source": {"type": "content", "content": content}}
+        case _:
+            return None
+    return FilePart(url=url, file_id=file_id, name=name, media_type=media_type, extra=pieces or None)
+
+
+def _text_of(content: object) -> str | None:
+    """The text of a document in pieces; None if there are pictures among them."""
+    match content:
+        case str():
+            return content
+        case [*pieces]:
+            texts = [text for piece in pieces if isinstance(piece, dict) and isinstance(text := piece.get("text"), str)]
+            return "\n".join(texts) if len(texts) == len(pieces) else None
+        case _:
+            return None
+
+
+def kept_block(value: Mapping[str, Any]) -> FilePart:
+    """A block that has no part of its own, as a file: the text of a search result, of any other block its JSON."""
+    match value:
+        case {"type": "search_result", "title": str(title), "content": [*pieces]}:
+            if (text := _text_of(pieces)) is not None:
+                return FilePart(url=text_url(text), name=title, media_type=_PLAIN, extra={"block": value})
+        case _:
+            pass
+    url = _data_url(_JSON, base64.b64encode(msgspec.json.encode(value)).decode())
+    return FilePart(url=url, media_type=_JSON, extra={"block": value})
+
+
+def encode_image(image: ImagePart) -> dict[str, Any]:
+    """The block of a picture."""
+    return {"type": "image", "source": _image_source(image.url)}
+
+
+def _image_source(url: str) -> dict[str, Any]:
+    if not url.startswith("data:"):
+        return {"type": "url", "url": url}
+    media_type, data = _read_data_url(url)
+    return {"type": "base64", "media_type": media_type.replace("image/jpg", "image/jpeg"), "data": data}
+
+
+def encode_file(file: FilePart, unsupported: Unsupported) -> dict[str, Any] | None:
+    """The block of a document; None if there is no place for it and that is to be passed over."""
+    extra: dict[str, Any] = dict(file.extra or {})
+    kept = extra.pop("block", None)
+    if isinstance(kept, dict):
+        return kept
+    source = _document_source(file, extra.pop("source", None))
+    if source is None:
+        unsupported.field("messages", f"a file of the type {file.media_type or _media_type(file.url)}")
+        return None
+    block: dict[str, Any] = {"type": "image" if _is_image(file) else "document", "source": source}
+    if block["type"] == "document":
+        block |= {} if file.name is None else {"title": file.name}
+        block |= {name: extra.pop(name) for name in ("context", "citations") if name in extra}
+    for name in extra:
+        unsupported.field("messages", f"'{name}' of a file")
+    return block
+
+
+def _document_source(file: FilePart, pieces: object) -> dict[str, Any] | None:
+    if isinstance(pieces, dict):
+        return pieces
+    if file.file_id is not None:
+        return {"type": "file", "file_id": file.file_id}
+    if file.url is None:
+        return None
+    if _is_image(file):
+        return _image_source(file.url)
+    if file.url.startswith("data:"):
+        return _inline_source(file.url)
+    return {"type": "url", "url": file.url}
+
+
+def _inline_source(url: str) -> dict[str, Any] | None:
+    media_type, data = _read_data_url(url)
+    if media_type == PDF:
+        return {"type": "base64", "media_type": PDF, "data": data}
+    if media_type.startswith("text/") or media_type == _JSON:
+        try:
+            text = base64.b64decode(data, validate=True).decode()
+        except (binascii.Error, UnicodeDecodeError):
+            raise InvalidRequestError("a file that says it is text is none", param="messages") from None
+        return {"type": "text", "media_type": _PLAIN, "data": text}
+    return None
+
+
+def _is_image(file: FilePart) -> bool:
+    return (file.media_type or _media_type(file.url)).startswith("image/")
+
+
+def text_url(text: str, media_type: str = _PLAIN) -> str:
+    """A text as an address that holds it."""
+    return _data_url(media_type, base64.b64encode(text.encode()).decode())
+
+
+def _data_url(media_type: str, data: str) -> str:
+    return f"data:{media_type};base64,{data}"
+
+
+def _media_type(url: str | None) -> str:
+    """The media type in a `data:` address, without its parameters; empty for any other."""
+    if url is None or not url.startswith("data:"):
+        return ""
+    return url[len("data:") : url.find(",")].partition(";")[0].strip().lower()
+
+
+def _read_data_url(url: str) -> tuple[str, str]:
+    """The media type of a `data:` address, and what it holds in base64. Raises `InvalidRequestError`."""
+    head, comma, data = url.partition(",")
+    media_type = _media_type(url)
+    if not comma or not media_type:
+        raise InvalidRequestError("a data: address needs a media type, a comma and data", param="messages")
+    if not head.endswith(";base64"):
+        data = base64.b64encode(unquote_to_bytes(data)).decode()
+    return media_type, data

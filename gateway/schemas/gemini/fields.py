@@ -1,0 +1,42 @@
+"""Reading Gemini's JSON: names in camelCase or, as protobuf's JSON allows, in snake_case; one object for an array of
+one, and a text for an object that holds nothing else."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from gateway.schemas.json_fields import Fields
+
+
+def read_object(value: object, place: str) -> Fields:
+    """An object whose names may be written either way. Raises `FieldError`."""
+    if isinstance(value, dict) and "_" in "".join(value):
+        value = {camel(name): each for name, each in value.items()}
+    return Fields(value, place)
+
+
+def camel(name: str) -> str:
+    """The name in camelCase."""
+    head, *tail = name.split("_")
+    return head + "".join(part.capitalize() for part in tail) if tail and head else name
+
+
+def read_inner(fields: Fields, name: str) -> Fields:
+    """An object in a field; empty if it is not there."""
+    value = fields.value(name)
+    return read_object({} if value is None else value, fields.place_of(name))
+
+
+def read_items(fields: Fields, name: str, from_text: Callable[[str], Any] | None = None) -> Iterator[Fields]:
+    """The objects of an array, or the only one. `from_text` makes an object of a string, where one may stand."""
+    value = fields.value(name)
+    if isinstance(value, (dict, str)):
+        value = [value]
+    elif value is not None and not isinstance(value, list):
+        raise fields.wrong(name, "an array is needed")
+    if not value:
+        return
+    place = fields.place_of(name)
+    for index, item in enumerate(value):
+        if from_text is not None and isinstance(item, str):
+            item = from_text(item)
+        yield read_object(item, f"{place}[{index}]")

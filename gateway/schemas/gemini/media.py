@@ -1,0 +1,91 @@
+"""Pictures, sound and files in Gemini's parts: `inlineData` and `fileData`, to canonical and back."""
+
+import base64
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from gateway.schemas.gemini.fields import read_inner
+from gateway.schemas.json_fields import Fields
+from gateway.schemas.unsupported import Unsupported
+from gateway.types import AudioPart, FilePart, ImagePart
+
+_FORMATS = {"mpeg": "mp3", "x-wav": "wav"}
+_AUDIO_TYPES = {"mp3": "mpeg"}
+_IMAGE_ENDINGS = ("png", "webp", "heic", "heif", "gif")
+
+# What stands beside a file and says how to look at it.
+_DETAILS = ("videoMetadata", "mediaResolution")
+
+
+def decode_media(fields: Fields) -> ImagePart | AudioPart | FilePart | None:
+    """The picture, sound or file of a part; None if it has none. Raises `FieldError`."""
+    if fields.has("inlineData"):
+        blob = read_inner(fields, "inlineData")
+        return _inline_media(blob.text("mimeType"), blob.text("data"), blob.optional_text("displayName"), fields)
+    if fields.has("fileData"):
+        file = read_inner(fields, "fileData")
+        return _linked_media(file.text("fileUri"), file.optional_text("mimeType"), fields)
+    return None
+
+
+def _inline_media(media_type: str, data: str, name: str | None, fields: Fields) -> ImagePart | AudioPart | FilePart:
+    kind, _, form = media_type.partition("/")
+    url = f"data:{media_type};base64,{data}"
+    if kind == "image":
+        return ImagePart(url=url)
+    if kind == "audio":
+        return AudioPart(data=data, format=_FORMATS.get(form, form))
+    return FilePart(url=url, name=name, media_type=media_type, extra=_details(fields))
+
+
+def _linked_media(uri: str, media_type: str | None, fields: Fields) -> ImagePart | FilePart:
+    if (media_type or "").startswith("image/"):
+        return ImagePart(url=uri)
+    return FilePart(url=uri, media_type=media_type, extra=_details(fields))
+
+
+def _details(fields: Fields) -> dict[str, Any] | None:
+    return {name: fields.value(name) for name in _DETAILS if fields.has(name)} or None
+
+
+def encode_image(image: ImagePart) -> dict[str, Any]:
+    """The part for a picture."""
+    if (inline := _inline(image.url)) is not None:
+        return {"inlineData": inline}
+    return {"fileData": {"fileUri": image.url, "mimeType": _image_type(image.url)}}
+
+
+def encode_audio(audio: AudioPart) -> dict[str, Any]:
+    """The part for sound."""
+    form = _AUDIO_TYPES.get(audio.format, audio.format)
+    return {"inlineData": {"mimeType": f"audio/{form}", "data": audio.data}}
+
+
+def encode_file(file: FilePart, unsupported: Unsupported) -> dict[str, Any] | None:
+    """The part for a file; None if it cannot be sent. Raises `InvalidRequestError` as `Unsupported` does."""
+    url = file.url or (file.file_id if (file.file_id or "").startswith("https://") else None)
+    if url is None:
+        unsupported.field("messages", "a file by its id at another provider")
+        return None
+    details = {name: value for name, value in (file.extra or {}).items() if name in _DETAILS}
+    if (inline := _inline(url)) is not None:
+        return {"inlineData": inline if file.name is None else {**inline, "displayName": file.name}, **details}
+    # Gemini wants a type; what is sent without one is mostly a document.
+    return {"fileData": {"fileUri": url, "mimeType": file.media_type or "application/pdf"}, **details}
+
+
+def _image_type(url: str) -> str:
+    """The type that the name at the end of an address tells; Gemini wants one."""
+    ending = url.partition("?")[0].rpartition(".")[2].lower()
+    return f"image/{ending}" if ending in _IMAGE_ENDINGS else "image/jpeg"
+
+
+def _inline(url: str) -> dict[str, str] | None:
+    """What a `data:` address holds; None for other addresses."""
+    if not url.startswith("data:"):
+        return None
+    head, _, data = url[len("data:") :].partition(",")
+    media_type, *parameters = head.split(";")
+    if "base64" not in parameters:
+        data = base64.b64encode(unquote_to_bytes(data)).decode()
+    return {"mimeType": media_type or "text/plain", "data": data}

@@ -1,0 +1,289 @@
+"""Requests of Gemini's `generateContent`: JSON to canonical.
+
+Fields that only Gemini knows are kept in `extra` under their place, such as `generationConfig.speechConfig` or, of a
+function, `tools.NAME.behavior`.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from gateway.errors import InvalidRequestError
+from gateway.schemas.call_ids import CallIds
+from gateway.schemas.gemini.fields import read_inner, read_items, read_object
+from gateway.schemas.gemini.media import decode_media
+from gateway.schemas.gemini.schema import json_schema
+from gateway.schemas.gemini.thinking import decode_thinking
+from gateway.schemas.json_fields import FieldError, Fields
+from gateway.schemas.openai.fields import UNREADABLE
+from gateway.types import (
+    ChatRequest,
+    ContentPart,
+    FilePart,
+    ImagePart,
+    JsonSchemaFormat,
+    Message,
+    NamedTool,
+    OpaquePart,
+    OpaqueTool,
+    PlainFormat,
+    ReasoningPart,
+    Role,
+    TextPart,
+    Tool,
+    ToolCall,
+    ToolMode,
+    ToolResult,
+)
+
+NAME = "gemini_generate_content"
+
+JSON = "application/json"
+
+_ROLES = {
+    "user": Role.USER,
+    "model": Role.ASSISTANT,
+    "system": Role.SYSTEM,
+    "function": Role.USER,
+    "tool": Role.USER,
+}
+
+# What a function gives, which its results show: SDKs send it of every function.
+_OF_RESULTS = ("response", "responseJsonSchema")
+
+_MODES = {"AUTO": ToolMode.AUTO, "VALIDATED": ToolMode.AUTO, "ANY": ToolMode.REQUIRED, "NONE": ToolMode.NONE}
+
+
+def decode_request(body: bytes, model: str) -> ChatRequest:
+    """The canonical request. Raises `InvalidRequestError` that names the field."""
+    try:
+        value = msgspec.json.decode(body)
+    except UNREADABLE as error:
+        raise InvalidRequestError(f"the body is not valid JSON: {error}", reason="INVALID_JSON") from None
+    return decode_value(value, model)
+
+
+def decode_value(value: object, model: str) -> ChatRequest:
+    """The same for JSON that has been read."""
+    try:
+        return _decode(read_object(value, ""), model)
+    except FieldError as error:
+        raise InvalidRequestError(error.message, param=error.param or None) from None
+    except RecursionError:
+        raise InvalidRequestError("the body is nested too deeply", reason="INVALID_JSON") from None
+
+
+def _decode(fields: Fields, model: str) -> ChatRequest:
+    fields.value("model")
+    calls = CallIds()
+    messages = [_decode_content(content, calls) for content in read_items(fields, "contents", _content_of)]
+    if not messages:
+        raise fields.wrong("contents", "at least one content is needed")
+    if system := _decode_system(fields, calls):
+        messages.insert(0, Message(role=Role.SYSTEM, content=system))
+    config = read_inner(fields, "generationConfig")
+    thinking = read_inner(config, "thinkingConfig")
+    tool_config = read_inner(fields, "toolConfig")
+    calling = read_inner(tool_config, "functionCallingConfig")
+    extra: dict[str, Any] = {}
+    wants_logprobs = config.truth("responseLogprobs")
+    logprobs = config.integer("logprobs")
+    tools = tuple(_decode_tools(fields, extra))
+    tool_choice = _decode_tool_choice(calling, tools, extra)
+    response_format = _decode_format(config, extra)
+    # Text is what every backend answers.
+    if (modalities := config.value("responseModalities")) not in (None, ["TEXT"], ["text"]):
+        extra["generationConfig.responseModalities"] = modalities
+    return ChatRequest(
+        model=model,
+        messages=tuple(messages),
+        max_output_tokens=config.integer("maxOutputTokens"),
+        temperature=config.number("temperature"),
+        top_p=config.number("topP"),
+        top_k=_whole(config, "topK"),
+        stop=config.strings("stopSequences"),
+        n=config.integer("candidateCount"),
+        seed=config.integer("seed"),
+        presence_penalty=config.number("presencePenalty"),
+        frequency_penalty=config.number("frequencyPenalty"),
+        tools=tools,
+        tool_choice=tool_choice,
+        response_format=response_format,
+        top_logprobs=(logprobs or 0) if wants_logprobs else None,
+        reasoning=decode_thinking(thinking),
+        metadata=_decode_labels(fields),
+        dialect=NAME,
+        extra={
+            **extra,
+            **_left(fields, ""),
+            **_left(config, "generationConfig."),
+            **_left(thinking, "generationConfig.thinkingConfig."),
+            **_left(tool_config, "toolConfig."),
+            **_left(calling, "toolConfig.functionCallingConfig."),
+        }
+        or None,
+    )
+
+
+def _left(fields: Fields, place: str) -> dict[str, Any]:
+    return {f"{place}{name}": value for name, value in fields.extra.items()}
+
+
+def _whole(fields: Fields, name: str) -> int | None:
+    """A whole number, which Gemini takes as a fraction too."""
+    number = fields.number(name)
+    if number is not None and number != int(number):
+        raise fields.wrong(name, "a whole number is needed")
+    return None if number is None else int(number)
+
+
+def _content_of(text: str) -> dict[str, Any]:
+    return {"role": "user", "parts": [{"text": text}]}
+
+
+def _part_of(text: str) -> dict[str, Any]:
+    return {"text": text}
+
+
+def _decode_system(fields: Fields, calls: CallIds) -> tuple[ContentPart, ...]:
+    contents = [_decode_content(content, calls) for content in read_items(fields, "systemInstruction", _content_of)]
+    return tuple(part for content in contents for part in content.content)
+
+
+def _decode_content(fields: Fields, calls: CallIds) -> Message:
+    role = _ROLES.get(name := fields.text("role", "user"))
+    if role is None:
+        raise fields.wrong("role", f"'{name}' is not a role; known: user, model")
+    content = tuple(part for each in read_items(fields, "parts", _part_of) for part in _decode_part(each, calls))
+    if role is Role.USER and content and all(isinstance(part, ToolResult) for part in content):
+        role = Role.TOOL
+    return Message(role=role, content=content)
+
+
+def _decode_part(fields: Fields, calls: CallIds) -> Iterator[ContentPart]:
+    signature = fields.optional_text("thoughtSignature")
+    is_thought = fields.truth("thought")
+    if fields.has("functionCall"):
+        yield _decode_call(read_inner(fields, "functionCall"), signature, calls)
+        return
+    if fields.has("text"):
+        text = fields.text("text")
+        if is_thought:
+            yield ReasoningPart(text=text, signature=signature)
+            return
+        if text:
+            yield TextPart(text=text)
+    elif fields.has("functionResponse"):
+        yield _decode_result(read_inner(fields, "functionResponse"), calls)
+    elif (media := decode_media(fields)) is not None:
+        yield media
+    elif extra := fields.extra:
+        yield OpaquePart(dialect=NAME, value=extra if signature is None else {**extra, "thoughtSignature": signature})
+        return
+    if signature is not None:
+        yield ReasoningPart(signature=signature)
+
+
+def _decode_call(fields: Fields, signature: str | None, calls: CallIds) -> ToolCall:
+    name = fields.text("name")
+    return ToolCall(
+        id=calls.begin(name, fields.optional_text("id")),
+        name=name,
+        arguments=msgspec.json.encode(fields.object("args").extra).decode(),
+        signature=signature,
+    )
+
+
+def _decode_result(fields: Fields, calls: CallIds) -> ToolResult:
+    name = fields.text("name")
+    response = fields.value("response")
+    text = result_text(response)
+    content: list[TextPart | ImagePart | FilePart] = [TextPart(text=text)] if text else []
+    for part in read_items(fields, "parts"):
+        media = decode_media(part)
+        if not isinstance(media, (ImagePart, FilePart)):
+            raise part.wrong("inlineData", "a picture or a file is needed")
+        content.append(media)
+    return ToolResult(
+        call_id=calls.answer(name, fields.optional_text("id")),
+        content=tuple(content),
+        is_error=isinstance(response, dict) and response.keys() == {"error"},
+        name=name,
+    )
+
+
+def result_text(response: object) -> str:
+    """What a function gave: SDKs put what is no object under `result`, `output` or `error`."""
+    match response:
+        case {"result": str(text), **rest} | {"output": str(text), **rest} | {"error": str(text), **rest} if not rest:
+            return text
+        case {"error": fault, **rest} if not rest:
+            return msgspec.json.encode(fault).decode()
+        case None:
+            return ""
+        case _:
+            return msgspec.json.encode(response).decode()
+
+
+def _decode_tools(fields: Fields, extra: dict[str, Any]) -> Iterator[Tool | OpaqueTool]:
+    for tool in read_items(fields, "tools"):
+        for function in read_items(tool, "functionDeclarations"):
+            decoded = _decode_function(function)
+            extra |= _left(function, f"tools.{decoded.name}.")
+            yield decoded
+        if tool.extra:
+            yield OpaqueTool(dialect=NAME, value=tool.extra)
+
+
+def _decode_function(fields: Fields) -> Tool:
+    for name in _OF_RESULTS:
+        fields.value(name)
+    return Tool(
+        name=fields.text("name"),
+        description=fields.optional_text("description"),
+        parameters=_decode_schema(fields, "parametersJsonSchema", "parameters"),
+    )
+
+
+def _decode_schema(fields: Fields, name: str, older: str) -> dict[str, Any] | None:
+    """A JSON Schema, in the field that holds one as it is, or in the older one for OpenAPI's dialect."""
+    schema = fields.object(name).extra if fields.has(name) else None
+    older_schema = fields.object(older).extra if fields.has(older) else None
+    return schema if older_schema is None or schema is not None else json_schema(older_schema)
+
+
+def _decode_tool_choice(
+    calling: Fields, tools: tuple[Tool | OpaqueTool, ...], extra: dict[str, Any]
+) -> ToolMode | NamedTool | None:
+    """The choice. That only some functions may be called has no canonical form, unless it is one."""
+    mode = calling.optional_text("mode")
+    names = calling.strings("allowedFunctionNames")
+    if mode == "ANY" and len(names) == 1:
+        return NamedTool(name=names[0])
+    if names and any(isinstance(tool, Tool) and tool.name not in names for tool in tools):
+        extra["toolConfig.functionCallingConfig.allowedFunctionNames"] = list(names)
+    if mode is None or mode == "MODE_UNSPECIFIED":
+        return None
+    if mode not in _MODES:
+        raise calling.wrong("mode", f"'{mode}' is not a mode; known: {', '.join(_MODES)}")
+    return _MODES[mode]
+
+
+def _decode_format(config: Fields, extra: dict[str, Any]) -> PlainFormat | JsonSchemaFormat | None:
+    media_type = config.optional_text("responseMimeType")
+    if media_type not in (None, JSON, "text/plain"):
+        extra["generationConfig.responseMimeType"] = media_type
+    schema = _decode_schema(config, "responseJsonSchema", "responseSchema")
+    if schema is not None:
+        return JsonSchemaFormat(name="answer", schema=schema)
+    if media_type == JSON:
+        return PlainFormat.JSON_OBJECT
+    return PlainFormat.TEXT if media_type == "text/plain" else None
+
+
+def _decode_labels(fields: Fields) -> dict[str, str] | None:
+    if not fields.has("labels"):
+        return None
+    labels = fields.object("labels")
+    return {name: labels.text(name) for name in labels.extra}

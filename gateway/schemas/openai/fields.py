@@ -1,0 +1,189 @@
+"""Reading and changing single fields of OpenAI bodies without decoding the rest: bytes pass through unchanged."""
+
+from typing import Annotated, Any
+
+import msgspec
+
+from gateway.errors import InvalidRequestError
+from gateway.types import Usage
+
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are not the JSON that is wanted; the last for too deep nesting."""
+
+_MAX_TOKENS = 2**63 - 1
+
+
+class _StreamOptions(msgspec.Struct):
+    include_usage: bool | None = None
+
+
+class RequestHead(msgspec.Struct):
+    """The fields of a request that routing needs."""
+
+    model: Annotated[str, msgspec.Meta(min_length=1)]
+    stream: bool | None = None
+    stream_options: _StreamOptions | None = None
+
+    @property
+    def wants_usage(self) -> bool:
+        """Whether the caller asked for the usage of a streamed answer."""
+        return bool(self.stream_options and self.stream_options.include_usage)
+
+
+class _PromptDetails(msgspec.Struct):
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    audio_tokens: int | None = None
+
+
+class _CompletionDetails(msgspec.Struct):
+    reasoning_tokens: int | None = None
+    audio_tokens: int | None = None
+
+
+class UsageFields(msgspec.Struct):
+    """Usage as OpenAI writes it; cached tokens are part of the prompt, reasoning part of the completion.
+
+    Some servers count cached tokens beside the details: `num_cached_tokens` (Mistral), `prompt_cache_hit_tokens`
+    (DeepSeek).
+    """
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    num_cached_tokens: int | None = None
+    prompt_cache_hit_tokens: int | None = None
+    prompt_tokens_details: _PromptDetails | None = None
+    completion_tokens_details: _CompletionDetails | None = None
+
+    def to_usage(self) -> Usage:
+        """The canonical usage."""
+        prompt, completion = self.prompt_tokens_details, self.completion_tokens_details
+        cached = prompt.cached_tokens if prompt else None
+        return Usage(
+            input_tokens=_count(self.prompt_tokens),
+            output_tokens=_count(self.completion_tokens),
+            cached_input_tokens=_count(cached or self.num_cached_tokens or self.prompt_cache_hit_tokens),
+            cache_creation_tokens=_count(prompt.cache_write_tokens if prompt else None),
+            reasoning_tokens=_count(completion.reasoning_tokens if completion else None),
+            audio_input_tokens=_count(prompt.audio_tokens if prompt else None),
+            audio_output_tokens=_count(completion.audio_tokens if completion else None),
+        )
+
+
+def _count(tokens: int | None) -> int:
+    """A number of tokens, whatever a backend claims: never negative, never more than a counter can hold."""
+    return min(max(tokens or 0, 0), _MAX_TOKENS)
+
+
+class _AnswerHead(msgspec.Struct):
+    usage: UsageFields | None = None
+
+
+class _ErrorFields(msgspec.Struct):
+    message: Any = None
+    code: Any = None
+    type: Any = None
+
+
+class _ErrorBody(msgspec.Struct):
+    error: _ErrorFields | str
+
+
+class _Prompt(msgspec.Struct):
+    messages: msgspec.Raw = msgspec.Raw(b"")
+    input: msgspec.Raw = msgspec.Raw(b"")
+    prompt: msgspec.Raw = msgspec.Raw(b"")
+
+
+_prompt_decoder = msgspec.json.Decoder(_Prompt)
+_head_decoder = msgspec.json.Decoder(RequestHead)
+_answer_decoder = msgspec.json.Decoder(_AnswerHead)
+_error_decoder = msgspec.json.Decoder(_ErrorBody)
+_raw_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def read_request(body: bytes) -> RequestHead:
+    """The head of a request. Raises `InvalidRequestError` for what is not a JSON object with a `model`."""
+    try:
+        return _head_decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise InvalidRequestError(str(error), reason="INVALID_REQUEST", param=_field_of(str(error))) from None
+    except msgspec.DecodeError as error:
+        raise InvalidRequestError(f"the body is not valid JSON: {error}", reason="INVALID_JSON") from None
+    except UnicodeDecodeError:
+        raise InvalidRequestError("the body is not valid UTF-8", reason="INVALID_JSON") from None
+    except RecursionError:
+        raise InvalidRequestError("the body is nested too deeply", reason="INVALID_JSON") from None
+
+
+def _field_of(message: str) -> str | None:
+    """The field that a msgspec message is about: ``… - at `$.stream` `` or ``… required field `model` ``."""
+    if "`$." in message:
+        return message.rpartition("`$.")[2].rstrip("`")
+    if "required field" in message:
+        return message.rpartition("field `")[2].rstrip("`")
+    return None
+
+
+def set_request_model(body: bytes, model: str) -> bytes:
+    """The request with another `model`; order and all other bytes of values are kept.
+
+    Of a name that occurs twice only the last stays. Raises `InvalidRequestError` for what is not a JSON object.
+    """
+    try:
+        fields = _raw_decoder.decode(body)
+    except UNREADABLE as error:
+        raise InvalidRequestError(f"the body is not a JSON object: {error}", reason="INVALID_JSON") from None
+    fields["model"] = msgspec.Raw(msgspec.json.encode(model))
+    return msgspec.json.encode(fields)
+
+
+def prompt_of(body: bytes) -> bytes:
+    """The messages, input or prompt of a request as they are written; empty if there is none."""
+    try:
+        prompt = _prompt_decoder.decode(body)
+    except UNREADABLE:
+        return b""
+    return bytes(prompt.messages) or bytes(prompt.input) or bytes(prompt.prompt)
+
+
+def without_duplicate_model(body: bytes, model: str) -> bytes:
+    """The request such that every JSON reader finds the `model` that Janua has routed and checked.
+
+    Readers differ on which of two equal names counts. The name may also be written with escapes (`mod\\u0065l`),
+    all of which contain `\\u006`. Without either the body is returned as it is.
+    """
+    if body.count(b'"model"') == 1 and b"\\u006" not in body:
+        return body
+    return set_request_model(body, model)
+
+
+def replace_model(body: bytes, model: str) -> bytes:
+    """The JSON object with another `model`; anything that is not an object with one is returned as it is."""
+    try:
+        fields = _raw_decoder.decode(body)
+    except UNREADABLE:
+        return body
+    if "model" not in fields:
+        return body
+    fields["model"] = msgspec.Raw(msgspec.json.encode(model))
+    return msgspec.json.encode(fields)
+
+
+def read_usage(body: bytes) -> Usage | None:
+    """The usage in an answer or chunk, if there is one."""
+    try:
+        usage = _answer_decoder.decode(body).usage
+    except UNREADABLE:
+        return None
+    return usage.to_usage() if usage else None
+
+
+def read_error(body: bytes) -> str | None:
+    """The message of an error body, or None if it is not one in OpenAI's form."""
+    try:
+        error = _error_decoder.decode(body).error
+    except UNREADABLE:
+        return None
+    message = error if isinstance(error, str) else error.message
+    return message if isinstance(message, str) else "the upstream gave no message"

@@ -1,0 +1,21 @@
+"""What a dialect has no place for: refused by name, or left out where the service says so."""
+
+from gateway.errors import InvalidRequestError
+
+
+class Unsupported:
+    """Takes note of each field that cannot be carried. With `drop` nothing happens, else the first is an error."""
+
+    def __init__(self, target: str, *, drop: bool) -> None:
+        self._target = target
+        self._drop = drop
+
+    def field(self, param: str, what: str = "") -> None:
+        """A field that was given. Raises `InvalidRequestError` that names it."""
+        if not self._drop:
+            text = what or f"{param} cannot be carried"
+            raise InvalidRequestError(
+                f"{text}: the service of this route speaks {self._target}, which has nothing like it",
+                reason="UNSUPPORTED_FIELD",
+                param=param,
+            )

@@ -1,0 +1,280 @@
+"""Anthropic's messages at both ends of a node."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from tests.conformance.dialect_backends import SECRET, Seen, event, halves, parts_of, provider_service, text_of
+from tests.conformance.dialects import (
+    MODEL,
+    TOOL_PARAMETERS,
+    UPSTREAM_MODEL,
+    Ask,
+    Call,
+    HttpClient,
+    Json,
+    Reply,
+    Told,
+    given,
+    sse_events,
+)
+from tests.support.http_wire import ReceivedRequest
+
+
+class AnthropicClient(HttpClient):
+    """Anthropic's messages."""
+
+    name = "anthropic"
+    kinds = {  # noqa: RUF012
+        400: "invalid_request_error",
+        404: "not_found_error",
+        413: "request_too_large",
+        429: "rate_limit_error",
+        502: "api_error",
+        503: "overloaded_error",
+        504: "timeout_error",
+    }
+    fields = frozenset({"user"})
+    own_field = ("container", "container_1")
+
+    def path(self, *, streamed: bool) -> str:
+        return "/v1/messages"
+
+    def key(self, key: str) -> Mapping[str, str]:
+        headers = {"anthropic-version": "2023-06-01", "anthropic-beta": "some-beta"}
+        return {**headers, "x-api-key": key} if key else headers
+
+    def body(self, ask: Ask, *, streamed: bool) -> Json:
+        source = {"type": "base64", "media_type": "image/png", "data": ask.image}
+        image = [{"type": "image", "source": source}] if ask.image else []
+        messages: list[Json] = [{"role": "user", "content": [{"type": "text", "text": ask.text}, *image]}]
+        if ask.before is not None:
+            results = [
+                {"type": "tool_result", "tool_use_id": call.id, "content": ask.result} for call in ask.before.calls
+            ]
+            messages.append({"role": "assistant", "content": self.blocks(ask.before)})
+            messages.append({"role": "user", "content": results or "and now?"})
+        return given(
+            model=MODEL,
+            max_tokens=2000,
+            system=ask.system or None,
+            messages=messages,
+            tools=[{"name": "weather", "input_schema": TOOL_PARAMETERS}] if ask.has_tool else None,
+            thinking={"type": "enabled", "budget_tokens": 1024} if ask.thinks else None,
+            output_config={"format": {"type": "json_schema", "schema": ask.schema}} if ask.schema else None,
+            metadata={"user_id": ask.user} if ask.user else None,
+            stream=streamed or None,
+        )
+
+    def blocks(self, told: Told) -> list[Json]:
+        """A turn of the model."""
+        blocks: list[Json] = []
+        if told.thinking:
+            blocks.append({"type": "thinking", "thinking": told.thinking, "signature": told.signature})
+        if told.text:
+            blocks.append({"type": "text", "text": told.text})
+        blocks += (
+            {"type": "tool_use", "id": call.id, "name": call.name, "input": dict(call.arguments)} for call in told.calls
+        )
+        return blocks
+
+    def read_whole(self, body: Json) -> Reply:
+        assert (body["type"], body["role"]) == ("message", "assistant")
+        return Reply(
+            models=frozenset({body["model"]}), told=self._told(body["content"], body["stop_reason"], body["usage"])
+        )
+
+    def _told(self, blocks: Sequence[Json], stop_reason: str | None, usage: Json) -> Told:
+        of = {kind: [block for block in blocks if block["type"] == kind] for kind in ("thinking", "text", "tool_use")}
+        finishes = {"end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length", "tool_use": "tool_calls"}
+        cached = usage.get("cache_read_input_tokens") or 0
+        written = usage.get("cache_creation_input_tokens") or 0
+        return Told(
+            thinking="".join(block["thinking"] for block in of["thinking"]),
+            signature="".join(block["signature"] for block in of["thinking"]),
+            text="".join(block["text"] for block in of["text"]),
+            calls=tuple(Call(id=each["id"], name=each["name"], arguments=each["input"]) for each in of["tool_use"]),
+            finish=finishes.get(stop_reason or "", ""),
+            usage=(usage["input_tokens"] + cached + written, cached, usage["output_tokens"]),
+        )
+
+    def read_stream(self, data: bytes) -> Reply:
+        blocks: list[Json] = []
+        stop_reason: str | None = None
+        usage: Json = {}
+        models: list[str] = []
+        error: Reply | None = None
+        kinds: list[str] = []
+        for name, text in sse_events(data):
+            event = json.loads(text)
+            assert name == event["type"]
+            kinds.append(name)
+            match name:
+                case "message_start":
+                    models.append(event["message"]["model"])
+                    usage |= event["message"]["usage"]
+                case "content_block_start":
+                    assert event["index"] == len(blocks)
+                    blocks.append({"partial": "", "signature": "", **event["content_block"]})
+                case "content_block_delta":
+                    self._extend(blocks[event["index"]], event["delta"])
+                case "content_block_stop":
+                    block = blocks[event["index"]]
+                    if block["type"] == "tool_use":
+                        block["input"] = json.loads(block["partial"] or "{}")
+                case "message_delta":
+                    stop_reason = event["delta"]["stop_reason"]
+                    usage |= {name: value for name, value in event["usage"].items() if value is not None}
+                case "error":
+                    error = error or self.read_error(event)
+        told = self._told(blocks, stop_reason, usage) if models else Told()
+        reply = Reply(models=frozenset(models), told=told)
+        if error is not None:
+            assert "message_stop" not in kinds
+            return replace(reply, error=error.error, kind=error.kind)
+        return replace(reply, is_ended=kinds[0] == "message_start" and kinds[-1] == "message_stop")
+
+    def _extend(self, block: Json, delta: Json) -> None:
+        match delta:
+            case {"type": "text_delta", "text": text}:
+                block["text"] += text
+            case {"type": "thinking_delta", "thinking": text}:
+                block["thinking"] += text
+            case {"type": "signature_delta", "signature": signature}:
+                block["signature"] = signature
+            case {"type": "input_json_delta", "partial_json": text}:
+                block["partial"] += text
+            case {"type": "citations_delta"}:
+                pass
+            case _:
+                raise AssertionError(delta)
+
+    def read_error(self, body: Json) -> Reply:
+        assert body["type"] == "error"
+        return Reply(error=body["error"]["message"], kind=body["error"]["type"])
+
+
+class AnthropicBackend:
+    """Anthropic as a provider."""
+
+    name = "anthropic"
+    credential = ("x-api-key", SECRET)
+    keeps_signatures = True
+    counts_cached = True
+    lacks = frozenset({"seed"})
+    stream_type = "text/event-stream"
+
+    def path(self, *, streamed: bool) -> str:
+        return "/v1/messages"
+
+    def is_streaming(self, request: ReceivedRequest) -> bool:
+        return bool(request.json().get("stream"))
+
+    def service(self, address: str) -> Mapping[str, Any]:
+        return provider_service("anthropic", address)
+
+    def whole(self, told: Told) -> Json:
+        return {
+            "id": "msg_1",
+            "type": "message",
+            "role": "assistant",
+            "model": UPSTREAM_MODEL,
+            "content": self._blocks(told),
+            "stop_reason": self._stop_reason(told),
+            "stop_sequence": None,
+            "usage": self._usage(told),
+        }
+
+    def pieces(self, told: Told) -> list[bytes]:
+        message = {**self.whole(told), "content": [], "stop_reason": None}
+        message["usage"] = {**message["usage"], "output_tokens": 1}
+        pieces = [_named("message_start", message=message), _named("ping")]
+        for number, block in enumerate(self._blocks(told)):
+            begun, deltas = self._opened(block)
+            pieces.append(_named("content_block_start", index=number, content_block=begun))
+            pieces += (_named("content_block_delta", index=number, delta=delta) for delta in deltas)
+            pieces.append(_named("content_block_stop", index=number))
+        delta = {"stop_reason": self._stop_reason(told), "stop_sequence": None}
+        usage = {"output_tokens": told.usage[2]}
+        return [*pieces, _named("message_delta", delta=delta, usage=usage), _named("message_stop")]
+
+    def end_pieces(self) -> int:
+        return 2
+
+    def _opened(self, block: Json) -> tuple[Json, list[Json]]:
+        """How a block begins, and what makes it whole."""
+        match block["type"]:
+            case "thinking":
+                signed = {"type": "signature_delta", "signature": block["signature"]}
+                deltas = [{"type": "thinking_delta", "thinking": text} for text in halves(block["thinking"])]
+                return {**block, "thinking": "", "signature": ""}, [*deltas, signed]
+            case "tool_use":
+                texts = halves(json.dumps(block["input"]))
+                return {**block, "input": {}}, [{"type": "input_json_delta", "partial_json": text} for text in texts]
+            case _:
+                return {**block, "text": ""}, [{"type": "text_delta", "text": text} for text in halves(block["text"])]
+
+    def _blocks(self, told: Told) -> list[Json]:
+        blocks: list[Json] = []
+        if told.thinking:
+            blocks.append({"type": "thinking", "thinking": told.thinking, "signature": told.signature})
+        if told.text:
+            blocks.append({"type": "text", "text": told.text})
+        blocks += (
+            {"type": "tool_use", "id": call.id, "name": call.name, "input": dict(call.arguments)} for call in told.calls
+        )
+        return blocks
+
+    def _stop_reason(self, told: Told) -> str:
+        return {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}[told.finish]
+
+    def _usage(self, told: Told) -> Json:
+        read, cached, written = told.usage
+        return {
+            "input_tokens": read - cached,
+            "cache_read_input_tokens": cached,
+            "cache_creation_input_tokens": 0,
+            "output_tokens": written,
+        }
+
+    def error_body(self, kind: str, message: str) -> Json:
+        error = {"type": {"overloaded": "overloaded_error"}.get(kind, "api_error"), "message": message}
+        return {"type": "error", "error": error, "request_id": "req_1"}
+
+    def error_piece(self, message: str) -> bytes:
+        return _named("error", error={"type": "api_error", "message": message})
+
+    def read(self, request: ReceivedRequest) -> Seen:
+        body = request.json()
+        blocks = [(each["role"], block) for each in body["messages"] for block in parts_of(each["content"])]
+        own = [block for role, block in blocks if role == "assistant"]
+        asked = [block for role, block in blocks if role == "user"]
+        thoughts = [block for block in own if block["type"] == "thinking"]
+        return Seen(
+            model=body["model"],
+            is_streaming=self.is_streaming(request),
+            system=text_of(body.get("system", "")),
+            texts=tuple(block["text"] for block in asked if block["type"] == "text"),
+            images=tuple(block["source"]["data"] for block in asked if block["type"] == "image"),
+            tools={tool["name"]: tool["input_schema"] for tool in body.get("tools", ())},
+            schema=body.get("output_config", {}).get("format", {}).get("schema"),
+            said=Told(
+                thinking="".join(block["thinking"] for block in thoughts),
+                signature="".join(block["signature"] for block in thoughts),
+                text="".join(block["text"] for block in own if block["type"] == "text"),
+                calls=tuple(
+                    Call(id=block["id"], name=block["name"], arguments=block["input"])
+                    for block in own
+                    if block["type"] == "tool_use"
+                ),
+            ),
+            results=tuple(
+                (block["tool_use_id"], text_of(block["content"])) for block in asked if block["type"] == "tool_result"
+            ),
+        )
+
+
+def _named(kind: str, **fields: Any) -> bytes:
+    """One of Anthropic's events."""
+    return f"event: {kind}\n".encode() + event({"type": kind, **fields})

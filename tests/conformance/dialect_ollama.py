@@ -1,0 +1,181 @@
+"""Ollama's chat at both ends of a node."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from tests.conformance.dialect_backends import Seen, halves, system_of, upstream_service
+from tests.conformance.dialects import (
+    MODEL,
+    TOOL_PARAMETERS,
+    UPSTREAM_MODEL,
+    Ask,
+    Call,
+    HttpClient,
+    Json,
+    Reply,
+    Told,
+    given,
+)
+from tests.support.http_wire import ReceivedRequest
+
+
+class OllamaClient(HttpClient):
+    """Ollama's chat. Its errors have no names, and its thoughts no signatures."""
+
+    name = "ollama"
+    kinds = dict.fromkeys((400, 404, 413, 429, 502, 503, 504), "")
+    keeps_signatures = False
+    counts_cached = False
+    fields = frozenset({"seed"})
+    own_field = ("keep_alive", "5m")
+    stream_type = "application/x-ndjson"
+
+    def path(self, *, streamed: bool) -> str:
+        return "/api/chat"
+
+    def body(self, ask: Ask, *, streamed: bool) -> Json:
+        messages: list[Json] = [{"role": "system", "content": ask.system}] if ask.system else []
+        messages.append(given(role="user", content=ask.text, images=[ask.image] if ask.image else None))
+        if ask.before is not None:
+            messages.append(self.turn(ask.before))
+            messages += [{"role": "tool", "tool_name": call.name, "content": ask.result} for call in ask.before.calls]
+            messages += [] if ask.before.calls else [{"role": "user", "content": "and now?"}]
+        function = {"name": "weather", "parameters": TOOL_PARAMETERS}
+        return given(
+            model=MODEL,
+            messages=messages,
+            tools=[{"type": "function", "function": function}] if ask.has_tool else None,
+            think=ask.thinks or None,
+            format=ask.schema,
+            options=given(seed=ask.seed) or None,
+            stream=None if streamed else False,  # streams are what is asked for with nothing said
+        )
+
+    def turn(self, told: Told) -> Json:
+        calls = [{"function": {"name": call.name, "arguments": dict(call.arguments)}} for call in told.calls]
+        return given(role="assistant", content=told.text, thinking=told.thinking or None, tool_calls=calls or None)
+
+    def read_whole(self, body: Json) -> Reply:
+        return self._read([body])
+
+    def read_stream(self, data: bytes) -> Reply:
+        lines = [json.loads(line) for line in data.splitlines()]
+        reply = self._read([line for line in lines if "error" not in line])
+        if errors := [line for line in lines if "error" in line]:
+            assert not any(line.get("done") for line in lines)
+            return replace(reply, error=self.read_error(errors[0]).error)
+        return replace(reply, is_ended=bool(lines) and lines[-1]["done"] is True)
+
+    def _read(self, lines: Sequence[Json]) -> Reply:
+        messages = [line["message"] for line in lines]
+        calls = [call for message in messages for call in message.get("tool_calls") or ()]
+        last = lines[-1] if lines else {}
+        finish = last.get("done_reason") or ""
+        return Reply(
+            models=frozenset(line["model"] for line in lines),
+            told=Told(
+                thinking="".join(message.get("thinking") or "" for message in messages),
+                text="".join(message.get("content") or "" for message in messages),
+                calls=tuple(
+                    Call(
+                        id=call.get("id", ""),
+                        name=call["function"]["name"],
+                        arguments=call["function"]["arguments"],
+                    )
+                    for call in calls
+                ),
+                finish="tool_calls" if calls and finish == "stop" else finish,
+                usage=(last.get("prompt_eval_count", 0), 0, last.get("eval_count", 0)),
+            ),
+        )
+
+    def read_error(self, body: Json) -> Reply:
+        assert body.keys() == {"error"}
+        return Reply(error=body["error"])
+
+
+class OllamaBackend:
+    """An Ollama of one's own."""
+
+    name = "ollama"
+    credential = None
+    keeps_signatures = False
+    counts_cached = False
+    lacks = frozenset({"user"})
+    stream_type = "application/x-ndjson"
+
+    def path(self, *, streamed: bool) -> str:
+        return "/api/chat"
+
+    def is_streaming(self, request: ReceivedRequest) -> bool:
+        return bool(request.json().get("stream", True))
+
+    def service(self, address: str) -> Mapping[str, Any]:
+        return upstream_service("OLLAMA")
+
+    def whole(self, told: Told) -> Json:
+        read, _, written = told.usage
+        return {
+            **self._line(
+                content=told.text,
+                thinking=told.thinking or None,
+                tool_calls=[self._call(call) for call in told.calls] or None,
+            ),
+            "done": True,
+            "done_reason": "length" if told.finish == "length" else "stop",
+            "prompt_eval_count": read,
+            "eval_count": written,
+        }
+
+    def pieces(self, told: Told) -> list[bytes]:
+        lines = [self._line(content="", thinking=text) for text in halves(told.thinking)]
+        lines += (self._line(content=text) for text in halves(told.text))
+        lines += (self._line(content="", tool_calls=[self._call(call)]) for call in told.calls)
+        last = {**self.whole(told), "message": {"role": "assistant", "content": ""}}
+        return [json.dumps(line).encode() + b"\n" for line in (*lines, last)]
+
+    def end_pieces(self) -> int:
+        return 1
+
+    def _line(self, **message: Any) -> Json:
+        return {
+            "model": UPSTREAM_MODEL,
+            "created_at": "2026-01-01T00:00:00Z",
+            "message": given(role="assistant", **message),
+            "done": False,
+        }
+
+    def _call(self, call: Call) -> Json:
+        return {"function": {"name": call.name, "arguments": dict(call.arguments)}}
+
+    def error_body(self, kind: str, message: str) -> Json:
+        return {"error": message}
+
+    def error_piece(self, message: str) -> bytes:
+        return json.dumps({"error": message}).encode() + b"\n"
+
+    def read(self, request: ReceivedRequest) -> Seen:
+        body = request.json()
+        messages = body["messages"]
+        asked = [each for each in messages if each["role"] == "user"]
+        said: Json = next((each for each in messages if each["role"] == "assistant"), {})
+        return Seen(
+            model=body["model"],
+            is_streaming=self.is_streaming(request),
+            system=system_of(messages),
+            texts=tuple(each["content"] for each in asked),
+            images=tuple(image for each in asked for image in each.get("images") or ()),
+            tools={tool["function"]["name"]: tool["function"]["parameters"] for tool in body.get("tools", ())},
+            schema=body.get("format"),
+            said=Told(
+                thinking=said.get("thinking", ""),
+                text=said.get("content", ""),
+                calls=tuple(
+                    Call(id=call.get("id", ""), name=call["function"]["name"], arguments=call["function"]["arguments"])
+                    for call in said.get("tool_calls") or ()
+                ),
+            ),
+            results=tuple((each["tool_name"], each["content"]) for each in messages if each["role"] == "tool"),
+        )

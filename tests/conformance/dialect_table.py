@@ -1,0 +1,16 @@
+"""The dialects that tests pair with each other."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from tests.conformance.dialect_anthropic import AnthropicBackend, AnthropicClient
+from tests.conformance.dialect_backends import Backend
+from tests.conformance.dialect_gemini import GeminiBackend, GeminiClient
+from tests.conformance.dialect_grpc import GrpcClient
+from tests.conformance.dialect_ollama import OllamaBackend, OllamaClient
+from tests.conformance.dialect_openai import OpenAIBackend, OpenAIClient
+from tests.conformance.dialects import Client, HttpClient
+
+HTTP_CLIENTS: Final[Sequence[HttpClient]] = (OpenAIClient(), AnthropicClient(), GeminiClient(), OllamaClient())
+CLIENTS: Final[Sequence[Client]] = (*HTTP_CLIENTS, GrpcClient())
+BACKENDS: Final[Sequence[Backend]] = (OpenAIBackend(), AnthropicBackend(), GeminiBackend(), OllamaBackend())

@@ -1,0 +1,202 @@
+"""Clients of every dialect that a node takes, down to the bytes: what each writes for the same question, and what each
+reads in the answer."""
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import aiohttp
+import grpc
+
+Json = dict[str, Any]
+
+MODEL = "m"
+"""What clients call the model."""
+UPSTREAM_MODEL = "their-model"
+"""What backends call it."""
+
+IMAGE = base64.b64encode(b"\x89PNG\r\n\x1a\nand so on").decode()
+TOOL_PARAMETERS: Json = {"type": "object", "properties": {"city": {"type": "string"}}}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """A function call."""
+
+    id: str = "call_1"
+    name: str = "weather"
+    arguments: Mapping[str, Any] = field(default_factory=lambda: {"city": "Oslo"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What a model says in one turn. `finish` is `stop`, `length` or `tool_calls`; `usage` is what was read, the part
+    of it that was cached, and what was written."""
+
+    thinking: str = ""
+    signature: str = ""
+    text: str = ""
+    calls: tuple[Call, ...] = ()
+    finish: str = "stop"
+    usage: tuple[int, int, int] = (9, 0, 4)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """A question: `before` is what the model has said in the turn before, and `result` what its calls gave.
+
+    `seed` and `user` are fields that some dialects have no place for; `has_own` asks for one that no other has.
+    """
+
+    text: str = "hello"
+    system: str = ""
+    image: str = ""
+    has_tool: bool = False
+    thinks: bool = False
+    schema: Json | None = None
+    before: Told | None = None
+    result: str = ""
+    seed: int | None = None
+    user: str | None = None
+    has_own: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What a client reads. `status` is that of HTTP or gRPC, `error` the text of an error, `kind` its class in the
+    dialect; `is_ended` says that the answer ended as the dialect's answers do."""
+
+    status: str = "200"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    models: frozenset[str] = frozenset()
+    told: Told = field(default_factory=Told)
+    error: str | None = None
+    kind: str = ""
+    is_ended: bool = True
+
+
+class Client(Protocol):
+    """A client of one dialect. `kinds` are its names of errors, by status of HTTP."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def kinds(self) -> Mapping[int, str]: ...
+
+    @property
+    def event_status(self) -> str:
+        """The status that a client sees whose answer fails after it has begun."""
+
+    @property
+    def keeps_signatures(self) -> bool:
+        """Whether thoughts have signatures in the dialect."""
+
+    @property
+    def counts_cached(self) -> bool:
+        """Whether answers tell which tokens came from a cache."""
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """Those of `seed` and `user` that the dialect has."""
+
+    @property
+    def own_field(self) -> tuple[str, Any] | None:
+        """A field that no other dialect has, and a value for it."""
+
+    async def ask(self, node: "Node", ask: Ask, *, streamed: bool, key: str = "") -> Reply:
+        """Asks the node."""
+
+    async def first_words(self, node: "Node", ask: Ask, until: str) -> None:
+        """Asks for a stream and leaves once it has brought this text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """A node to ask."""
+
+    http: str
+    session: aiohttp.ClientSession
+    channel: grpc.aio.Channel
+
+
+class HttpClient:
+    """What clients over HTTP have in common."""
+
+    name: str
+    kinds: Mapping[int, str]
+    event_status = "200"
+    keeps_signatures = True
+    counts_cached = True
+    fields: frozenset[str]
+    own_field: tuple[str, Any] | None
+
+    async def ask(self, node: Node, ask: Ask, *, streamed: bool, key: str = "") -> Reply:
+        """Posts the question and reads all that comes."""
+        url = f"http://{node.http}{self.path(streamed=streamed)}"
+        body = self.body(ask, streamed=streamed)
+        if ask.has_own and self.own_field is not None:
+            name, value = self.own_field
+            body[name] = value
+        async with node.session.post(url, json=body, headers=self.key(key)) as response:
+            data, headers = await response.read(), {name.lower(): value for name, value in response.headers.items()}
+            content_type = response.content_type
+        if response.status != 200:
+            assert content_type == "application/json"
+            return replace(self.read_error(json.loads(data)), status=str(response.status), headers=headers)
+        assert content_type == (self.stream_type if streamed else "application/json")
+        return replace(self.read_stream(data) if streamed else self.read_whole(json.loads(data)), headers=headers)
+
+    async def first_words(self, node: Node, ask: Ask, until: str) -> None:
+        """Posts the question and reads until the text has come."""
+        url = f"http://{node.http}{self.path(streamed=True)}"
+        async with node.session.post(url, json=self.body(ask, streamed=True), headers=self.key("")) as response:
+            data = b""
+            while until.encode() not in data:
+                more = await response.content.readany()
+                assert more, data
+                data += more
+            response.close()
+
+    stream_type = "text/event-stream"
+
+    def path(self, *, streamed: bool) -> str:
+        raise NotImplementedError
+
+    def key(self, key: str) -> Mapping[str, str]:
+        """The header that carries a key."""
+        return {"authorization": f"Bearer {key}"} if key else {}
+
+    def body(self, ask: Ask, *, streamed: bool) -> Json:
+        raise NotImplementedError
+
+    def read_whole(self, body: Json) -> Reply:
+        raise NotImplementedError
+
+    def read_stream(self, data: bytes) -> Reply:
+        raise NotImplementedError
+
+    def read_error(self, body: Json) -> Reply:
+        raise NotImplementedError
+
+
+def openai_function(call: Call) -> Json:
+    """A function call as OpenAI writes it."""
+    return {"name": call.name, "arguments": json.dumps(dict(call.arguments))}
+
+
+def given(**fields: Any) -> Json:
+    """The fields that have a value."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def sse_events(data: bytes) -> list[tuple[str, str]]:
+    """Server-sent events as (type, data)."""
+    events = []
+    for block in data.decode().replace("\r\n", "\n").split("\n\n"):
+        lines = dict(line.split(": ", 1) for line in block.split("\n") if ": " in line and not line.startswith(":"))
+        if "data" in lines:
+            events.append((lines.get("event", ""), lines["data"]))
+    return events

@@ -1,0 +1,135 @@
+"""Real answers of providers before clients of all dialects: each reads what a client of the provider's own would."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.conformance.dialect_backends import (
+    SECRET,
+    configuration,
+)
+from tests.conformance.dialect_table import BACKENDS, CLIENTS, HTTP_CLIENTS
+from tests.conformance.dialects import (
+    Ask,
+    Client,
+    HttpClient,
+    Node,
+    Reply,
+    Told,
+)
+from tests.conformance.gateway import Gateway
+from tests.support import recordings
+from tests.support.faulty_upstream import FaultyUpstream
+from tests.support.http_wire import response
+from tests.support.recordings import Recording
+from tests.support.scripts import answer
+
+ANSWERS = (
+    "openai/chat-completions/basic",
+    "openai/chat-completions/finish-length-reasoning-params",
+    "openai/chat-completions/parallel-tools-system",
+    "openai/chat-completions/stream-system-params",
+    "openai/chat-completions/stream-parallel-tools-system",
+    "openai/chat-completions/stream-tool-result-tool-call-tool-choice",
+    "openai/chat-completions/tool-call",
+    "anthropic/messages/basic",
+    "anthropic/messages/tool-call",
+    "anthropic/messages/stream-document-input-prompt-caching-cache-control",
+    "anthropic/messages/stream-finish-length",
+    "anthropic/messages/stream-params",
+    "anthropic/messages/stream-parallel-tools-params",
+    "anthropic/messages/stream-tool-result-tool-call-cache-control",
+    "gemini/generateContent/basic",
+    "gemini/generateContent/finish-length-reasoning-system",
+    "gemini/generateContent/tool-result-tool-call-reasoning",
+    "gemini/streamGenerateContent/stream-parallel-tools-reasoning-system",
+    "gemini/streamGenerateContent/stream-reasoning-params",
+    "ollama/api-chat/basic",
+    "ollama/api-chat/stream-text",
+)
+REFUSALS = (
+    ("openai/chat-completions/error-400-image-input", 400),
+    ("openai/chat-completions/error-401", 502),
+    ("openai/chat-completions/error-404", 404),
+    ("openai/completions/error-400-params", 400),
+    ("anthropic/messages/error-400", 400),
+    ("anthropic/messages/error-401", 502),
+    ("anthropic/messages/error-404", 404),
+)
+
+
+@pytest.fixture(params=CLIENTS, ids=lambda client: f"from-{client.name}")
+def client(request: pytest.FixtureRequest) -> Client:
+    """A client of each dialect."""
+    found: Client = request.param
+    return found
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Path:
+    """The file with the credential of providers."""
+    path = tmp_path / "key"
+    path.write_text(SECRET, "utf-8")
+    return path
+
+
+async def replay(gateway: Gateway, upstream: FaultyUpstream, recording: Recording, key: Path) -> None:
+    """Puts a backend behind the node that answers as the provider did."""
+    (backend,) = (each for each in BACKENDS if each.name == _provider(recording.name))
+    await gateway.apply(configuration(backend, upstream.address, key))
+    content_type = backend.stream_type if recording.is_streaming else "application/json"
+    upstream.script = answer(response(recording.status, recording.answer, content_type=content_type))
+
+
+def _provider(name: str) -> str:
+    return name.partition("/")[0]
+
+
+def comparable(told: Told, client: Client) -> Told:
+    """What all dialects can tell: ids of calls and signatures are not in all, nor are cached tokens in Ollama's."""
+    read, cached, written = told.usage
+    return replace(
+        told,
+        signature="",
+        calls=tuple(replace(call, id="") for call in told.calls),
+        usage=(read, 0 if client.name == "ollama" else cached, written),
+    )
+
+
+@pytest.mark.component("recordings")
+@pytest.mark.parametrize("name", ANSWERS)
+async def test_answer_is_what_a_client_of_the_provider_reads(
+    client: Client, name: str, inference_node: Node, gateway: Gateway, upstream: FaultyUpstream, key: Path
+) -> None:
+    recording = recordings.load(name)
+    (speaker,) = (each for each in HTTP_CLIENTS if each.name == _provider(name))
+    await replay(gateway, upstream, recording, key)
+    told = _read(speaker, recording).told
+    reply = await client.ask(inference_node, Ask(), streamed=recording.is_streaming)
+    assert (reply.error, reply.is_ended) == (None, True)
+    assert comparable(reply.told, client) == comparable(told, client)
+
+
+def _read(speaker: HttpClient, recording: Recording) -> Reply:
+    return speaker.read_stream(recording.answer) if recording.is_streaming else speaker.read_whole(recording.json())
+
+
+@pytest.mark.component("recordings")
+@pytest.mark.parametrize(("name", "shown"), REFUSALS)
+async def test_refusal_keeps_its_class_and_text(
+    client: Client,
+    name: str,
+    shown: int,
+    inference_node: Node,
+    gateway: Gateway,
+    upstream: FaultyUpstream,
+    key: Path,
+    streamed: bool,
+) -> None:
+    recording = recordings.load(name)
+    await replay(gateway, upstream, recording, key)
+    reply = await client.ask(inference_node, Ask(), streamed=streamed)
+    assert reply.status in (str(shown), client.kinds[shown])
+    text: str = recording.json()["error"]["message"]
+    assert (reply.error == text) is (shown != 502)
