@@ -36,7 +36,8 @@ class Head:
     includes_usage: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Surfaces are the keys of listeners, for every request: by identity, since hashing one hashes all of its dialect.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ChatSurface:
     """Conversations whose body names the model. `streams_by_default`: where the body does not say."""
 
@@ -52,7 +53,7 @@ class ChatSurface:
         return Head(head.model, is_streaming, includes_usage=not self.usage_on_demand or head.wants_usage)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class EmbeddingsSurface:
     """Texts to be turned into vectors, in a body that names the model."""
 
@@ -64,7 +65,7 @@ class EmbeddingsSurface:
         return Head(read_request(body).model, is_streaming=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class GeminiChatSurface(ChatSurface):
     """Conversations whose path names the model and says whether to stream."""
 
@@ -77,7 +78,7 @@ class GeminiChatSurface(ChatSurface):
         return Head(_model_of(path), self.is_streaming)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class GeminiEmbeddingsSurface(EmbeddingsSurface):
     """Texts to be turned into vectors, at a path that names the model."""
 
