@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from urllib.parse import parse_qsl
 
 from gateway.config.snapshot import ConsumerConfig
 from gateway.types import Operation, Usage
+
+_NO_QUERY: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(slots=True, kw_only=True)
@@ -62,6 +65,8 @@ class RequestContext:
     @property
     def query(self) -> Mapping[str, str]:
         """Query parameters, decoded; of a name that occurs several times the first value."""
+        if not self.query_string:
+            return _NO_QUERY
         if self._query is None:
             pairs = parse_qsl(self.query_string.decode("latin-1"), keep_blank_values=True)
             self._query = dict(reversed(pairs))

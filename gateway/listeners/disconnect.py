@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
+from gateway.coarse_timers import CoarseTimer, coarse_timers
+
 Scope: TypeAlias = MutableMapping[str, Any]
 AsgiMessage: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[AsgiMessage]]
@@ -12,7 +14,7 @@ Send: TypeAlias = Callable[[AsgiMessage], Awaitable[None]]
 AsgiApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-_GRACE_S = 0.1
+_GRACE_S = 0.05
 
 
 class ClientGoneError(Exception):
@@ -32,12 +34,13 @@ class CancelOnDisconnect:
         self._after = after
         self._task: asyncio.Task[Any] | None = None
         self._watcher: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: CoarseTimer | None = None
         self._is_gone = False
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.current_task()
-        self._timer = asyncio.get_running_loop().call_later(_GRACE_S, self._start)
+        loop = asyncio.get_running_loop()
+        self._timer = coarse_timers(loop).call_at(loop.time() + _GRACE_S, self._start)
         return self
 
     async def __aexit__(

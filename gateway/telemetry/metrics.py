@@ -2,8 +2,9 @@
 
 from functools import cache
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
+from gateway.telemetry.counters import Count, CounterFamily, Distribution, HistogramFamily
 from gateway.types import Usage
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
@@ -16,34 +17,34 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         labels = ("route", "service", "status")
-        self._requests = Counter(
+        self._requests = CounterFamily(
             "janua_requests", "Requests answered, by HTTP or gRPC status.", labels, registry=self.registry
         )
-        self._duration = Histogram(
+        self._duration = HistogramFamily(
             "janua_request_duration_seconds",
             "Time from a request's arrival to the end of its answer.",
             ("route",),
             registry=self.registry,
-            buckets=_SECONDS,
+            bounds=_SECONDS,
         )
-        self._overhead = Histogram(
+        self._overhead = HistogramFamily(
             "janua_overhead_seconds",
             "Janua's own part of the time to the first content: all of it but waiting for the backend.",
             ("route",),
             registry=self.registry,
-            buckets=_OVERHEAD_SECONDS,
+            bounds=_OVERHEAD_SECONDS,
         )
-        self._first_token = Histogram(
+        self._first_token = HistogramFamily(
             "gen_ai_server_time_to_first_token_seconds",
             "Time from a streamed request's arrival to its first content.",
             ("route",),
             registry=self.registry,
-            buckets=_SECONDS,
+            bounds=_SECONDS,
         )
-        self._attempts = Counter(
+        self._attempts = CounterFamily(
             "janua_upstream_attempts", "Attempts on endpoints.", ("upstream", "result"), registry=self.registry
         )
-        self._tokens = Counter(
+        self._tokens = CounterFamily(
             "janua_tokens", "Tokens, as backends report them.", ("service", "kind"), registry=self.registry
         )
         self.config_revision = Gauge(
@@ -62,7 +63,7 @@ class Metrics:
         self._token_of = cache(self._tokens.labels)
         self._first_token_of = cache(self._first_token.labels)
 
-    def _bind_request(self, route: str, service: str, status: str) -> tuple[Counter, Histogram, Histogram]:
+    def _bind_request(self, route: str, service: str, status: str) -> tuple[Count, Distribution, Distribution]:
         return self._requests.labels(route, service, status), self._duration.labels(route), self._overhead.labels(route)
 
     def attempt(self, upstream: str, result: str) -> None:

@@ -9,6 +9,7 @@ from io import BytesIO
 from ssl import SSLContext
 
 import aiohttp
+from aiohttp.client import IDEMPOTENT_METHODS
 from yarl import URL
 
 from gateway.transport.client_protocol import mend
@@ -54,7 +55,6 @@ class HttpTransport:
             auto_decompress=False,
             skip_auto_headers=_SKIPPED_HEADERS,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
-            middlewares=(_send_once,),
         )
         self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
         self._websocket_sessions: dict[float, aiohttp.ClientSession] = {}
@@ -88,6 +88,7 @@ class HttpTransport:
                 allow_redirects=False,
                 server_hostname=server_name,
                 timeout=self._timeout(connect_timeout_s),
+                middlewares=_SEND_ONCE if method in IDEMPOTENT_METHODS else (),
             )
         except BaseException as error:
             self.request_ended()
@@ -185,6 +186,9 @@ async def _send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHand
         raise transport_error(error) from error
 
 
+_SEND_ONCE = (_send_once,)  # for the methods that aiohttp would send again, and only for them: it costs something
+
+
 async def _lead_nowhere(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
     """Keeps aiohttp from opening a WebSocket wherever a backend leads to."""
     response = await handler(request)
@@ -216,7 +220,10 @@ class _AiohttpResponse:
             raise transport_error(error) from error
 
     async def read_all(self, limit: int) -> bytes:
-        return await read_all(self, limit)
+        part = await self.read()
+        if self._response.content.at_eof() and len(part) <= limit:
+            return part  # as all that are small
+        return await read_all(self, limit, first=part)
 
     def abort(self, error: Exception) -> None:
         self._response.content.set_exception(error)

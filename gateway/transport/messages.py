@@ -72,14 +72,17 @@ class HttpSender(Protocol):
         """Closes all connections."""
 
 
-async def read_all(response: HttpResponse, limit: int) -> bytes:
-    """The whole rest of a response's body. Closes it and raises `AnswerTooLargeError` over `limit` bytes."""
+async def read_all(response: HttpResponse, limit: int, *, first: bytes = b"") -> bytes:
+    """The whole rest of a response's body after `first`, and that before it. Closes the response and raises
+    `AnswerTooLargeError` over `limit` bytes."""
     parts = []
     size = 0
-    while part := await response.read():
+    part = first or await response.read()
+    while part:
         parts.append(part)
         size += len(part)
         if size > limit:
             response.close()
             raise AnswerTooLargeError(f"the answer is larger than {limit} bytes")
+        part = await response.read()
     return b"".join(parts)

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from gateway.coarse_timers import call_about
 from gateway.errors import BadGatewayError, TimeoutExceededError
 from gateway.transport.http import ConnectionBrokenError, HttpResponse
 from gateway.upstream.lease import Lease
@@ -20,7 +21,7 @@ class AnswerBody:
         self.deadline = deadline
         self._loop = asyncio.get_running_loop()
         self._waiting_since: float | None = None
-        self._timer = self._loop.call_at(self._next_check(self._loop.time()), self._check_time)
+        self._timer = call_about(self._next_check(self._loop.time()), self._check_time)
 
     async def read(self) -> bytes:
         """What has arrived, at least one byte; empty once the answer is complete.
@@ -66,4 +67,4 @@ class AnswerBody:
                 self._lease.broke()
             self._response.abort(TimeoutExceededError(message, reason="STREAM_IDLE_TIMEOUT"))
             return
-        self._timer = self._loop.call_at(due, self._check_time)
+        self._timer = call_about(due, self._check_time)

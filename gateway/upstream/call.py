@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Protocol, TypeVar
 
+from gateway.coarse_timers import TimeLimit
 from gateway.config.snapshot import Failure, RetryConfig
 from gateway.context import RequestContext
 from gateway.errors import TimeoutExceededError, UnavailableError, UpstreamRejectedError, UpstreamStatusError
@@ -75,7 +76,7 @@ class Caller:
         when the request's deadline passes.
         """
         try:
-            async with asyncio.timeout_at(request.deadline):
+            with TimeLimit(request.deadline):
                 plan = RetryPlan(retry, self._random, can_move_on=can_move_on)
                 return await self._try_endpoints(cluster, request, plan, context, key)
         except TimeoutError:

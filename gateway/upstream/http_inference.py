@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from gateway.coarse_timers import TimeLimit
 from gateway.config.snapshot import Failure
 from gateway.errors import TimeoutExceededError
 from gateway.framing.framing import EventParser
@@ -53,7 +54,7 @@ class HttpInference(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
             if limit is None:
                 answer = await self._send(lease)
             else:
-                async with asyncio.timeout(limit):
+                with TimeLimit(asyncio.get_running_loop().time() + limit):
                     answer = await self._send(lease)
             return Exchange(answer, self.dialect, self.rename_model_to)
         except TimeoutError:

@@ -41,6 +41,10 @@ class _CompletionDetails(msgspec.Struct):
     audio_tokens: int | None = None
 
 
+_NO_PROMPT_DETAILS = _PromptDetails()
+_NO_COMPLETION_DETAILS = _CompletionDetails()
+
+
 class UsageFields(msgspec.Struct):
     """Usage as OpenAI writes it; cached tokens are part of the prompt, reasoning part of the completion.
 
@@ -57,22 +61,25 @@ class UsageFields(msgspec.Struct):
 
     def to_usage(self) -> Usage:
         """The canonical usage."""
-        prompt, completion = self.prompt_tokens_details, self.completion_tokens_details
-        cached = prompt.cached_tokens if prompt else None
+        prompt = self.prompt_tokens_details or _NO_PROMPT_DETAILS
+        completion = self.completion_tokens_details or _NO_COMPLETION_DETAILS
+        cached = prompt.cached_tokens or self.num_cached_tokens or self.prompt_cache_hit_tokens
         return Usage(
             input_tokens=_count(self.prompt_tokens),
             output_tokens=_count(self.completion_tokens),
-            cached_input_tokens=_count(cached or self.num_cached_tokens or self.prompt_cache_hit_tokens),
-            cache_creation_tokens=_count(prompt.cache_write_tokens if prompt else None),
-            reasoning_tokens=_count(completion.reasoning_tokens if completion else None),
-            audio_input_tokens=_count(prompt.audio_tokens if prompt else None),
-            audio_output_tokens=_count(completion.audio_tokens if completion else None),
+            cached_input_tokens=_count(cached),
+            cache_creation_tokens=_count(prompt.cache_write_tokens),
+            reasoning_tokens=_count(completion.reasoning_tokens),
+            audio_input_tokens=_count(prompt.audio_tokens),
+            audio_output_tokens=_count(completion.audio_tokens),
         )
 
 
 def _count(tokens: int | None) -> int:
     """A number of tokens, whatever a backend claims: never negative, never more than a counter can hold."""
-    return min(max(tokens or 0, 0), _MAX_TOKENS)
+    if tokens is None:
+        return 0
+    return tokens if 0 <= tokens <= _MAX_TOKENS else 0 if tokens < 0 else _MAX_TOKENS
 
 
 class _AnswerHead(msgspec.Struct):

@@ -106,11 +106,13 @@ class OpenAIDialect:
 
     def read_stream_usage(self, ends: bytes) -> Usage | None:
         """The usage of the last chunk that has one."""
-        if b'"usage"' not in ends:
-            return None
-        for data in reversed(_DATA_LINE.findall(ends)):
-            if (usage := openai_fields.read_usage(data)) is not None:
+        at = ends.rfind(b'"usage"')
+        while at >= 0:
+            begin = ends.rfind(b"\n", 0, at) + 1
+            line = _DATA_LINE.match(ends, begin)
+            if line is not None and (usage := openai_fields.read_usage(line[1])) is not None:
                 return usage
+            at = ends.rfind(b'"usage"', 0, begin)
         return None
 
     def read_usage(self, body: bytes) -> Usage | None:
