@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from urllib.parse import parse_qsl
 
+from gateway.config.prices import PricedModel
 from gateway.config.snapshot import ConsumerConfig
 from gateway.types import Operation, Usage
 
@@ -18,7 +19,8 @@ class RequestContext:
     The first group of fields is set by the listener and not changed; the second is filled in on the way. Header names
     are in lower case, values are raw bytes; several values of one name are joined by `, `. `path` is decoded,
     `raw_path` is as it came over HTTP. `deadline` is a time of the event loop's clock; `started` one of
-    `time.perf_counter`.
+    `time.perf_counter`. `priced` is the model at the service that was called last; None where that has no prices.
+    `cost_usd` is set when the request is settled, None if the cost is not known.
     """
 
     request_id: str
@@ -45,6 +47,8 @@ class RequestContext:
     first_content_at: float | None = None
     sticky_cookie: tuple[str, str] | None = None
     usage: Usage | None = None
+    priced: PricedModel | None = None
+    cost_usd: float | None = None
     _query: dict[str, str] | None = field(default=None, repr=False)
 
     @property

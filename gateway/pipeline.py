@@ -15,7 +15,14 @@ from typing import Any, Protocol, TypeVar
 from gateway.config.snapshot import BackendConfig, Failure, RouteConfig, Snapshot
 from gateway.config.upstream import HashCookie, UpstreamConfig
 from gateway.context import RequestContext
-from gateway.errors import GatewayError, InvalidRequestError, NotFoundError, UnauthenticatedError, UnavailableError
+from gateway.errors import (
+    GatewayError,
+    InvalidRequestError,
+    NotFoundError,
+    UnauthenticatedError,
+    UnavailableError,
+    UnsupportedByBackendError,
+)
 from gateway.fixed_answer import fixed_answer
 from gateway.mirror import Mirrors
 from gateway.plan import BackendPlan, RoutePlan, plan_routes
@@ -36,7 +43,7 @@ class Inbound(Protocol[A]):
     def for_backend(
         self, context: RequestContext, backend: BackendPlan, cluster: Cluster, deadline: float
     ) -> UpstreamRequest[A]:
-        """The request as that backend wants it. Raises `InvalidRequestError` if the backend has nothing like it."""
+        """The request as that backend wants it. Raises `UnsupportedByBackendError` if it has nothing like it."""
 
     def prompt_prefix(self, size: int) -> bytes:
         """The beginning of the prompt, at most so many bytes; empty if there is none."""
@@ -123,30 +130,37 @@ class Pipeline:
     async def call(self, context: RequestContext, plan: RoutePlan, inbound: Inbound[A]) -> A:
         """Calls one backend of the route after another until one answers, and returns its answer at the commit point.
 
-        Raises the error of the last one.
+        Those that have nothing like what is asked for are passed over. Raises the error of the last one that was
+        called; if all were passed over, that of the first.
         """
         started = asyncio.get_running_loop().time()
         if plan.mirror is not None:
             self._mirror(context, plan, inbound)
         tried: set[BackendConfig] = set()
         failed: AttemptFailedError | None = None
+        unsupported: UnsupportedByBackendError | None = None
         while (backend := plan.choice.choose(lambda each: self._is_live(plan.backends[each]), tried)) is not None:
             tried.add(backend)
             can_move_on = len(tried) < len(plan.choice.backends)
             try:
                 return await self._call_backend(context, plan.backends[backend], inbound, started, can_move_on)
+            except UnsupportedByBackendError as error:
+                unsupported = unsupported or error
             except AttemptFailedError as failure:
                 failed = failure
                 if plan.route.fallback_on.isdisjoint(failure.failures):
                     break
         if failed is not None:
             raise failed.error from failed
+        if unsupported is not None:
+            raise unsupported
         raise UnavailableError(f"all backends of route {plan.route.name} have weight 0", reason="NO_BACKEND")
 
     async def _call_backend(
         self, context: RequestContext, backend: BackendPlan, inbound: Inbound[A], started: float, can_move_on: bool
     ) -> A:
         context.service = backend.service.name
+        context.priced = backend.priced(context.model)
         cluster = self._live.clusters.clusters.get(backend.cluster)
         if cluster is None:
             error = UnavailableError("the configuration has just changed", reason="NO_ENDPOINT", retry_after_s=0.0)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from gateway.config.prices import PricedModel
 from gateway.config.snapshot import (
     BackendConfig,
     ConsumerConfig,
@@ -17,21 +18,26 @@ from gateway.context import RequestContext
 from gateway.errors import UnauthenticatedError
 from gateway.filters.authenticator import Authenticator, KeyIndex
 from gateway.filters.table import build_filter
+from gateway.providers.limits import FeatureLimits, feature_limits
 from gateway.providers.outbound import OutboundHeaders, outbound_headers, provider_upstream
+from gateway.providers.prices import ServicePrices, service_prices
 from gateway.providers.table import PROVIDERS
 from gateway.router import BackendChoice
 from gateway.schemas.table import SCHEMAS, Family
+from gateway.types import Feature
 
 _DEFAULT_REQUEST_TIMEOUT_S = 600.0
 _DEFAULT_FIRST_TOKEN_TIMEOUT_S = 60.0
 _DEFAULT_STREAM_IDLE_TIMEOUT_S = 60.0
 _NO_RETRIES = RetryConfig(num_retries=0)
+_NOTHING: frozenset[Feature] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class BackendPlan:
     """One service as one route calls it. `connect_timeout_s` None leaves it to the upstream; `is_retry_configured`:
-    `retry` is what somebody has written, not the default."""
+    `retry` is what somebody has written, not the default. `prices` and `limits` None: it has none. `needs_usage`:
+    streams must tell their usage, also where the caller does not want it."""
 
     service: ServiceConfig
     family: Family
@@ -45,6 +51,9 @@ class BackendPlan:
     first_token_timeout_s: float
     stream_idle_timeout_s: float
     is_retry_configured: bool = False
+    prices: ServicePrices | None = None
+    needs_usage: bool = False
+    limits: FeatureLimits | None = None
 
     @property
     def is_outside(self) -> bool:
@@ -55,6 +64,16 @@ class BackendPlan:
         """The name that the backend knows the model by."""
         wanted = self.model_override or model
         return self.service.model_names.get(wanted, wanted)
+
+    def priced(self, model: str) -> PricedModel | None:
+        """What the model costs at this moment; None where nobody wants to know."""
+        if self.prices is None:
+            return None
+        return self.prices.of(self.model_override or model, self.upstream_model(model))
+
+    def lacks(self, model: str) -> frozenset[Feature]:
+        """What the model cannot do."""
+        return self.limits.of(self.model_override or model) if self.limits is not None else _NOTHING
 
     def first_content_timeout_s(self, *, is_streaming: bool) -> float | None:
         """How long one attempt may take until its first content."""
@@ -93,23 +112,38 @@ class RoutePlan:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class _ServicePlan:
+    """What is the same of a service wherever it is called."""
+
+    service: ServiceConfig
+    headers: OutboundHeaders
+    prices: ServicePrices | None
+    limits: FeatureLimits | None
+
+
 def plan_routes(snapshot: Snapshot, choices: Mapping[str, BackendChoice]) -> Iterable[RoutePlan]:
     """The plans of all routes. `choices` are the live choices of backends, by route."""
     keys = KeyIndex.of(snapshot.consumers.values())
-    headers = {name: outbound_headers(service, snapshot.secrets) for name, service in snapshot.services.items()}
+    services = {
+        name: _ServicePlan(
+            service, outbound_headers(service, snapshot.secrets), service_prices(service), feature_limits(service)
+        )
+        for name, service in snapshot.services.items()
+    }
     for route in snapshot.routes.values():
-        yield _plan_route(route, snapshot, choices[route.name], headers, keys)
+        yield _plan_route(route, snapshot, choices[route.name], services, keys)
 
 
 def _plan_route(
     route: RouteConfig,
     snapshot: Snapshot,
     choice: BackendChoice,
-    headers: Mapping[str, OutboundHeaders],
+    services: Mapping[str, _ServicePlan],
     keys: KeyIndex,
 ) -> RoutePlan:
     def plan(backend: BackendConfig, retry: RetryConfig | None) -> BackendPlan:
-        return _plan_backend(route, backend, snapshot.services[backend.service], headers[backend.service], retry)
+        return _plan_backend(route, backend, services[backend.service], retry)
 
     mirror = route.mirror
     return RoutePlan(
@@ -122,12 +156,9 @@ def _plan_route(
 
 
 def _plan_backend(
-    route: RouteConfig,
-    backend: BackendConfig,
-    service: ServiceConfig,
-    headers: OutboundHeaders,
-    retry: RetryConfig | None,
+    route: RouteConfig, backend: BackendConfig, planned: _ServicePlan, retry: RetryConfig | None
 ) -> BackendPlan:
+    service = planned.service
     own, its = route.timeouts, service.timeouts
     target = service.target
     provider = provider_upstream(service)
@@ -135,7 +166,7 @@ def _plan_backend(
         service=service,
         family=SCHEMAS[service.schema] if isinstance(target, UpstreamTarget) else PROVIDERS[target.provider].family,
         cluster=target.upstream if isinstance(target, UpstreamTarget) else provider.name if provider else "",
-        headers=headers,
+        headers=planned.headers,
         path_prefix=target.path_prefix if isinstance(target, UpstreamTarget) else "",
         model_override=backend.model_override,
         retry=retry or service.retry or RetryConfig(),
@@ -144,4 +175,7 @@ def _plan_backend(
         request_timeout_s=own.request_s or its.request_s or _DEFAULT_REQUEST_TIMEOUT_S,
         first_token_timeout_s=own.first_token_s or its.first_token_s or _DEFAULT_FIRST_TOKEN_TIMEOUT_S,
         stream_idle_timeout_s=own.stream_idle_s or its.stream_idle_s or _DEFAULT_STREAM_IDLE_TIMEOUT_S,
+        prices=planned.prices,
+        needs_usage=planned.prices is not None and planned.prices.is_of_tokens,
+        limits=planned.limits,
     )

@@ -33,6 +33,23 @@ class Schema(Enum):
     OLLAMA = auto()
 
 
+class Feature(Enum):
+    """Something that a request may ask for and not every model can do."""
+
+    CHAT = auto()
+    EMBEDDINGS = auto()
+    STREAMING = auto()
+    TOOLS = auto()
+    IMAGES = auto()
+    AUDIO = auto()
+    FILES = auto()
+    JSON_OBJECT = auto()
+    JSON_SCHEMA = auto()
+    REASONING = auto()
+    LOGPROBS = auto()
+    MULTIPLE_CHOICES = auto()
+
+
 class Role(StrEnum):
     """Who speaks in a conversation."""
 

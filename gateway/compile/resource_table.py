@@ -40,6 +40,7 @@ from gateway.config.snapshot import (
     Snapshot,
 )
 from gateway.config.upstream import UpstreamConfig
+from gateway.providers.published_prices import PricesNotInstalledError
 from gateway.transport.tls import client_context, split_certificate
 
 Key: TypeAlias = tuple[str, str]
@@ -52,6 +53,7 @@ _SECRET_USERS = (types.UPSTREAM, types.SERVICE)
 SECRET_UNREADABLE = "SECRET_UNREADABLE"  # noqa: S105  # a reason, not a secret
 FILE_UNREADABLE = "FILE_UNREADABLE"
 UNDECODABLE = "UNDECODABLE"
+PRICES_NOT_INSTALLED = "PRICES_NOT_INSTALLED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +151,8 @@ class ResourceTable:
         except FileUnreadableError as error:
             reason = SECRET_UNREADABLE if resource.type_url == types.SECRET else FILE_UNREADABLE
             raise _RefusedError([_rejection(resource, reason, str(error), error.field)]) from None
+        except PricesNotInstalledError as error:
+            raise _RefusedError([_rejection(resource, PRICES_NOT_INSTALLED, str(error), "price_list")]) from None
         named = {(reference.kind.type_url, reference.name): reference.field for reference in references(message)}
         return _Compiled(resource, message, value, named)
 

@@ -1,12 +1,15 @@
 """`Service` messages to values, with the retry policies and timeouts that routes share."""
 
+from collections.abc import Iterable
 from types import MappingProxyType
 
 from janua.config.v1 import service_pb2
 from janua_resources.egress import base_address
+from janua_resources.providers import PUBLISHED_PRICES
 
 from gateway.compile.durations import optional_seconds, seconds
 from gateway.compile.health import compile_health_check, compile_outlier_detection
+from gateway.config.prices import Price
 from gateway.config.snapshot import (
     Failure,
     ProviderTarget,
@@ -15,8 +18,9 @@ from gateway.config.snapshot import (
     TimeoutsConfig,
     UpstreamTarget,
 )
+from gateway.providers.published_prices import check_published
 from gateway.providers.table import PROVIDERS
-from gateway.types import Schema
+from gateway.types import Feature, Schema
 
 _SCHEMAS = {
     service_pb2.SCHEMA_UNSPECIFIED: Schema.OPENAI,
@@ -42,8 +46,27 @@ _RETRY_ON = {
 }
 
 
+_FEATURES = {
+    service_pb2.FEATURE_CHAT: Feature.CHAT,
+    service_pb2.FEATURE_EMBEDDINGS: Feature.EMBEDDINGS,
+    service_pb2.FEATURE_STREAMING: Feature.STREAMING,
+    service_pb2.FEATURE_TOOLS: Feature.TOOLS,
+    service_pb2.FEATURE_IMAGES: Feature.IMAGES,
+    service_pb2.FEATURE_AUDIO: Feature.AUDIO,
+    service_pb2.FEATURE_FILES: Feature.FILES,
+    service_pb2.FEATURE_JSON_OBJECT: Feature.JSON_OBJECT,
+    service_pb2.FEATURE_JSON_SCHEMA: Feature.JSON_SCHEMA,
+    service_pb2.FEATURE_REASONING: Feature.REASONING,
+    service_pb2.FEATURE_LOGPROBS: Feature.LOGPROBS,
+    service_pb2.FEATURE_MULTIPLE_CHOICES: Feature.MULTIPLE_CHOICES,
+}
+
+
 def compile_service(message: service_pb2.Service) -> ServiceConfig:
-    """The value of a message that `janua_resources.rules` found nothing wrong with."""
+    """The value of a message that `janua_resources.rules` found nothing wrong with.
+
+    Raises `PricesNotInstalledError` for published prices that this node does not have.
+    """
     if message.HasField("upstream_service"):
         upstream = message.upstream_service
         target: UpstreamTarget | ProviderTarget = UpstreamTarget(
@@ -53,7 +76,12 @@ def compile_service(message: service_pb2.Service) -> ServiceConfig:
     else:
         target = _provider_target(message.proxy_service)
         schema = PROVIDERS[target.provider].schema
+    has_published_prices = message.price_list == service_pb2.PRICE_LIST_PUBLISHED
+    if has_published_prices:
+        check_published(PUBLISHED_PRICES[message.proxy_service.provider])
     names = {model.name: model.upstream_name for model in message.models if model.upstream_name}
+    lacks = {model.name: _features(model.unsupported_features) for model in message.models}
+    prices = {model.name: _price(model.price) for model in message.models if model.HasField("price")}
     return ServiceConfig(
         name=message.name,
         target=target,
@@ -62,7 +90,20 @@ def compile_service(message: service_pb2.Service) -> ServiceConfig:
         retry=compile_retry(message.retry_policy) if message.HasField("retry_policy") else None,
         timeouts=compile_timeouts(message.timeouts),
         drops_unsupported=message.unsupported_fields == service_pb2.UNSUPPORTED_FIELDS_DROP,
+        lacks=_features(message.unsupported_features),
+        models_lack=MappingProxyType({name: features for name, features in lacks.items() if features}),
+        prices=MappingProxyType(prices),
+        has_published_prices=has_published_prices,
     )
+
+
+def _features(values: "Iterable[service_pb2.Feature.ValueType]") -> frozenset[Feature]:
+    return frozenset(_FEATURES[value] for value in values)
+
+
+def _price(message: service_pb2.ModelPrice) -> Price:
+    """Kinds that are not given are None, or 0 where that is the default."""
+    return Price(**{field.name: value for field, value in message.ListFields()})
 
 
 def _provider_target(message: service_pb2.ProxyService) -> ProviderTarget:

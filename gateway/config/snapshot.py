@@ -12,9 +12,10 @@ from typing import Final, TypeAlias
 
 import re2
 
+from gateway.config.prices import Price
 from gateway.config.secret import SecretValue
 from gateway.config.upstream import HealthCheckConfig, OutlierConfig, UpstreamConfig
-from gateway.types import Schema
+from gateway.types import Feature, Schema
 
 
 class Failure(Enum):
@@ -95,7 +96,9 @@ class ProviderTarget:
 class ServiceConfig:
     """What a route calls. `model_names` maps the clients' model names to the backend's where they differ.
 
-    `drops_unsupported`: what the backend's dialect has no place for is left out instead of refused.
+    `drops_unsupported`: what the backend has no place for is left out instead of refused. `lacks` is what none of its
+    models can do, `models_lack` what single ones cannot do beside that, `prices` what single ones cost; both by the
+    clients' names.
     """
 
     name: str
@@ -105,6 +108,10 @@ class ServiceConfig:
     retry: RetryConfig | None = None
     timeouts: TimeoutsConfig = TimeoutsConfig()
     drops_unsupported: bool = False
+    lacks: frozenset[Feature] = frozenset()
+    models_lack: Mapping[str, frozenset[Feature]] = field(default_factory=lambda: MappingProxyType({}))
+    prices: Mapping[str, Price] = field(default_factory=lambda: MappingProxyType({}))
+    has_published_prices: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,14 @@ import time
 
 from gateway.errors import MethodNotAllowedError
 from gateway.listeners.disconnect import CancelOnDisconnect
+from gateway.listeners.hidden_usage import HiddenUsage
 from gateway.listeners.http_exchange import HttpExchange, relayed_headers
 from gateway.listeners.service import GatewayService
 from gateway.listeners.sse import EventRelay, RenamedEvents, WholeEvents
 from gateway.listeners.surfaces import ChatSurface, Head
 from gateway.listeners.translation import TranslatedEvents, translated_answer
 from gateway.operations.inference import ChatBody
-from gateway.schemas.chat_dialect import AnswerSettings, ChatDialect
+from gateway.schemas.chat_dialect import AnswerSettings, ChatDialect, UsageOnDemand
 from gateway.types import Operation
 from gateway.upstream.answer import Exchange, StreamAnswer, UnaryAnswer
 
@@ -95,9 +96,14 @@ class ChatListener:
         own, theirs = self._surface.dialect, answered.dialect
         if theirs is not own:
             return TranslatedEvents(theirs, own, _settings(head), exchange.context)
+        relay: EventRelay
         if answered.rename_model_to is None:
-            return WholeEvents(own.framing)
-        return RenamedEvents(own, answered.rename_model_to)
+            relay = WholeEvents(own.framing)
+        else:
+            relay = RenamedEvents(own, answered.rename_model_to)
+        if answered.hides_usage and isinstance(own, UsageOnDemand):
+            relay = HiddenUsage(own, own.framing, relay)
+        return relay
 
 
 def _settings(head: Head) -> AnswerSettings:

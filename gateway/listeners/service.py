@@ -4,11 +4,16 @@ that runs once for every request however it ends."""
 import time
 from collections.abc import Callable
 
+from gateway.config.prices import PricedModel, cost
 from gateway.context import RequestContext
 from gateway.errors import UnavailableError
 from gateway.pipeline import Pipeline
 from gateway.telemetry.access_log import AccessLog, AccessLogEntry
 from gateway.telemetry.metrics import Metrics
+from gateway.types import Operation
+
+# As OpenTelemetry's conventions call what models are asked for.
+_OPERATIONS = {Operation.CHAT: "chat", Operation.EMBEDDINGS: "embeddings"}
 
 
 class GatewayService:
@@ -44,10 +49,31 @@ class GatewayService:
         metrics.request(context.route, context.service, status, seconds=seconds, overhead_seconds=overhead)
         if context.is_streaming and context.first_content_at is not None:
             metrics.first_token(context.route, until_content)
-        if context.usage is not None:
-            metrics.tokens(context.service, context.usage)
+        if (operation := _OPERATIONS.get(context.operation)) is not None and context.first_content_at is not None:
+            metrics.inference(context.route, operation, seconds)
+            if context.usage is not None:
+                metrics.tokens(context.service, operation, context.usage)
+                if context.is_streaming:
+                    metrics.output_tokens(
+                        context.route, operation, seconds - until_content, context.usage.output_tokens
+                    )
+        if context.priced is not None and context.first_content_at is not None:
+            # What passes through is answered by refusals too.
+            if context.operation is not Operation.PROXY or not status.startswith(("4", "5")):
+                self._charge(context, context.priced)
         if self._access_log.is_enabled:
             self._access_log.add(self._entry(context, status, reason, seconds))
+
+    def _charge(self, context: RequestContext, priced: PricedModel) -> None:
+        """Notes what an answered request has cost. What is not known is counted as that, not as nothing."""
+        if priced.price is None:
+            self.metrics.unknown_cost(context.service, priced.label, "NO_PRICE")
+            return
+        context.cost_usd = cost(context.usage, priced.price)
+        if context.cost_usd is None:
+            self.metrics.unknown_cost(context.service, priced.label, "NO_USAGE")
+        else:
+            self.metrics.cost(context.service, priced.label, context.cost_usd)
 
     def _entry(self, context: RequestContext, status: str, reason: str, seconds: float) -> AccessLogEntry:
         return AccessLogEntry(
@@ -69,4 +95,5 @@ class GatewayService:
             reason=reason,
             input_tokens=context.usage.input_tokens if context.usage else 0,
             output_tokens=context.usage.output_tokens if context.usage else 0,
+            cost_usd=context.cost_usd,
         )

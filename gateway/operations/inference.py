@@ -5,14 +5,17 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from gateway.context import RequestContext
-from gateway.errors import InvalidRequestError
+from gateway.errors import UnsupportedByBackendError
+from gateway.operations.features import check_operation, to_leave_out
 from gateway.plan import BackendPlan
-from gateway.schemas.chat_dialect import ChatDialect
+from gateway.schemas.chat_dialect import ChatDialect, UsageOnDemand
 from gateway.schemas.dialect import Dialect
 from gateway.schemas.embeddings_dialect import EmbeddingsDialect
+from gateway.schemas.features.canonical import asked_by, without
+from gateway.schemas.features.table import asked_of, stream_place
 from gateway.schemas.openai.fields import prompt_of
 from gateway.schemas.table import OPENAI_CHAT, OPENAI_EMBEDDINGS
-from gateway.types import ChatRequest, EmbeddingsRequest
+from gateway.types import ChatRequest, EmbeddingsRequest, Feature
 from gateway.upstream.answer import Exchange, StreamAnswer
 from gateway.upstream.cluster import Cluster
 from gateway.upstream.http_inference import HttpInference
@@ -42,14 +45,41 @@ class ChatBody:
         """The conversation as the backend wants it, with its name for the model."""
         model = backend.upstream_model(self.model)
         dialects = backend.family.chat
-        if self.dialect in dialects:
-            body = self.dialect.with_request_model(self.body, self.model, model)
-            return _http_inference(context, backend, cluster, deadline, self.dialect, body, model)
-        target = _first(dialects, context, backend)
-        body = target.encode_request(
-            self.canonical(), model, stream=context.is_streaming, drop_unsupported=backend.service.drops_unsupported
+        own = self.dialect
+        target = own if own in dialects else _first(dialects, context, backend)
+        lacks = backend.lacks(self.model)
+        reduced = self._reduced(context, backend, lacks) if lacks else None
+        if target is not own or reduced is not None:
+            body = target.encode_request(
+                reduced or self.canonical(),
+                model,
+                stream=context.is_streaming,
+                drop_unsupported=backend.service.drops_unsupported,
+            )
+        else:
+            body = own.with_request_model(self.body, self.model, model)
+        hides_usage = False
+        is_asked = backend.needs_usage or reduced is not None
+        if is_asked and context.is_streaming and target is own and isinstance(own, UsageOnDemand):
+            hides_usage = own.with_usage_asked(self.body) is not self.body
+            body = own.with_usage_asked(body)
+        return _http_inference(
+            context,
+            backend,
+            cluster,
+            deadline,
+            target,
+            body,
+            model,
+            is_translated=target is not own,
+            hides_usage=hides_usage,
         )
-        return _http_inference(context, backend, cluster, deadline, target, body, model, is_translated=True)
+
+    def _reduced(self, context: RequestContext, backend: BackendPlan, lacks: frozenset[Feature]) -> ChatRequest | None:
+        """The conversation without what the backend cannot do; None if it can do all of it."""
+        name = self.dialect.name
+        missing = to_leave_out(context, backend, lacks, asked_of(name, self.body), stream_place(name))
+        return without(self.canonical(), missing) if missing else None
 
     def prompt_prefix(self, size: int) -> bytes:
         """The beginning of the messages as they stand in the body."""
@@ -79,8 +109,11 @@ class TypedChat:
         """The conversation in the backend's dialect."""
         model = backend.upstream_model(self.request.model)
         dialect = _first(backend.family.chat, context, backend)
+        request = self.request
+        if lacks := backend.lacks(request.model):
+            request = without(request, to_leave_out(context, backend, lacks, asked_by(request), None))
         body = dialect.encode_request(
-            self.request, model, stream=self.is_streaming, drop_unsupported=backend.service.drops_unsupported
+            request, model, stream=self.is_streaming, drop_unsupported=backend.service.drops_unsupported
         )
         return _http_inference(context, backend, cluster, deadline, dialect, body, model)
 
@@ -108,6 +141,8 @@ class EmbeddingsBody:
     ) -> HttpInference[EmbeddingsDialect]:
         """The texts as the backend wants them."""
         model = backend.upstream_model(self.model)
+        if lacks := backend.lacks(self.model):
+            check_operation(context, backend, lacks)
         dialects = backend.family.embeddings
         if self.dialect in dialects:
             body = self.dialect.with_request_model(self.body, self.model, model)
@@ -142,6 +177,8 @@ class TypedEmbeddings:
     ) -> HttpInference[EmbeddingsDialect]:
         """The texts in the backend's dialect."""
         model = backend.upstream_model(self.request.model)
+        if lacks := backend.lacks(self.request.model):
+            check_operation(context, backend, lacks)
         dialect = _first(backend.family.embeddings, context, backend)
         body = dialect.encode_request(self.request, model, drop_unsupported=backend.service.drops_unsupported)
         return _http_inference(context, backend, cluster, deadline, dialect, body, model)
@@ -157,12 +194,12 @@ class TypedEmbeddings:
 
 
 def _first(dialects: tuple[D, ...], context: RequestContext, backend: BackendPlan) -> D:
-    """The dialect that requests of others are translated to. Raises `InvalidRequestError` where there is none."""
+    """The dialect that requests of others are translated to. Raises `UnsupportedByBackendError` where there is none."""
     if dialects:
         return dialects[0]
     service, wanted = backend.service, context.operation.name.lower()
     text = f"service {service.name} speaks {service.schema.name}, which has no {wanted}"
-    raise InvalidRequestError(
+    raise UnsupportedByBackendError(
         f"{text}; ask for a model of another service",
         reason="UNSUPPORTED_BY_SERVICE",
         param="model",
@@ -179,6 +216,7 @@ def _http_inference(
     model: str,
     *,
     is_translated: bool = False,
+    hides_usage: bool = False,
 ) -> HttpInference[D]:
     inbound: Mapping[bytes, bytes] = context.headers
     if is_translated:
@@ -198,6 +236,7 @@ def _http_inference(
         stream_idle_timeout_s=backend.stream_idle_timeout_s,
         deadline=deadline,
         rename_model_to=None if model == context.model else context.model,
+        hides_usage=hides_usage,
     )
 
 

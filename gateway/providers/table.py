@@ -10,7 +10,7 @@ from janua_resources.providers import PROVIDER_BASE_URLS
 
 from gateway.config.secret import SecretValue
 from gateway.schemas.table import OPENAI_ITSELF, SCHEMAS, Family
-from gateway.types import Schema
+from gateway.types import Feature, Schema
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +18,7 @@ class Provider:
     """One provider. A credential is sent as `auth_header: auth_scheme CREDENTIAL`; `base_url` None must be configured.
 
     `strip_headers` are client headers that would name another account than that of the credential. `own_family`: it
-    speaks more than others of its schema.
+    speaks more than others of its schema. `lacks`: what it refuses from whatever model, by its own documentation.
     """
 
     name: str
@@ -28,6 +28,7 @@ class Provider:
     auth_scheme: str = "Bearer"
     strip_headers: frozenset[bytes] = frozenset({b"openai-organization", b"openai-project"})
     own_family: Family | None = None
+    lacks: frozenset[Feature] = frozenset()
 
     @property
     def family(self) -> Family:
@@ -58,6 +59,7 @@ _ROWS: Mapping[str, Mapping[str, Any]] = {
         "strip_headers": frozenset({b"x-goog-user-project"}),
     },
     "cohere": {"schema": Schema.COHERE, "strip_headers": _NOTHING},
+    "groq": {"lacks": frozenset({Feature.LOGPROBS, Feature.MULTIPLE_CHOICES})},
     "ollama": {"schema": Schema.OLLAMA, "strip_headers": _NOTHING},
     "triton": {"schema": Schema.OPEN_INFERENCE, "strip_headers": _NOTHING},
     "mlserver": {"schema": Schema.OPEN_INFERENCE, "strip_headers": _NOTHING},

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from gateway.framing.sse import ServerSentEvent
 from gateway.schemas.dialect import Dialect
@@ -35,6 +35,17 @@ class EventEncoder(Protocol):
 
     def finish(self) -> bytes:
         """The end of the stream."""
+
+
+@runtime_checkable
+class UsageOnDemand(Protocol):
+    """A dialect whose streams tell their usage only where the request asks for it."""
+
+    def with_usage_asked(self, body: bytes) -> bytes:
+        """The request, asking for the usage; the very same if it does already."""
+
+    def is_usage_alone(self, data: bytes) -> bool:
+        """Whether an event has the usage and nothing else for those who did not ask for it."""
 
 
 class ChatDialect(Dialect, Protocol):

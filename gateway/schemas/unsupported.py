@@ -1,6 +1,6 @@
 """What a dialect has no place for: refused by name, or left out where the service says so."""
 
-from gateway.errors import InvalidRequestError
+from gateway.errors import UnsupportedByBackendError
 
 
 class Unsupported:
@@ -11,11 +11,10 @@ class Unsupported:
         self._drop = drop
 
     def field(self, param: str, what: str = "") -> None:
-        """A field that was given. Raises `InvalidRequestError` that names it."""
+        """A field that was given. Raises `UnsupportedByBackendError` that names it."""
         if not self._drop:
             text = what or f"{param} cannot be carried"
-            raise InvalidRequestError(
+            raise UnsupportedByBackendError(
                 f"{text}: the service of this route speaks {self._target}, which has nothing like it",
-                reason="UNSUPPORTED_FIELD",
                 param=param,
             )

@@ -13,7 +13,10 @@ _log = structlog.get_logger("janua.access_log")
 
 
 class AccessLogEntry(msgspec.Struct, omit_defaults=True):
-    """What is told of a request. Never a key, a prompt or an answer. Times are in milliseconds."""
+    """What is told of a request. Never a key, a prompt or an answer. Times are in milliseconds.
+
+    `cost_usd` is left out where the cost is not known, and where the service has no prices.
+    """
 
     time: float
     request_id: str
@@ -33,6 +36,7 @@ class AccessLogEntry(msgspec.Struct, omit_defaults=True):
     reason: str = ""
     input_tokens: int = 0
     output_tokens: int = 0
+    cost_usd: float | None = None
 
 
 class AccessLog:

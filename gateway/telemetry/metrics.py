@@ -8,6 +8,10 @@ from gateway.telemetry.counters import Count, CounterFamily, Distribution, Histo
 from gateway.types import Usage
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+# Those of OpenTelemetry's conventions for generative AI.
+_TOKENS = tuple(4**power for power in range(14))
+_REQUEST_SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
+_TOKEN_SECONDS = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5)
 _OVERHEAD_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1)
 
 
@@ -41,6 +45,40 @@ class Metrics:
             registry=self.registry,
             bounds=_SECONDS,
         )
+        operation = ("route", "gen_ai_operation_name")
+        self._inference_duration = HistogramFamily(
+            "gen_ai_server_request_duration_seconds",
+            "Time from the arrival of a request to a model to the end of its answer.",
+            operation,
+            registry=self.registry,
+            bounds=_REQUEST_SECONDS,
+        )
+        self._output_token = HistogramFamily(
+            "gen_ai_server_time_per_output_token_seconds",
+            "Time between the tokens of a streamed answer, after the first.",
+            operation,
+            registry=self.registry,
+            bounds=_TOKEN_SECONDS,
+        )
+        self._token_usage = HistogramFamily(
+            "gen_ai_client_token_usage",
+            "Tokens of a request, as backends report them.",
+            ("service", "gen_ai_operation_name", "gen_ai_token_type"),
+            registry=self.registry,
+            bounds=_TOKENS,
+        )
+        self._cost = CounterFamily(
+            "janua_cost_usd",
+            "What answered requests have cost, in US dollars. Of services with prices.",
+            ("service", "model"),
+            registry=self.registry,
+        )
+        self._unknown_cost = CounterFamily(
+            "janua_cost_unknown",
+            "Answered requests whose cost is not known: NO_PRICE of the model, or NO_USAGE told by the backend.",
+            ("service", "model", "reason"),
+            registry=self.registry,
+        )
         self._attempts = CounterFamily(
             "janua_upstream_attempts", "Attempts on endpoints.", ("upstream", "result"), registry=self.registry
         )
@@ -62,9 +100,17 @@ class Metrics:
         self._request_of = cache(self._bind_request)
         self._token_of = cache(self._tokens.labels)
         self._first_token_of = cache(self._first_token.labels)
+        self._inference_duration_of = cache(self._inference_duration.labels)
+        self._output_token_of = cache(self._output_token.labels)
+        self._token_usage_of = cache(self._bind_token_usage)
+        self._cost_of = cache(self._cost.labels)
 
     def _bind_request(self, route: str, service: str, status: str) -> tuple[Count, Distribution, Distribution]:
         return self._requests.labels(route, service, status), self._duration.labels(route), self._overhead.labels(route)
+
+    def _bind_token_usage(self, service: str, operation: str) -> tuple[Distribution, Distribution]:
+        labels = self._token_usage.labels
+        return labels(service, operation, "input"), labels(service, operation, "output")
 
     def attempt(self, upstream: str, result: str) -> None:
         """Counts an attempt on an endpoint."""
@@ -81,14 +127,34 @@ class Metrics:
         """Counts the wait for the first content of a stream."""
         self._first_token_of(route).observe(seconds)
 
-    def tokens(self, service: str, usage: Usage) -> None:
+    def inference(self, route: str, operation: str, seconds: float) -> None:
+        """Counts a request to a model that has been answered."""
+        self._inference_duration_of(route, operation).observe(seconds)
+
+    def output_tokens(self, route: str, operation: str, seconds: float, tokens: int) -> None:
+        """Counts how long a stream took after its first content, for so many tokens in all."""
+        if tokens > 1:
+            self._output_token_of(route, operation).observe(seconds / (tokens - 1))
+
+    def tokens(self, service: str, operation: str, usage: Usage) -> None:
         """Counts the tokens of a request."""
+        read, written = self._token_usage_of(service, operation)
+        read.observe(usage.input_tokens)
+        written.observe(usage.output_tokens)
         self._token_of(service, "input").inc(usage.input_tokens)
         self._token_of(service, "output").inc(usage.output_tokens)
         if usage.cached_input_tokens:
             self._token_of(service, "cached_input").inc(usage.cached_input_tokens)
         if usage.reasoning_tokens:
             self._token_of(service, "reasoning").inc(usage.reasoning_tokens)
+
+    def cost(self, service: str, model: str, usd: float) -> None:
+        """Counts what a request has cost. The number of models must be bounded by the configuration."""
+        self._cost_of(service, model).inc(usd)
+
+    def unknown_cost(self, service: str, model: str, reason: str) -> None:
+        """Counts a request whose cost is not known."""
+        self._unknown_cost.labels(service, model, reason).inc()
 
     def render(self) -> bytes:
         """All metrics in the text format of Prometheus."""

@@ -75,8 +75,12 @@ Answer: TypeAlias = UnaryAnswer | StreamAnswer
 
 
 class Exchange(msgspec.Struct, Generic[D], frozen=True):
-    """An answer, the dialect it is in, and the model name it must carry (None: it carries the right one)."""
+    """An answer, the dialect it is in, and the model name it must carry (None: it carries the right one).
+
+    `hides_usage`: a stream was asked for its usage, which the caller did not ask for.
+    """
 
     answer: Answer
     dialect: D
     rename_model_to: str | None
+    hides_usage: bool = False

@@ -38,6 +38,7 @@ class HttpInference(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
     stream_idle_timeout_s: float
     deadline: float
     rename_model_to: str | None
+    hides_usage: bool = False
     is_repeatable: bool = True
 
     def __repr__(self) -> str:
@@ -56,7 +57,7 @@ class HttpInference(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
             else:
                 with TimeLimit(asyncio.get_running_loop().time() + limit):
                     answer = await self._send(lease)
-            return Exchange(answer, self.dialect, self.rename_model_to)
+            return Exchange(answer, self.dialect, self.rename_model_to, self.hides_usage)
         except TimeoutError:
             error = TimeoutExceededError(
                 f"no content from the upstream within {limit:g} s", reason="FIRST_TOKEN_TIMEOUT"

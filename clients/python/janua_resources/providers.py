@@ -34,3 +34,23 @@ PROVIDER_BASE_URLS: Final[Mapping[str, str | None]] = MappingProxyType(
         "custom": None,
     }
 )
+
+PUBLISHED_PRICES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "openai": "openai",
+        "azure_openai": "azure",
+        "anthropic": "anthropic",
+        "gemini": "google",
+        "vertex_ai": "google",
+        "bedrock": "aws",
+        "cohere": "cohere",
+        "mistral": "mistral",
+        "groq": "groq",
+        "together": "together",
+        "fireworks": "fireworks",
+        "openrouter": "openrouter",
+        "deepseek": "deepseek",
+        "xai": "x-ai",
+    }
+)
+"""The providers whose list prices `genai-prices` has, and what it calls them."""

@@ -1,13 +1,20 @@
 """When a service makes sense: its provider or upstream, its models, headers and time limits."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from janua.config.v1.service_pb2 import ProxyService, Service
+from janua.config.v1.service_pb2 import (
+    FEATURE_UNSPECIFIED,
+    PRICE_LIST_PUBLISHED,
+    Feature,
+    ProxyService,
+    Service,
+)
 
 from janua_resources.addresses import parse_base_path
 from janua_resources.egress import base_address, provider_address
 from janua_resources.field_paths import entry
 from janua_resources.headers import CREDENTIALS, FRAMING, HOP_BY_HOP, is_header_name, is_header_value
+from janua_resources.providers import PUBLISHED_PRICES
 from janua_resources.quoting import quoted
 from janua_resources.retry_rules import check_retries
 from janua_resources.upstream_rules import check_health_checks, check_outlier_detection
@@ -24,6 +31,8 @@ def check_service(service: Service) -> Iterator[Problem]:
         yield from _check_headers(service.proxy_service)
         yield from _check_watching(service.proxy_service)
     yield from _check_models(service)
+    yield from _check_features(service.unsupported_features, "unsupported_features")
+    yield from _check_price_list(service)
     yield from check_retries(service.retry_policy, service.timeouts)
 
 
@@ -76,6 +85,13 @@ def _header_problem(name: str, value: str) -> str | None:
     return None if is_header_value(value) else "has a value with control characters"
 
 
+def _check_price_list(service: Service) -> Iterator[Problem]:
+    if service.price_list == PRICE_LIST_PUBLISHED and service.proxy_service.provider not in PUBLISHED_PRICES:
+        known = ", ".join(sorted(PUBLISHED_PRICES))
+        text = f"PUBLISHED has prices of a proxy_service of {known}; give models[].price instead"
+        yield Problem(field="price_list", message=text)
+
+
 def _check_models(service: Service) -> Iterator[Problem]:
     places: dict[str, int] = {}
     for index, model in enumerate(service.models):
@@ -83,3 +99,13 @@ def _check_models(service: Service) -> Iterator[Problem]:
         if first != index:
             text = f"{quoted(model.name)} is the name of models[{first}] already"
             yield Problem(field=f"models[{index}].name", message=text, reason=DUPLICATE)
+        for kind, dollars in model.price.ListFields():
+            if dollars < 0:
+                yield Problem(field=f"models[{index}].price.{kind.name}", message="is negative")
+        yield from _check_features(model.unsupported_features, f"models[{index}].unsupported_features")
+
+
+def _check_features(features: "Sequence[Feature.ValueType]", field: str) -> Iterator[Problem]:
+    for index, feature in enumerate(features):
+        if feature == FEATURE_UNSPECIFIED:
+            yield Problem(field=f"{field}[{index}]", message="FEATURE_UNSPECIFIED is not a feature")

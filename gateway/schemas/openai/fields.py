@@ -86,6 +86,11 @@ class _AnswerHead(msgspec.Struct):
     usage: UsageFields | None = None
 
 
+class _UsageChunk(msgspec.Struct):
+    usage: UsageFields | None = None
+    choices: list[msgspec.Raw] | None = None
+
+
 class _ErrorFields(msgspec.Struct):
     message: Any = None
     code: Any = None
@@ -104,9 +109,11 @@ class _Prompt(msgspec.Struct):
 
 _prompt_decoder = msgspec.json.Decoder(_Prompt)
 _head_decoder = msgspec.json.Decoder(RequestHead)
+_usage_chunk_decoder = msgspec.json.Decoder(_UsageChunk)
 _answer_decoder = msgspec.json.Decoder(_AnswerHead)
 _error_decoder = msgspec.json.Decoder(_ErrorBody)
 _raw_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_raw_or_none_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw] | None)
 
 
 def read_request(body: bytes) -> RequestHead:
@@ -145,6 +152,29 @@ def set_request_model(body: bytes, model: str) -> bytes:
     return msgspec.json.encode(fields)
 
 
+def ask_for_usage(body: bytes) -> bytes:
+    """The request for a stream, with `stream_options.include_usage`; the very same if it has that already.
+
+    Order and all other bytes of values are kept. Raises `InvalidRequestError` for what `read_request` does not take.
+    """
+    if read_request(body).wants_usage:
+        return body
+    fields = _raw_decoder.decode(body)
+    options = _raw_or_none_decoder.decode(fields.get("stream_options", b"null")) or {}
+    options["include_usage"] = msgspec.Raw(b"true")
+    fields["stream_options"] = msgspec.Raw(msgspec.json.encode(options))
+    return msgspec.json.encode(fields)
+
+
+def is_usage_alone(data: bytes) -> bool:
+    """Whether a chunk has a usage and no choices."""
+    try:
+        chunk = _usage_chunk_decoder.decode(data)
+    except UNREADABLE:
+        return False
+    return chunk.usage is not None and not chunk.choices
+
+
 def prompt_of(body: bytes) -> bytes:
     """The messages, input or prompt of a request as they are written; empty if there is none."""
     try:
@@ -178,12 +208,14 @@ def replace_model(body: bytes, model: str) -> bytes:
 
 
 def read_usage(body: bytes) -> Usage | None:
-    """The usage in an answer or chunk, if there is one."""
+    """The usage in an answer or chunk, if there is one that says anything."""
     try:
         usage = _answer_decoder.decode(body).usage
     except UNREADABLE:
         return None
-    return usage.to_usage() if usage else None
+    if usage is None or (usage.prompt_tokens is None and usage.completion_tokens is None):
+        return None
+    return usage.to_usage()
 
 
 def read_error(body: bytes) -> str | None:

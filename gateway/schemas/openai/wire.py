@@ -77,6 +77,14 @@ class OpenAIDialect:
             return openai_fields.without_duplicate_model(body, model)
         return openai_fields.set_request_model(body, model)
 
+    def with_usage_asked(self, body: bytes) -> bytes:
+        """The request with `stream_options.include_usage`."""
+        return openai_fields.ask_for_usage(body)
+
+    def is_usage_alone(self, data: bytes) -> bool:
+        """What asking for the usage adds to a stream is a chunk without choices at its end."""
+        return openai_fields.is_usage_alone(data)
+
     def classify_event(self, data: bytes, event: str) -> EventKind:
         """Content is text, reasoning, a refusal, a tool call or a finish reason; a role alone is preamble."""
         if event == "error":

@@ -27,7 +27,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from janua.config.v1 import upstream_pb2 as janua_dot_config_dot_v1_dot_upstream__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1djanua/config/v1/service.proto\x12\x0fjanua.config.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1ejanua/config/v1/upstream.proto\"\x9f\x04\n\x07Service\x12\x38\n\x04name\x18\x01 \x01(\tB*\xbaH\'r%\x18\xfd\x01\x32 ^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$\x12\x34\n\x06labels\x18\x02 \x03(\x0b\x32$.janua.config.v1.Service.LabelsEntry\x12\x1d\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12<\n\x10upstream_service\x18\x04 \x01(\x0b\x32 .janua.config.v1.UpstreamServiceH\x00\x12\x36\n\rproxy_service\x18\x05 \x01(\x0b\x32\x1d.janua.config.v1.ProxyServiceH\x00\x12&\n\x06models\x18\x06 \x03(\x0b\x32\x16.janua.config.v1.Model\x12\x32\n\x0cretry_policy\x18\x07 \x01(\x0b\x32\x1c.janua.config.v1.RetryPolicy\x12+\n\x08timeouts\x18\x08 \x01(\x0b\x32\x19.janua.config.v1.Timeouts\x12H\n\x12unsupported_fields\x18\t \x01(\x0e\x32\".janua.config.v1.UnsupportedFieldsB\x08\xbaH\x05\x82\x01\x02\x10\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\r\n\x04kind\x12\x05\xbaH\x02\x08\x01\"\x8c\x01\n\x0fUpstreamService\x12\x19\n\x08upstream\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12\x31\n\x06schema\x18\x02 \x01(\x0e\x32\x17.janua.config.v1.SchemaB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12+\n\x0bpath_prefix\x18\x03 \x01(\tB\x16\xbaH\x13r\x11\x18\x80\x10\x32\x0c^(/.*[^/])?$\"\x87\x03\n\x0cProxyService\x12\x19\n\x08provider\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12@\n\x08\x62\x61se_url\x18\x02 \x01(\tB.\xbaH+r)\x18\x80\x10\x32$^(https?://[^\\s/?#@]+(/[^\\s?#]*)?)?$\x12:\n\x0b\x63redentials\x18\x03 \x03(\x0b\x32\x1b.janua.config.v1.CredentialB\x08\xbaH\x05\x92\x01\x02\x10\x01\x12;\n\x07headers\x18\x04 \x03(\x0b\x32*.janua.config.v1.ProxyService.HeadersEntry\x12\x33\n\rhealth_checks\x18\x05 \x03(\x0b\x32\x1c.janua.config.v1.HealthCheck\x12<\n\x11outlier_detection\x18\x06 \x01(\x0b\x32!.janua.config.v1.OutlierDetection\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"%\n\nCredential\x12\x17\n\x06secret\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\"B\n\x05Model\x12\x18\n\x04name\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\x12\x1f\n\rupstream_name\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\"\xae\x02\n\x0bRetryPolicy\x12!\n\x0bnum_retries\x18\x01 \x01(\rB\x07\xbaH\x04*\x02\x18\nH\x00\x88\x01\x01\x12=\n\x08retry_on\x18\x02 \x03(\x0e\x32\x18.janua.config.v1.RetryOnB\x11\xbaH\x0e\x92\x01\x0b\x18\x01\"\x07\x82\x01\x04\x10\x01 \x00\x12<\n\x0fper_try_timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02*\x00\x12\x35\n\x0eretry_back_off\x18\x04 \x01(\x0b\x32\x1d.janua.config.v1.RetryBackOff\x12 \n\x13respect_retry_after\x18\x05 \x01(\x08H\x01\x88\x01\x01\x42\x0e\n\x0c_num_retriesB\x16\n\x14_respect_retry_after\"\x85\x01\n\x0cRetryBackOff\x12:\n\rbase_interval\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02*\x00\x12\x39\n\x0cmax_interval\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02*\x00\"\xea\x01\n\x08Timeouts\x12\x34\n\x07\x63onnect\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02*\x00\x12\x34\n\x07request\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02*\x00\x12\x38\n\x0b\x66irst_token\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02*\x00\x12\x38\n\x0bstream_idle\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02*\x00*\xc9\x01\n\x06Schema\x12\x16\n\x12SCHEMA_UNSPECIFIED\x10\x00\x12\x11\n\rSCHEMA_OPENAI\x10\x01\x12\x19\n\x15SCHEMA_OPEN_INFERENCE\x10\x02\x12\x16\n\x12SCHEMA_PASSTHROUGH\x10\x03\x12\x14\n\x10SCHEMA_ANTHROPIC\x10\x04\x12\x11\n\rSCHEMA_GEMINI\x10\x05\x12\x12\n\x0eSCHEMA_BEDROCK\x10\x06\x12\x11\n\rSCHEMA_COHERE\x10\x07\x12\x11\n\rSCHEMA_OLLAMA\x10\x08*s\n\x11UnsupportedFields\x12\"\n\x1eUNSUPPORTED_FIELDS_UNSPECIFIED\x10\x00\x12\x1d\n\x19UNSUPPORTED_FIELDS_REJECT\x10\x01\x12\x1b\n\x17UNSUPPORTED_FIELDS_DROP\x10\x02*\x90\x02\n\x07RetryOn\x12\x18\n\x14RETRY_ON_UNSPECIFIED\x10\x00\x12\x1c\n\x18RETRY_ON_CONNECT_FAILURE\x10\x01\x12\x12\n\x0eRETRY_ON_RESET\x10\x02\x12\x1a\n\x16RETRY_ON_GATEWAY_ERROR\x10\x03\x12\x14\n\x10RETRY_ON_TIMEOUT\x10\x04\x12\x19\n\x15RETRY_ON_SERVER_ERROR\x10\x05\x12\x19\n\x15RETRY_ON_RATE_LIMITED\x10\x06\x12\x17\n\x13RETRY_ON_OVERLOADED\x10\x07\x12\x1b\n\x17RETRY_ON_CONTEXT_LENGTH\x10\x08\x12\x1b\n\x17RETRY_ON_CONTENT_FILTER\x10\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1djanua/config/v1/service.proto\x12\x0fjanua.config.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1ejanua/config/v1/upstream.proto\"\xa4\x05\n\x07Service\x12\x38\n\x04name\x18\x01 \x01(\tB*\xbaH\'r%\x18\xfd\x01\x32 ^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$\x12\x34\n\x06labels\x18\x02 \x03(\x0b\x32$.janua.config.v1.Service.LabelsEntry\x12\x1d\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12<\n\x10upstream_service\x18\x04 \x01(\x0b\x32 .janua.config.v1.UpstreamServiceH\x00\x12\x36\n\rproxy_service\x18\x05 \x01(\x0b\x32\x1d.janua.config.v1.ProxyServiceH\x00\x12&\n\x06models\x18\x06 \x03(\x0b\x32\x16.janua.config.v1.Model\x12\x32\n\x0cretry_policy\x18\x07 \x01(\x0b\x32\x1c.janua.config.v1.RetryPolicy\x12+\n\x08timeouts\x18\x08 \x01(\x0b\x32\x19.janua.config.v1.Timeouts\x12H\n\x12unsupported_fields\x18\t \x01(\x0e\x32\".janua.config.v1.UnsupportedFieldsB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12I\n\x14unsupported_features\x18\n \x03(\x0e\x32\x18.janua.config.v1.FeatureB\x11\xbaH\x0e\x92\x01\x0b\x18\x01\"\x07\x82\x01\x04\x10\x01 \x00\x12\x38\n\nprice_list\x18\x0b \x01(\x0e\x32\x1a.janua.config.v1.PriceListB\x08\xbaH\x05\x82\x01\x02\x10\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\r\n\x04kind\x12\x05\xbaH\x02\x08\x01\"\x8c\x01\n\x0fUpstreamService\x12\x19\n\x08upstream\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12\x31\n\x06schema\x18\x02 \x01(\x0e\x32\x17.janua.config.v1.SchemaB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12+\n\x0bpath_prefix\x18\x03 \x01(\tB\x16\xbaH\x13r\x11\x18\x80\x10\x32\x0c^(/.*[^/])?$\"\x87\x03\n\x0cProxyService\x12\x19\n\x08provider\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12@\n\x08\x62\x61se_url\x18\x02 \x01(\tB.\xbaH+r)\x18\x80\x10\x32$^(https?://[^\\s/?#@]+(/[^\\s?#]*)?)?$\x12:\n\x0b\x63redentials\x18\x03 \x03(\x0b\x32\x1b.janua.config.v1.CredentialB\x08\xbaH\x05\x92\x01\x02\x10\x01\x12;\n\x07headers\x18\x04 \x03(\x0b\x32*.janua.config.v1.ProxyService.HeadersEntry\x12\x33\n\rhealth_checks\x18\x05 \x03(\x0b\x32\x1c.janua.config.v1.HealthCheck\x12<\n\x11outlier_detection\x18\x06 \x01(\x0b\x32!.janua.config.v1.OutlierDetection\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"%\n\nCredential\x12\x17\n\x06secret\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\"\xb9\x01\n\x05Model\x12\x18\n\x04name\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\x12\x1f\n\rupstream_name\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12*\n\x05price\x18\x03 \x01(\x0b\x32\x1b.janua.config.v1.ModelPrice\x12I\n\x14unsupported_features\x18\x04 \x03(\x0e\x32\x18.janua.config.v1.FeatureB\x11\xbaH\x0e\x92\x01\x0b\x18\x01\"\x07\x82\x01\x04\x10\x01 \x00\"\x94\x02\n\nModelPrice\x12\r\n\x05input\x18\x01 \x01(\x01\x12\x19\n\x0c\x63\x61\x63hed_input\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x1b\n\x0e\x63\x61\x63he_creation\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12\x18\n\x0b\x61udio_input\x18\x04 \x01(\x01H\x02\x88\x01\x01\x12\x0e\n\x06output\x18\x05 \x01(\x01\x12\x16\n\treasoning\x18\x06 \x01(\x01H\x03\x88\x01\x01\x12\x19\n\x0c\x61udio_output\x18\x07 \x01(\x01H\x04\x88\x01\x01\x12\x0f\n\x07request\x18\x08 \x01(\x01\x42\x0f\n\r_cached_inputB\x11\n\x0f_cache_creationB\x0e\n\x0c_audio_inputB\x0c\n\n_reasoningB\x0f\n\r_audio_output\"\xae\x02\n\x0bRetryPolicy\x12!\n\x0bnum_retries\x18\x01 \x01(\rB\x07\xbaH\x04*\x02\x18\nH\x00\x88\x01\x01\x12=\n\x08retry_on\x18\x02 \x03(\x0e\x32\x18.janua.config.v1.RetryOnB\x11\xbaH\x0e\x92\x01\x0b\x18\x01\"\x07\x82\x01\x04\x10\x01 \x00\x12<\n\x0fper_try_timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02*\x00\x12\x35\n\x0eretry_back_off\x18\x04 \x01(\x0b\x32\x1d.janua.config.v1.RetryBackOff\x12 \n\x13respect_retry_after\x18\x05 \x01(\x08H\x01\x88\x01\x01\x42\x0e\n\x0c_num_retriesB\x16\n\x14_respect_retry_after\"\x85\x01\n\x0cRetryBackOff\x12:\n\rbase_interval\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02*\x00\x12\x39\n\x0cmax_interval\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02*\x00\"\xea\x01\n\x08Timeouts\x12\x34\n\x07\x63onnect\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02*\x00\x12\x34\n\x07request\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02*\x00\x12\x38\n\x0b\x66irst_token\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02*\x00\x12\x38\n\x0bstream_idle\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02*\x00*\xad\x02\n\x07\x46\x65\x61ture\x12\x17\n\x13\x46\x45\x41TURE_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x46\x45\x41TURE_CHAT\x10\x01\x12\x16\n\x12\x46\x45\x41TURE_EMBEDDINGS\x10\x02\x12\x15\n\x11\x46\x45\x41TURE_STREAMING\x10\x03\x12\x11\n\rFEATURE_TOOLS\x10\x04\x12\x12\n\x0e\x46\x45\x41TURE_IMAGES\x10\x05\x12\x11\n\rFEATURE_AUDIO\x10\x06\x12\x11\n\rFEATURE_FILES\x10\x07\x12\x17\n\x13\x46\x45\x41TURE_JSON_OBJECT\x10\x08\x12\x17\n\x13\x46\x45\x41TURE_JSON_SCHEMA\x10\t\x12\x15\n\x11\x46\x45\x41TURE_REASONING\x10\n\x12\x14\n\x10\x46\x45\x41TURE_LOGPROBS\x10\x0b\x12\x1c\n\x18\x46\x45\x41TURE_MULTIPLE_CHOICES\x10\x0c*V\n\tPriceList\x12\x1a\n\x16PRICE_LIST_UNSPECIFIED\x10\x00\x12\x13\n\x0fPRICE_LIST_NONE\x10\x01\x12\x18\n\x14PRICE_LIST_PUBLISHED\x10\x02*\xc9\x01\n\x06Schema\x12\x16\n\x12SCHEMA_UNSPECIFIED\x10\x00\x12\x11\n\rSCHEMA_OPENAI\x10\x01\x12\x19\n\x15SCHEMA_OPEN_INFERENCE\x10\x02\x12\x16\n\x12SCHEMA_PASSTHROUGH\x10\x03\x12\x14\n\x10SCHEMA_ANTHROPIC\x10\x04\x12\x11\n\rSCHEMA_GEMINI\x10\x05\x12\x12\n\x0eSCHEMA_BEDROCK\x10\x06\x12\x11\n\rSCHEMA_COHERE\x10\x07\x12\x11\n\rSCHEMA_OLLAMA\x10\x08*s\n\x11UnsupportedFields\x12\"\n\x1eUNSUPPORTED_FIELDS_UNSPECIFIED\x10\x00\x12\x1d\n\x19UNSUPPORTED_FIELDS_REJECT\x10\x01\x12\x1b\n\x17UNSUPPORTED_FIELDS_DROP\x10\x02*\x90\x02\n\x07RetryOn\x12\x18\n\x14RETRY_ON_UNSPECIFIED\x10\x00\x12\x1c\n\x18RETRY_ON_CONNECT_FAILURE\x10\x01\x12\x12\n\x0eRETRY_ON_RESET\x10\x02\x12\x1a\n\x16RETRY_ON_GATEWAY_ERROR\x10\x03\x12\x14\n\x10RETRY_ON_TIMEOUT\x10\x04\x12\x19\n\x15RETRY_ON_SERVER_ERROR\x10\x05\x12\x19\n\x15RETRY_ON_RATE_LIMITED\x10\x06\x12\x17\n\x13RETRY_ON_OVERLOADED\x10\x07\x12\x1b\n\x17RETRY_ON_CONTEXT_LENGTH\x10\x08\x12\x1b\n\x17RETRY_ON_CONTENT_FILTER\x10\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,6 +44,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SERVICE'].fields_by_name['description']._serialized_options = b'\272H\005r\003\030\200\010'
   _globals['_SERVICE'].fields_by_name['unsupported_fields']._loaded_options = None
   _globals['_SERVICE'].fields_by_name['unsupported_fields']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_SERVICE'].fields_by_name['unsupported_features']._loaded_options = None
+  _globals['_SERVICE'].fields_by_name['unsupported_features']._serialized_options = b'\272H\016\222\001\013\030\001\"\007\202\001\004\020\001 \000'
+  _globals['_SERVICE'].fields_by_name['price_list']._loaded_options = None
+  _globals['_SERVICE'].fields_by_name['price_list']._serialized_options = b'\272H\005\202\001\002\020\001'
   _globals['_UPSTREAMSERVICE'].fields_by_name['upstream']._loaded_options = None
   _globals['_UPSTREAMSERVICE'].fields_by_name['upstream']._serialized_options = b'\272H\004r\002\020\001'
   _globals['_UPSTREAMSERVICE'].fields_by_name['schema']._loaded_options = None
@@ -64,6 +68,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MODEL'].fields_by_name['name']._serialized_options = b'\272H\007r\005\020\001\030\200\002'
   _globals['_MODEL'].fields_by_name['upstream_name']._loaded_options = None
   _globals['_MODEL'].fields_by_name['upstream_name']._serialized_options = b'\272H\005r\003\030\200\002'
+  _globals['_MODEL'].fields_by_name['unsupported_features']._loaded_options = None
+  _globals['_MODEL'].fields_by_name['unsupported_features']._serialized_options = b'\272H\016\222\001\013\030\001\"\007\202\001\004\020\001 \000'
   _globals['_RETRYPOLICY'].fields_by_name['num_retries']._loaded_options = None
   _globals['_RETRYPOLICY'].fields_by_name['num_retries']._serialized_options = b'\272H\004*\002\030\n'
   _globals['_RETRYPOLICY'].fields_by_name['retry_on']._loaded_options = None
@@ -82,30 +88,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TIMEOUTS'].fields_by_name['first_token']._serialized_options = b'\272H\005\252\001\002*\000'
   _globals['_TIMEOUTS'].fields_by_name['stream_idle']._loaded_options = None
   _globals['_TIMEOUTS'].fields_by_name['stream_idle']._serialized_options = b'\272H\005\252\001\002*\000'
-  _globals['_SCHEMA']._serialized_start=2012
-  _globals['_SCHEMA']._serialized_end=2213
-  _globals['_UNSUPPORTEDFIELDS']._serialized_start=2215
-  _globals['_UNSUPPORTEDFIELDS']._serialized_end=2330
-  _globals['_RETRYON']._serialized_start=2333
-  _globals['_RETRYON']._serialized_end=2605
+  _globals['_FEATURE']._serialized_start=2544
+  _globals['_FEATURE']._serialized_end=2845
+  _globals['_PRICELIST']._serialized_start=2847
+  _globals['_PRICELIST']._serialized_end=2933
+  _globals['_SCHEMA']._serialized_start=2936
+  _globals['_SCHEMA']._serialized_end=3137
+  _globals['_UNSUPPORTEDFIELDS']._serialized_start=3139
+  _globals['_UNSUPPORTEDFIELDS']._serialized_end=3254
+  _globals['_RETRYON']._serialized_start=3257
+  _globals['_RETRYON']._serialized_end=3529
   _globals['_SERVICE']._serialized_start=144
-  _globals['_SERVICE']._serialized_end=687
-  _globals['_SERVICE_LABELSENTRY']._serialized_start=627
-  _globals['_SERVICE_LABELSENTRY']._serialized_end=672
-  _globals['_UPSTREAMSERVICE']._serialized_start=690
-  _globals['_UPSTREAMSERVICE']._serialized_end=830
-  _globals['_PROXYSERVICE']._serialized_start=833
-  _globals['_PROXYSERVICE']._serialized_end=1224
-  _globals['_PROXYSERVICE_HEADERSENTRY']._serialized_start=1178
-  _globals['_PROXYSERVICE_HEADERSENTRY']._serialized_end=1224
-  _globals['_CREDENTIAL']._serialized_start=1226
-  _globals['_CREDENTIAL']._serialized_end=1263
-  _globals['_MODEL']._serialized_start=1265
-  _globals['_MODEL']._serialized_end=1331
-  _globals['_RETRYPOLICY']._serialized_start=1334
-  _globals['_RETRYPOLICY']._serialized_end=1636
-  _globals['_RETRYBACKOFF']._serialized_start=1639
-  _globals['_RETRYBACKOFF']._serialized_end=1772
-  _globals['_TIMEOUTS']._serialized_start=1775
-  _globals['_TIMEOUTS']._serialized_end=2009
+  _globals['_SERVICE']._serialized_end=820
+  _globals['_SERVICE_LABELSENTRY']._serialized_start=760
+  _globals['_SERVICE_LABELSENTRY']._serialized_end=805
+  _globals['_UPSTREAMSERVICE']._serialized_start=823
+  _globals['_UPSTREAMSERVICE']._serialized_end=963
+  _globals['_PROXYSERVICE']._serialized_start=966
+  _globals['_PROXYSERVICE']._serialized_end=1357
+  _globals['_PROXYSERVICE_HEADERSENTRY']._serialized_start=1311
+  _globals['_PROXYSERVICE_HEADERSENTRY']._serialized_end=1357
+  _globals['_CREDENTIAL']._serialized_start=1359
+  _globals['_CREDENTIAL']._serialized_end=1396
+  _globals['_MODEL']._serialized_start=1399
+  _globals['_MODEL']._serialized_end=1584
+  _globals['_MODELPRICE']._serialized_start=1587
+  _globals['_MODELPRICE']._serialized_end=1863
+  _globals['_RETRYPOLICY']._serialized_start=1866
+  _globals['_RETRYPOLICY']._serialized_end=2168
+  _globals['_RETRYBACKOFF']._serialized_start=2171
+  _globals['_RETRYBACKOFF']._serialized_end=2304
+  _globals['_TIMEOUTS']._serialized_start=2307
+  _globals['_TIMEOUTS']._serialized_end=2541
 # @@protoc_insertion_point(module_scope)

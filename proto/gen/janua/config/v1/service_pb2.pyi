@@ -21,6 +21,100 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _Feature:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FeatureEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Feature.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FEATURE_UNSPECIFIED: _Feature.ValueType  # 0
+    """Not a valid value."""
+    FEATURE_CHAT: _Feature.ValueType  # 1
+    """Conversations, in any dialect."""
+    FEATURE_EMBEDDINGS: _Feature.ValueType  # 2
+    """Vectors."""
+    FEATURE_STREAMING: _Feature.ValueType  # 3
+    """Answers piece by piece."""
+    FEATURE_TOOLS: _Feature.ValueType  # 4
+    """Functions that the model may call, and the choice among them."""
+    FEATURE_IMAGES: _Feature.ValueType  # 5
+    """Pictures in messages and in results of tools."""
+    FEATURE_AUDIO: _Feature.ValueType  # 6
+    """Sound in messages."""
+    FEATURE_FILES: _Feature.ValueType  # 7
+    """Documents in messages and in results of tools."""
+    FEATURE_JSON_OBJECT: _Feature.ValueType  # 8
+    """JSON as the form of the answer, without a schema."""
+    FEATURE_JSON_SCHEMA: _Feature.ValueType  # 9
+    """JSON that follows a schema as the form of the answer."""
+    FEATURE_REASONING: _Feature.ValueType  # 10
+    """How much to think."""
+    FEATURE_LOGPROBS: _Feature.ValueType  # 11
+    """Probabilities of tokens."""
+    FEATURE_MULTIPLE_CHOICES: _Feature.ValueType  # 12
+    """More than one alternative answer."""
+
+class Feature(_Feature, metaclass=_FeatureEnumTypeWrapper):
+    """Something that a request may ask for and not every model can do."""
+
+FEATURE_UNSPECIFIED: Feature.ValueType  # 0
+"""Not a valid value."""
+FEATURE_CHAT: Feature.ValueType  # 1
+"""Conversations, in any dialect."""
+FEATURE_EMBEDDINGS: Feature.ValueType  # 2
+"""Vectors."""
+FEATURE_STREAMING: Feature.ValueType  # 3
+"""Answers piece by piece."""
+FEATURE_TOOLS: Feature.ValueType  # 4
+"""Functions that the model may call, and the choice among them."""
+FEATURE_IMAGES: Feature.ValueType  # 5
+"""Pictures in messages and in results of tools."""
+FEATURE_AUDIO: Feature.ValueType  # 6
+"""Sound in messages."""
+FEATURE_FILES: Feature.ValueType  # 7
+"""Documents in messages and in results of tools."""
+FEATURE_JSON_OBJECT: Feature.ValueType  # 8
+"""JSON as the form of the answer, without a schema."""
+FEATURE_JSON_SCHEMA: Feature.ValueType  # 9
+"""JSON that follows a schema as the form of the answer."""
+FEATURE_REASONING: Feature.ValueType  # 10
+"""How much to think."""
+FEATURE_LOGPROBS: Feature.ValueType  # 11
+"""Probabilities of tokens."""
+FEATURE_MULTIPLE_CHOICES: Feature.ValueType  # 12
+"""More than one alternative answer."""
+Global___Feature: _TypeAlias = Feature  # noqa: Y015
+
+class _PriceList:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PriceListEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PriceList.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PRICE_LIST_UNSPECIFIED: _PriceList.ValueType  # 0
+    """Same as `PRICE_LIST_NONE`."""
+    PRICE_LIST_NONE: _PriceList.ValueType  # 1
+    """No source: only models with a `price` have one."""
+    PRICE_LIST_PUBLISHED: _PriceList.ValueType  # 2
+    """The provider's list prices as the Python package `genai-prices` on each node has them; they are as old as the package
+    is, nothing is fetched. Only for a `proxy_service` whose provider is in it. A node without the package, which comes
+    with the extra `prices`, refuses the service.
+    """
+
+class PriceList(_PriceList, metaclass=_PriceListEnumTypeWrapper):
+    """A source of prices."""
+
+PRICE_LIST_UNSPECIFIED: PriceList.ValueType  # 0
+"""Same as `PRICE_LIST_NONE`."""
+PRICE_LIST_NONE: PriceList.ValueType  # 1
+"""No source: only models with a `price` have one."""
+PRICE_LIST_PUBLISHED: PriceList.ValueType  # 2
+"""The provider's list prices as the Python package `genai-prices` on each node has them; they are as old as the package
+is, nothing is fetched. Only for a `proxy_service` whose provider is in it. A node without the package, which comes
+with the extra `prices`, refuses the service.
+"""
+Global___PriceList: _TypeAlias = PriceList  # noqa: Y015
+
 class _Schema:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -80,7 +174,7 @@ class _UnsupportedFieldsEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Uns
     UNSUPPORTED_FIELDS_REJECT: _UnsupportedFields.ValueType  # 1
     """The request is refused with the name of the field."""
     UNSUPPORTED_FIELDS_DROP: _UnsupportedFields.ValueType  # 2
-    """The field is left out."""
+    """The field is left out; of pictures, sound and files in a message, the part."""
 
 class UnsupportedFields(_UnsupportedFields, metaclass=_UnsupportedFieldsEnumTypeWrapper):
     """What becomes of a field of a request that the backend's dialect has no place for."""
@@ -90,7 +184,7 @@ UNSUPPORTED_FIELDS_UNSPECIFIED: UnsupportedFields.ValueType  # 0
 UNSUPPORTED_FIELDS_REJECT: UnsupportedFields.ValueType  # 1
 """The request is refused with the name of the field."""
 UNSUPPORTED_FIELDS_DROP: UnsupportedFields.ValueType  # 2
-"""The field is left out."""
+"""The field is left out; of pictures, sound and files in a message, the part."""
 Global___UnsupportedFields: _TypeAlias = UnsupportedFields  # noqa: Y015
 
 class _RetryOn:
@@ -182,12 +276,18 @@ class Service(_message.Message):
     RETRY_POLICY_FIELD_NUMBER: _builtins.int
     TIMEOUTS_FIELD_NUMBER: _builtins.int
     UNSUPPORTED_FIELDS_FIELD_NUMBER: _builtins.int
+    UNSUPPORTED_FEATURES_FIELD_NUMBER: _builtins.int
+    PRICE_LIST_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique among services. Lower-case letters, digits, `-` and `.`, at most 253 characters. Required."""
     description: _builtins.str
     """One line for people."""
     unsupported_fields: Global___UnsupportedFields.ValueType
-    """What becomes of fields that the backend's dialect has no place for, where a request is translated. Default: `REJECT`."""
+    """What becomes of fields that the backend's dialect has no place for, where a request is translated. Default: `REJECT`.
+    It says the same of `unsupported_features`.
+    """
+    price_list: Global___PriceList.ValueType
+    """Where prices come from of models that have no `price` of their own. Default: `NONE`."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Free labels for people and for `label` filters. They do not change how requests are handled."""
@@ -202,8 +302,8 @@ class Service(_message.Message):
 
     @_builtins.property
     def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___Model]:
-        """Models of this service whose name differs from the one clients use. A model that is not listed is sent under the
-        name the client used.
+        """What is to be said of single models of this service: their name at the backend, their price, what they cannot do. A
+        model that is not listed is sent under the name the client used.
         """
 
     @_builtins.property
@@ -217,6 +317,14 @@ class Service(_message.Message):
     def timeouts(self) -> Global___Timeouts:
         """Time limits. A route's `timeouts` win over them field by field."""
 
+    @_builtins.property
+    def unsupported_features(self) -> _containers.RepeatedScalarFieldContainer[Global___Feature.ValueType]:
+        """What none of this service's models can do, beside what is known of its provider. A request that asks for one of
+        these goes to another backend of its route that can, else it is refused before any backend is called, or goes without,
+        as `unsupported_fields` says. `CHAT`, `EMBEDDINGS` and `STREAMING` cannot be left out of a request: they are always
+        refused. Applies to chat and embeddings, not to requests that pass through. Default: nothing.
+        """
+
     def __init__(
         self,
         *,
@@ -229,10 +337,12 @@ class Service(_message.Message):
         retry_policy: Global___RetryPolicy | None = ...,
         timeouts: Global___Timeouts | None = ...,
         unsupported_fields: Global___UnsupportedFields.ValueType = ...,
+        unsupported_features: _abc.Iterable[Global___Feature.ValueType] | None = ...,
+        price_list: Global___PriceList.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "proxy_service", b"proxy_service", "retry_policy", b"retry_policy", "timeouts", b"timeouts", "upstream_service", b"upstream_service"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "kind", b"kind", "labels", b"labels", "models", b"models", "name", b"name", "proxy_service", b"proxy_service", "retry_policy", b"retry_policy", "timeouts", b"timeouts", "unsupported_fields", b"unsupported_fields", "upstream_service", b"upstream_service"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "kind", b"kind", "labels", b"labels", "models", b"models", "name", b"name", "price_list", b"price_list", "proxy_service", b"proxy_service", "retry_policy", b"retry_policy", "timeouts", b"timeouts", "unsupported_features", b"unsupported_features", "unsupported_fields", b"unsupported_fields", "upstream_service", b"upstream_service"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["upstream_service", "proxy_service"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
@@ -372,29 +482,112 @@ Global___Credential: _TypeAlias = Credential  # noqa: Y015
 
 @_typing.final
 class Model(_message.Message):
-    """A model under two names."""
+    """One model of a service."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
     UPSTREAM_NAME_FIELD_NUMBER: _builtins.int
+    PRICE_FIELD_NUMBER: _builtins.int
+    UNSUPPORTED_FEATURES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """The name that clients and routes use. Required, unique within the service."""
+    """The name that clients and routes use, or a backend's `model_override`. Required, unique within the service."""
     upstream_name: _builtins.str
     """The name that the backend knows it by. Default: `name`. Answers carry the name the client used."""
+    @_builtins.property
+    def price(self) -> Global___ModelPrice:
+        """What it costs. Absent: as the service's `price_list` says. Streamed chat completions of a service with prices for
+        tokens are asked to tell their usage, which callers who did not ask for it are not shown.
+        """
+
+    @_builtins.property
+    def unsupported_features(self) -> _containers.RepeatedScalarFieldContainer[Global___Feature.ValueType]:
+        """What this model cannot do, beside the service's `unsupported_features`."""
+
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         upstream_name: _builtins.str = ...,
+        price: Global___ModelPrice | None = ...,
+        unsupported_features: _abc.Iterable[Global___Feature.ValueType] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["price", b"price"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "upstream_name", b"upstream_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "price", b"price", "unsupported_features", b"unsupported_features", "upstream_name", b"upstream_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Model: _TypeAlias = Model  # noqa: Y015
+
+@_typing.final
+class ModelPrice(_message.Message):
+    """The price of a model: US dollars per million tokens of each kind, and per request. `price: {}` is free of charge."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INPUT_FIELD_NUMBER: _builtins.int
+    CACHED_INPUT_FIELD_NUMBER: _builtins.int
+    CACHE_CREATION_FIELD_NUMBER: _builtins.int
+    AUDIO_INPUT_FIELD_NUMBER: _builtins.int
+    OUTPUT_FIELD_NUMBER: _builtins.int
+    REASONING_FIELD_NUMBER: _builtins.int
+    AUDIO_OUTPUT_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    input: _builtins.float
+    """Of what is read, for all that has no price of its own below. USD per million tokens, default 0."""
+    cached_input: _builtins.float
+    """Of what is read from the backend's cache of prompts. USD per million tokens, default: `input`."""
+    cache_creation: _builtins.float
+    """Of what is written to that cache. USD per million tokens, default: `input`."""
+    audio_input: _builtins.float
+    """Of sound that is read. USD per million tokens, default: `input`."""
+    output: _builtins.float
+    """Of what is written, for all that has no price of its own below. USD per million tokens, default 0."""
+    reasoning: _builtins.float
+    """Of what is thought. USD per million tokens, default: `output`."""
+    audio_output: _builtins.float
+    """Of sound that is written. USD per million tokens, default: `output`."""
+    request: _builtins.float
+    """Of each request that is answered, whatever its tokens. USD, default 0."""
+    def __init__(
+        self,
+        *,
+        input: _builtins.float = ...,
+        cached_input: _builtins.float | None = ...,
+        cache_creation: _builtins.float | None = ...,
+        audio_input: _builtins.float | None = ...,
+        output: _builtins.float = ...,
+        reasoning: _builtins.float | None = ...,
+        audio_output: _builtins.float | None = ...,
+        request: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_audio_input", b"_audio_input", "_audio_output", b"_audio_output", "_cache_creation", b"_cache_creation", "_cached_input", b"_cached_input", "_reasoning", b"_reasoning", "audio_input", b"audio_input", "audio_output", b"audio_output", "cache_creation", b"cache_creation", "cached_input", b"cached_input", "reasoning", b"reasoning"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_audio_input", b"_audio_input", "_audio_output", b"_audio_output", "_cache_creation", b"_cache_creation", "_cached_input", b"_cached_input", "_reasoning", b"_reasoning", "audio_input", b"audio_input", "audio_output", b"audio_output", "cache_creation", b"cache_creation", "cached_input", b"cached_input", "input", b"input", "output", b"output", "reasoning", b"reasoning", "request", b"request"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__audio_input: _TypeAlias = _typing.Literal["audio_input"]  # noqa: Y015
+    _WhichOneofArgType__audio_input: _TypeAlias = _typing.Literal["_audio_input", b"_audio_input"]  # noqa: Y015
+    _WhichOneofReturnType__audio_output: _TypeAlias = _typing.Literal["audio_output"]  # noqa: Y015
+    _WhichOneofArgType__audio_output: _TypeAlias = _typing.Literal["_audio_output", b"_audio_output"]  # noqa: Y015
+    _WhichOneofReturnType__cache_creation: _TypeAlias = _typing.Literal["cache_creation"]  # noqa: Y015
+    _WhichOneofArgType__cache_creation: _TypeAlias = _typing.Literal["_cache_creation", b"_cache_creation"]  # noqa: Y015
+    _WhichOneofReturnType__cached_input: _TypeAlias = _typing.Literal["cached_input"]  # noqa: Y015
+    _WhichOneofArgType__cached_input: _TypeAlias = _typing.Literal["_cached_input", b"_cached_input"]  # noqa: Y015
+    _WhichOneofReturnType__reasoning: _TypeAlias = _typing.Literal["reasoning"]  # noqa: Y015
+    _WhichOneofArgType__reasoning: _TypeAlias = _typing.Literal["_reasoning", b"_reasoning"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__audio_input) -> _WhichOneofReturnType__audio_input | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__audio_output) -> _WhichOneofReturnType__audio_output | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cache_creation) -> _WhichOneofReturnType__cache_creation | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cached_input) -> _WhichOneofReturnType__cached_input | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reasoning) -> _WhichOneofReturnType__reasoning | None: ...
+
+Global___ModelPrice: _TypeAlias = ModelPrice  # noqa: Y015
 
 @_typing.final
 class RetryPolicy(_message.Message):
