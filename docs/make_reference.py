@@ -34,6 +34,7 @@ _SCALARS = {
     FieldDescriptorProto.TYPE_BOOL: "true or false",
     FieldDescriptorProto.TYPE_UINT32: "number",
     FieldDescriptorProto.TYPE_INT32: "number",
+    FieldDescriptorProto.TYPE_DOUBLE: "number",
 }
 _WELL_KNOWN = {".google.protobuf.Duration": "duration", ".google.protobuf.Timestamp": "time (RFC 3339)"}
 

@@ -31,7 +31,9 @@ class HiddenUsage:
         if events.count(_USAGE) == events.count(_NO_USAGE):
             return events
         parser = self._framing.parser()
-        whole = [*parser.feed(events), *(parser.feed(b"\n\n") if parser.pending else ())]
-        if not any(self._dialect.is_usage_alone(event.data) for event in whole):
-            return events
-        return b"".join(event.raw for event in whole if not self._dialect.is_usage_alone(event.data))
+        shown = [event.raw for event in parser.feed(events) if not self._dialect.is_usage_alone(event.data)]
+        if unended := parser.pending:
+            (last,) = parser.feed(b"\n\n")
+            if not self._dialect.is_usage_alone(last.data):
+                shown.append(unended)
+        return b"".join(shown)

@@ -57,10 +57,10 @@ class GatewayService:
                     metrics.output_tokens(
                         context.route, operation, seconds - until_content, context.usage.output_tokens
                     )
-        if context.priced is not None and context.first_content_at is not None:
-            # What passes through is answered by refusals too.
-            if context.operation is not Operation.PROXY or not status.startswith(("4", "5")):
-                self._charge(context, context.priced)
+        # What passes through is answered by refusals too.
+        is_answered = context.operation is not Operation.PROXY or not status.startswith(("4", "5"))
+        if context.priced is not None and context.first_content_at is not None and is_answered:
+            self._charge(context, context.priced)
         if self._access_log.is_enabled:
             self._access_log.add(self._entry(context, status, reason, seconds))
 

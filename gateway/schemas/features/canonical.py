@@ -1,7 +1,8 @@
 """What a canonical request asks for, under the names of the typed API, and the same request without it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import TypeVar
 
 from gateway.schemas.features.places import Asked
 from gateway.types import (
@@ -16,7 +17,10 @@ from gateway.types import (
     ToolResult,
 )
 
-_PARTS = {ImagePart: (Feature.IMAGES, "image"), AudioPart: (Feature.AUDIO, "audio"), FilePart: (Feature.FILES, "file")}
+_P = TypeVar("_P", bound=ContentPart)
+
+_MEDIA = {"image": Feature.IMAGES, "audio": Feature.AUDIO}
+_OF_PARTS = frozenset({Feature.IMAGES, Feature.AUDIO, Feature.FILES})
 
 
 def asked_by(request: ChatRequest) -> Iterator[Asked]:
@@ -24,9 +28,7 @@ def asked_by(request: ChatRequest) -> Iterator[Asked]:
     if request.tools:
         yield Asked(Feature.TOOLS, "tools")
     for number, message in enumerate(request.messages):
-        for index, part in enumerate(message.content):
-            if (known := _PARTS.get(type(part))) is not None:
-                yield Asked(known[0], f"messages[{number}].content[{index}].{known[1]}")
+        yield from _asked_in(message.content, f"messages[{number}].content")
     if isinstance(request.response_format, JsonSchemaFormat):
         yield Asked(Feature.JSON_SCHEMA, "response_format")
     elif request.response_format is PlainFormat.JSON_OBJECT:
@@ -37,6 +39,27 @@ def asked_by(request: ChatRequest) -> Iterator[Asked]:
         yield Asked(Feature.LOGPROBS, "top_logprobs")
     if (request.n or 1) > 1:
         yield Asked(Feature.MULTIPLE_CHOICES, "n")
+
+
+def _asked_in(content: Iterable[ContentPart], place: str) -> Iterator[Asked]:
+    for index, part in enumerate(content):
+        if isinstance(part, ToolResult):
+            yield from _asked_in(part.content, f"{place}[{index}].content")
+        elif (known := _asked_with(part)) is not None:
+            yield Asked(known[0], f"{place}[{index}].{known[1]}")
+
+
+def _asked_with(part: ContentPart) -> tuple[Feature, str] | None:
+    """What a part asks for, and its field in the typed API. A file may well be a picture or sound."""
+    match part:
+        case ImagePart():
+            return Feature.IMAGES, "image"
+        case AudioPart():
+            return Feature.AUDIO, "audio"
+        case FilePart(media_type=media_type):
+            return _MEDIA.get((media_type or "").partition("/")[0], Feature.FILES), "file"
+        case _:
+            return None
 
 
 def without(request: ChatRequest, features: frozenset[Feature]) -> ChatRequest:
@@ -53,20 +76,16 @@ def without(request: ChatRequest, features: frozenset[Feature]) -> ChatRequest:
         request = replace(request, top_logprobs=None)
     if Feature.MULTIPLE_CHOICES in features:
         request = replace(request, n=None)
-    if features.isdisjoint({feature for feature, _ in _PARTS.values()}):
+    if features.isdisjoint(_OF_PARTS):
         return request
-    messages = (replace(each, content=tuple(_kept(each.content, features))) for each in request.messages)
+    messages = (replace(each, content=_kept(each.content, features)) for each in request.messages)
     return replace(request, messages=tuple(messages))
 
 
-def _kept(content: tuple[ContentPart, ...], features: frozenset[Feature]) -> Iterator[ContentPart]:
-    for part in content:
-        known = _PARTS.get(type(part))
-        if known is not None and known[0] in features:
-            continue
-        if isinstance(part, ToolResult):
-            inner = tuple(
-                each for each in part.content if type(each) not in _PARTS or _PARTS[type(each)][0] not in features
-            )
-            part = replace(part, content=inner)
-        yield part
+def _kept(content: Iterable[_P], features: frozenset[Feature]) -> tuple[_P, ...]:
+    """The parts without those that ask for one of the features, also in results."""
+    return tuple(
+        replace(part, content=_kept(part.content, features)) if isinstance(part, ToolResult) else part
+        for part in content
+        if (known := _asked_with(part)) is None or known[0] not in features
+    )

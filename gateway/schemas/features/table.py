@@ -41,6 +41,13 @@ def _is_document(value: object) -> bool:
     return _media(value) not in ("image", "audio")
 
 
+def _is_json_without_schema(value: object) -> bool:
+    """Whether a Gemini configuration asks for JSON, and says no more of it."""
+    if not isinstance(value, dict) or value.get("responseMimeType") != "application/json":
+        return False
+    return not (value.get("responseSchema") or value.get("responseJsonSchema"))
+
+
 def _has_schema(value: object) -> bool:
     return isinstance(value, dict) and bool(value.get("json_schema") or value.get("schema"))
 
@@ -95,7 +102,7 @@ _GEMINI = (
     Place("contents[].parts[].fileData", Feature.FILES, _is_document),
     Place("generationConfig.responseSchema", Feature.JSON_SCHEMA),
     Place("generationConfig.responseJsonSchema", Feature.JSON_SCHEMA),
-    Place("generationConfig.responseMimeType", Feature.JSON_OBJECT, lambda value: value == "application/json"),
+    Place("generationConfig", Feature.JSON_OBJECT, _is_json_without_schema),
     Place("generationConfig.thinkingConfig", Feature.REASONING),
     Place("generationConfig.responseLogprobs", Feature.LOGPROBS),
     Place("generationConfig.candidateCount", Feature.MULTIPLE_CHOICES, _above_one),

@@ -208,14 +208,12 @@ def replace_model(body: bytes, model: str) -> bytes:
 
 
 def read_usage(body: bytes) -> Usage | None:
-    """The usage in an answer or chunk, if there is one that says anything."""
+    """The usage in an answer or chunk, if there is one."""
     try:
         usage = _answer_decoder.decode(body).usage
     except UNREADABLE:
         return None
-    if usage is None or (usage.prompt_tokens is None and usage.completion_tokens is None):
-        return None
-    return usage.to_usage()
+    return usage.to_usage() if usage else None
 
 
 def read_error(body: bytes) -> str | None:

@@ -1,4 +1,5 @@
 import contextlib
+import math
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
@@ -11,9 +12,13 @@ from janua.config.v1.policy_pb2 import ApiKeyAuth, Policy
 from janua.config.v1.route_pb2 import Backend, HeaderMatch, PathMatch, QueryParamMatch, Route, RouteMatch
 from janua.config.v1.secret_pb2 import Secret
 from janua.config.v1.service_pb2 import (
+    FEATURE_TOOLS,
+    FEATURE_UNSPECIFIED,
+    PRICE_LIST_PUBLISHED,
     RETRY_ON_RESET,
     RETRY_ON_UNSPECIFIED,
     Model,
+    ModelPrice,
     ProxyService,
     RetryBackOff,
     RetryPolicy,
@@ -208,6 +213,28 @@ def retrying(retry_policy: RetryPolicy, request: Duration | None = None) -> Rout
             ),
             "retry_policy.per_try_timeout",
             "2s outlasts timeouts.request, 1s",
+        ),
+        (
+            Service(models=[Model(name="m", price=ModelPrice(cached_input=-1))]),
+            "models[0].price.cached_input",
+            "negative",
+        ),
+        (Service(models=[Model(name="m", price=ModelPrice(input=math.nan))]), "models[0].price.input", "finite"),
+        (
+            Service(models=[Model(name="m", unsupported_features=[FEATURE_TOOLS, FEATURE_UNSPECIFIED])]),
+            "models[0].unsupported_features[1]",
+            "not a feature",
+        ),
+        (Service(unsupported_features=[FEATURE_UNSPECIFIED]), "unsupported_features[0]", "not a feature"),
+        (
+            Service(price_list=PRICE_LIST_PUBLISHED),
+            "price_list",
+            "proxy_service of",
+        ),
+        (
+            Service(proxy_service=ProxyService(provider="vllm", base_url="http://a"), price_list=PRICE_LIST_PUBLISHED),
+            "price_list",
+            "models[].price",
         ),
         (Secret(file="/a\0b"), "file", "NUL"),
         (Secret(env="A", allowed_hosts=["a", "https://b"]), "allowed_hosts[1]", "not an IPv6 address"),

@@ -1,6 +1,7 @@
 """What is in use, whatever the order of arrivals: references resolve at every moment, bad versions change nothing, and
 what is consistent in the end is in use in the end."""
 
+import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,7 +17,7 @@ from janua_resources.violations import (
     UNRESOLVED_REFERENCE,
 )
 
-from gateway.compile.resource_table import SECRET_UNREADABLE, UNDECODABLE, ResourceTable
+from gateway.compile.resource_table import PRICES_NOT_INSTALLED, SECRET_UNREADABLE, UNDECODABLE, ResourceTable
 from gateway.compile.secret import SecretReader
 from gateway.config.resources import (
     CONSUMER,
@@ -267,6 +268,21 @@ def test_bad_resource_is_refused(each: ReceivedResource, reason: str) -> None:
     put(table, each)
     assert [(found.type_url, found.reason) for found in table.all_rejections] == [(each.type_url, reason)]
     assert names(table.snapshot()) == {}
+
+
+def test_published_prices_that_the_node_does_not_have_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The version before serves on, and the first one that asks for nothing is taken."""
+    spec = {"provider": "openai"}
+    priced = resource("service", "v", proxy_service=spec, price_list="PRICE_LIST_PUBLISHED")
+    table = empty_table()
+    put(table, resource("service", "v", proxy_service=spec))
+    with monkeypatch.context() as without_package:
+        without_package.setitem(sys.modules, "genai_prices.data_snapshot", None)
+        put(table, priced)
+    assert reasons(table) == [("v", PRICES_NOT_INSTALLED, "price_list")]
+    assert not table.snapshot().services["v"].has_published_prices
+    put(table, resource("service", "v", proxy_service=spec, labels={"a": "b"}))
+    assert table.all_rejections == []
 
 
 def test_all_faults_of_a_resource_are_told_at_once() -> None:

@@ -9,6 +9,7 @@ from janua_resources import rules
 from janua_resources.providers import PROVIDER_BASE_URLS
 
 from gateway.compile.service import compile_retry, compile_service, compile_timeouts
+from gateway.config.prices import Price
 from gateway.config.snapshot import (
     Failure,
     ProviderTarget,
@@ -17,7 +18,7 @@ from gateway.config.snapshot import (
     TimeoutsConfig,
     UpstreamTarget,
 )
-from gateway.types import Schema
+from gateway.types import Feature, Schema
 
 
 def compiled(**fields: Any) -> ServiceConfig:
@@ -130,3 +131,53 @@ def test_every_timeout() -> None:
     assert compile_timeouts(ParseDict(fields, service_pb2.Timeouts())) == TimeoutsConfig(
         connect_s=1.0, request_s=2.0, first_token_s=3.0, stream_idle_s=4.0
     )
+
+
+def test_every_price_of_a_model() -> None:
+    dollars = {
+        "input": 1.5,
+        "cached_input": 0,
+        "cache_creation": 2,
+        "audio_input": 3,
+        "output": 4,
+        "reasoning": 5,
+        "audio_output": 6,
+        "request": 0.01,
+    }
+    models = [{"name": "m", "price": dollars}, {"name": "free", "price": {}}, {"name": "n"}]
+    service = compiled(upstream_service={"upstream": "u"}, models=models)
+    assert service.prices == {
+        "m": Price(
+            input=1.5,
+            cached_input=0,
+            cache_creation=2,
+            audio_input=3,
+            output=4,
+            reasoning=5,
+            audio_output=6,
+            request=0.01,
+        ),
+        "free": Price(),
+    }
+    assert not service.has_published_prices
+
+
+def test_published_prices() -> None:
+    service = compiled(proxy_service={"provider": "openai"}, price_list="PRICE_LIST_PUBLISHED")
+    assert service.has_published_prices
+    assert not compiled(proxy_service={"provider": "openai"}, price_list="PRICE_LIST_NONE").has_published_prices
+
+
+def test_features_that_are_lacking() -> None:
+    models = [{"name": "m", "unsupported_features": ["FEATURE_TOOLS"]}, {"name": "n"}]
+    service = compiled(
+        upstream_service={"upstream": "u"}, unsupported_features=["FEATURE_IMAGES", "FEATURE_AUDIO"], models=models
+    )
+    assert service.lacks == {Feature.IMAGES, Feature.AUDIO}
+    assert service.models_lack == {"m": {Feature.TOOLS}}
+
+
+@pytest.mark.parametrize("number", [number for number in service_pb2.Feature.values() if number])
+def test_every_feature_is_known(number: int) -> None:
+    (feature,) = compiled(upstream_service={"upstream": "u"}, unsupported_features=[number]).lacks
+    assert f"FEATURE_{feature.name}" == service_pb2.Feature.Name(service_pb2.Feature.ValueType(number))

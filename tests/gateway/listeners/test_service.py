@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gateway.config.prices import Price, PricedModel
 from gateway.config.snapshot import ConsumerConfig
 from gateway.context import RequestContext
 from gateway.errors import UnavailableError
@@ -136,3 +137,85 @@ def test_requests_in_flight_are_shown() -> None:
     rig = Rig()
     rig.service.active_requests = 3
     assert rig.value("janua_active_requests") == 3
+
+
+def answered(**changes: Any) -> RequestContext:
+    now = time.perf_counter()
+    fields = {"route": "chat", "service": "llm", "first_content_at": now, "usage": Usage(input_tokens=10)}
+    return context(**(fields | changes))
+
+
+UNKNOWN = "janua_cost_unknown_total"
+
+
+def test_cost_is_counted_once_and_kept_for_who_comes_after() -> None:
+    rig = Rig()
+    asked = answered(priced=PricedModel("m", Price(input=1e5)))
+    rig.service.settle(asked, "200")
+    assert asked.cost_usd == 1.0
+    assert rig.value("janua_cost_usd_total", service="llm", model="m") == 1.0
+    assert rig.entries()[0]["cost_usd"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"priced": PricedModel("other", None)}, "NO_PRICE"),
+        ({"priced": PricedModel("other", Price(input=1)), "usage": None}, "NO_USAGE"),
+    ],
+)
+def test_cost_that_is_not_known_is_no_cost_of_nothing(changes: dict[str, Any], reason: str) -> None:
+    rig = Rig()
+    asked = answered(**changes)
+    rig.service.settle(asked, "200")
+    assert asked.cost_usd is None
+    assert rig.value(UNKNOWN, service="llm", model="other", reason=reason) == 1
+    assert rig.value("janua_cost_usd_total", service="llm", model="other") is None
+    assert "cost_usd" not in rig.entries()[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({"first_content_at": None, "usage": None}, "503"),
+        ({"operation": Operation.PROXY, "usage": None}, "404"),
+        ({"operation": Operation.PROXY, "usage": None}, "502"),
+    ],
+)
+def test_what_was_not_answered_has_no_cost(changes: dict[str, Any], status: str) -> None:
+    rig = Rig()
+    asked = answered(priced=PricedModel("m", Price(request=1)), **changes)
+    rig.service.settle(asked, status)
+    assert asked.cost_usd is None
+    assert rig.value("janua_cost_usd_total", service="llm", model="m") is None
+    assert rig.value(UNKNOWN, service="llm", model="m", reason="NO_USAGE") is None
+
+
+def test_request_that_passes_through_costs_its_price() -> None:
+    rig = Rig()
+    passed = answered(priced=PricedModel("m", Price(request=2)), operation=Operation.PROXY, usage=None)
+    rig.service.settle(passed, "200")
+    assert rig.value("janua_cost_usd_total", service="llm", model="m") == 2
+
+
+def test_caller_who_leaves_in_the_middle_is_charged_what_was_told() -> None:
+    rig = Rig()
+    rig.service.settle(answered(priced=PricedModel("m", Price(input=1e5)), is_streaming=True), "499", "CLIENT_GONE")
+    assert rig.value("janua_cost_usd_total", service="llm", model="m") == 1
+
+
+def test_answers_of_models_are_timed_by_operation() -> None:
+    rig = Rig()
+    now = time.perf_counter()
+    usage = Usage(input_tokens=10, output_tokens=11)
+    stream = answered(is_streaming=True, started=now - 3, first_content_at=now - 2, usage=usage)
+    rig.service.settle(stream, "200")
+    rig.service.settle(answered(operation=Operation.EMBEDDINGS, started=now - 1), "200")
+    rig.service.settle(answered(operation=Operation.PROXY, started=now - 1, usage=None), "200")
+    chat, embeddings = ({"route": "chat", "gen_ai_operation_name": name} for name in ("chat", "embeddings"))
+    duration, per_token = "gen_ai_server_request_duration_seconds", "gen_ai_server_time_per_output_token_seconds"
+    assert rig.value(f"{duration}_sum", **chat) == pytest.approx(3, abs=0.5)
+    assert rig.value(f"{duration}_sum", **embeddings) == pytest.approx(1, abs=0.5)
+    assert rig.value(f"{per_token}_sum", **chat) == pytest.approx(0.2, abs=0.05)
+    assert rig.value(f"{per_token}_count", **embeddings) is None
+    assert rig.value(f"{duration}_count", route="chat", gen_ai_operation_name="proxy") is None

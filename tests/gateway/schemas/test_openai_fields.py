@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from gateway.errors import InvalidRequestError
 from gateway.schemas.openai.fields import (
+    ask_for_usage,
+    is_usage_alone,
     read_error,
     read_request,
     read_usage,
@@ -191,7 +193,6 @@ def test_answer_without_a_model_is_left_alone(body: bytes) -> None:
 @pytest.mark.parametrize(
     ("usage", "expected"),
     [
-        ({}, Usage()),
         ({"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12}, Usage(input_tokens=5, output_tokens=7)),
         ({"prompt_tokens": 5, "completion_tokens": None}, Usage(input_tokens=5)),
         (
@@ -296,3 +297,43 @@ def test_recorded_request_is_read_and_renamed(name: str) -> None:
         assert read_request(body).model == request["model"]
         assert bool(read_request(body).stream) == bool(request.get("stream"))
         assert json.loads(set_request_model(body, "other")) == {**request, "model": "other"}
+
+
+# The usage of streams.
+
+
+@pytest.mark.parametrize(
+    ("body", "asking"),
+    [
+        (b'{"model":"m","stream":true}', b'{"model":"m","stream":true,"stream_options":{"include_usage":true}}'),
+        (b'{"stream_options":null,"model":"m"}', b'{"stream_options":{"include_usage":true},"model":"m"}'),
+        (
+            b'{"model":"m","stream_options":{"a": 1 ,"include_usage":false},"x":[1, 2]}',
+            b'{"model":"m","stream_options":{"a":1,"include_usage":true},"x":[1, 2]}',
+        ),
+    ],
+)
+def test_usage_is_asked_for_and_all_else_stays(body: bytes, asking: bytes) -> None:
+    assert ask_for_usage(body) == asking
+
+
+def test_request_that_asks_for_its_usage_is_the_very_same() -> None:
+    body = b'{"model":"m", "stream_options": {"include_usage": true}}'
+    assert ask_for_usage(body) is body
+
+
+@pytest.mark.parametrize(
+    ("data", "is_alone"),
+    [
+        (b'{"choices":[],"usage":{}}', True),
+        (b'{"usage":{"prompt_tokens":1}}', True),
+        (b'{"choices":null,"usage":{}}', True),
+        (b'{"choices":[],"usage":null}', False),
+        (b'{"choices":[{}],"usage":{}}', False),
+        (b'{"choices":[]}', False),
+        (b"[DONE]", False),
+        (b"", False),
+    ],
+)
+def test_usage_alone(data: bytes, is_alone: bool) -> None:
+    assert is_usage_alone(data) is is_alone

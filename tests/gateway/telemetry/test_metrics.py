@@ -58,6 +58,11 @@ def test_public_names() -> None:
         "janua_xds_connected",
         "janua_active_requests",
         "gen_ai_server_time_to_first_token_seconds",
+        "gen_ai_server_request_duration_seconds",
+        "gen_ai_server_time_per_output_token_seconds",
+        "gen_ai_client_token_usage",
+        "janua_cost_usd",
+        "janua_cost_unknown",
     }
 
 
@@ -92,10 +97,40 @@ def tokens(metrics: Metrics) -> dict[str, float | None]:
 
 def test_tokens() -> None:
     metrics = Metrics()
-    metrics.tokens("llm", Usage(input_tokens=5, output_tokens=7))
+    metrics.tokens("llm", "chat", Usage(input_tokens=5, output_tokens=7))
     assert tokens(metrics) == {"input": 5, "output": 7, "cached_input": None, "reasoning": None}
-    metrics.tokens("llm", Usage(input_tokens=5, cached_input_tokens=3, output_tokens=7, reasoning_tokens=2))
+    metrics.tokens("llm", "chat", Usage(input_tokens=5, cached_input_tokens=3, output_tokens=7, reasoning_tokens=2))
     assert tokens(metrics) == {"input": 10, "output": 14, "cached_input": 3, "reasoning": 2}
+
+
+def test_tokens_of_each_request_are_spread_over_buckets() -> None:
+    metrics = Metrics()
+    metrics.tokens("llm", "chat", Usage(input_tokens=5, output_tokens=70))
+    labels = {"service": "llm", "gen_ai_operation_name": "chat"}
+    name = "gen_ai_client_token_usage"
+    assert value(metrics, f"{name}_sum", **labels, gen_ai_token_type="input") == 5
+    assert value(metrics, f"{name}_bucket", **labels, gen_ai_token_type="output", le="64.0") == 0
+    assert value(metrics, f"{name}_bucket", **labels, gen_ai_token_type="output", le="256.0") == 1
+
+
+def test_answers_of_models_are_timed() -> None:
+    metrics = Metrics()
+    metrics.inference("chat", "chat", 0.3)
+    metrics.output_tokens("chat", "chat", 2.0, 5)
+    metrics.output_tokens("chat", "chat", 2.0, 1)  # no token after the first
+    labels = {"route": "chat", "gen_ai_operation_name": "chat"}
+    assert value(metrics, "gen_ai_server_request_duration_seconds_sum", **labels) == 0.3
+    assert value(metrics, "gen_ai_server_time_per_output_token_seconds_sum", **labels) == 0.5
+    assert value(metrics, "gen_ai_server_time_per_output_token_seconds_count", **labels) == 1
+
+
+def test_costs() -> None:
+    metrics = Metrics()
+    metrics.cost("llm", "m", 0.25)
+    metrics.cost("llm", "m", 0.5)
+    metrics.unknown_cost("llm", "other", "NO_PRICE")
+    assert value(metrics, "janua_cost_usd_total", service="llm", model="m") == 0.75
+    assert value(metrics, "janua_cost_unknown_total", service="llm", model="other", reason="NO_PRICE") == 1
 
 
 def test_gauges_start_at_nought() -> None:

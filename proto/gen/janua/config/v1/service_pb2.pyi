@@ -522,7 +522,9 @@ Global___Model: _TypeAlias = Model  # noqa: Y015
 
 @_typing.final
 class ModelPrice(_message.Message):
-    """The price of a model: US dollars per million tokens of each kind, and per request. `price: {}` is free of charge."""
+    """The price of a model: US dollars per million tokens of each kind, and per request; none is negative. `price: {}` is free
+    of charge.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
