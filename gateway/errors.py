@@ -52,12 +52,6 @@ class InvalidRequestError(GatewayError):
     default_reason = "INVALID_REQUEST"
 
 
-class UnsupportedByBackendError(InvalidRequestError):
-    """The request can never succeed at this backend, without it having been asked; at another one it may."""
-
-    default_reason = "UNSUPPORTED_FIELD"
-
-
 class PayloadTooLargeError(GatewayError):
     """The body is over the limit."""
 

@@ -15,19 +15,13 @@ from typing import Any, Protocol, TypeVar
 from gateway.config.snapshot import BackendConfig, Failure, RouteConfig, Snapshot
 from gateway.config.upstream import HashCookie, UpstreamConfig
 from gateway.context import RequestContext
-from gateway.errors import (
-    GatewayError,
-    InvalidRequestError,
-    NotFoundError,
-    UnauthenticatedError,
-    UnavailableError,
-    UnsupportedByBackendError,
-)
+from gateway.errors import GatewayError, InvalidRequestError, NotFoundError, UnauthenticatedError, UnavailableError
 from gateway.fixed_answer import fixed_answer
 from gateway.mirror import Mirrors
 from gateway.plan import BackendPlan, RoutePlan, plan_routes
 from gateway.providers.outbound import service_upstreams
 from gateway.router import BackendChoice, Router
+from gateway.schemas.unsupported import UnsupportedByBackendError
 from gateway.upstream.balancing.hash_policy import cookie_key, request_key
 from gateway.upstream.call import Caller, UpstreamRequest
 from gateway.upstream.cluster import Cluster

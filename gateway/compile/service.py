@@ -44,8 +44,6 @@ _RETRY_ON = {
     service_pb2.RETRY_ON_CONTEXT_LENGTH: Failure.CONTEXT_LENGTH,
     service_pb2.RETRY_ON_CONTENT_FILTER: Failure.CONTENT_FILTER,
 }
-
-
 _FEATURES = {
     service_pb2.FEATURE_CHAT: Feature.CHAT,
     service_pb2.FEATURE_EMBEDDINGS: Feature.EMBEDDINGS,

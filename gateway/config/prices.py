@@ -52,9 +52,8 @@ def cost(usage: Usage | None, price: Price) -> float | None:
     """The US dollars that a request has cost; None if that depends on a usage that nobody told.
 
     A usage without any token is none: no request is answered without reading one, and backends write such where they do
-    not count.
-    A token is counted once, whatever a backend claims: of cached, then written to the cache, then sound, and of
-    reasoning, then sound.
+    not count. A token is counted once, whatever a backend claims: as cached, else as written to the cache, else as
+    sound; or as reasoning, else as sound.
     """
     if usage is None or not (usage.input_tokens or usage.output_tokens):
         return None if price.is_of_tokens else price.request

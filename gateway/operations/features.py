@@ -5,9 +5,9 @@ from types import MappingProxyType
 from typing import Final
 
 from gateway.context import RequestContext
-from gateway.errors import UnsupportedByBackendError
 from gateway.plan import BackendPlan
 from gateway.schemas.features.places import Asked
+from gateway.schemas.unsupported import UnsupportedByBackendError
 from gateway.types import Feature, Operation
 
 _WORDS: Final = MappingProxyType(

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from gateway.context import RequestContext
-from gateway.errors import UnsupportedByBackendError
 from gateway.operations.features import check_operation, to_leave_out
 from gateway.plan import BackendPlan
 from gateway.schemas.chat_dialect import ChatDialect, UsageOnDemand
@@ -15,6 +14,7 @@ from gateway.schemas.features.canonical import asked_by, without
 from gateway.schemas.features.table import asked_of, stream_place
 from gateway.schemas.openai.fields import prompt_of
 from gateway.schemas.table import OPENAI_CHAT, OPENAI_EMBEDDINGS
+from gateway.schemas.unsupported import UnsupportedByBackendError
 from gateway.types import ChatRequest, EmbeddingsRequest, Feature
 from gateway.upstream.answer import Exchange, StreamAnswer
 from gateway.upstream.cluster import Cluster

@@ -1,6 +1,12 @@
 """What a dialect has no place for: refused by name, or left out where the service says so."""
 
-from gateway.errors import UnsupportedByBackendError
+from gateway.errors import InvalidRequestError
+
+
+class UnsupportedByBackendError(InvalidRequestError):
+    """The request can never succeed at this backend, without it having been asked; at another one it may."""
+
+    default_reason = "UNSUPPORTED_FIELD"
 
 
 class Unsupported:
