@@ -3,13 +3,22 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Protocol
 from urllib.parse import parse_qsl
 
 from gateway.config.prices import PricedModel
 from gateway.config.snapshot import ConsumerConfig
 from gateway.types import Operation, Usage
 
+_NO_GROUPS: frozenset[str] = frozenset()
 _NO_QUERY: Mapping[str, str] = MappingProxyType({})
+
+
+class Reservation(Protocol):
+    """What a request holds of a limit until it ends."""
+
+    def settle(self, context: "RequestContext") -> None:
+        """Counts what the request has really taken, and gives back the rest. Called once, however it ended."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -20,7 +29,8 @@ class RequestContext:
     are in lower case, values are raw bytes; several values of one name are joined by `, `. `path` is decoded,
     `raw_path` is as it came over HTTP. `deadline` is a time of the event loop's clock; `started` one of
     `time.perf_counter`. `priced` is the model at the service that was called last; None where that has no prices.
-    `cost_usd` is set when the request is settled, None if the cost is not known.
+    `cost_usd` is set when the request is settled, None if the cost is not known. `answer_headers` are what policies
+    tell the caller, `reservations` what the request holds of limits.
     """
 
     request_id: str
@@ -49,6 +59,8 @@ class RequestContext:
     usage: Usage | None = None
     priced: PricedModel | None = None
     cost_usd: float | None = None
+    answer_headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    reservations: list[Reservation] = field(default_factory=list, repr=False)
     _query: dict[str, str] | None = field(default=None, repr=False)
 
     @property
@@ -65,6 +77,11 @@ class RequestContext:
     def consumer_name(self) -> str:
         """Who calls; empty for nobody known."""
         return self.consumer.name if self.consumer else ""
+
+    @property
+    def groups(self) -> frozenset[str]:
+        """The groups that the caller is in; none for nobody known."""
+        return self.consumer.groups if self.consumer else _NO_GROUPS
 
     @property
     def query(self) -> Mapping[str, str]:

@@ -11,6 +11,7 @@ class ErrorCode(Enum):
     INVALID_REQUEST = auto()
     PAYLOAD_TOO_LARGE = auto()
     UNAUTHENTICATED = auto()
+    PERMISSION_DENIED = auto()
     NOT_FOUND = auto()
     METHOD_NOT_ALLOWED = auto()
     RATE_LIMITED = auto()
@@ -64,6 +65,13 @@ class UnauthenticatedError(GatewayError):
 
     code = ErrorCode.UNAUTHENTICATED
     default_reason = "INVALID_API_KEY"
+
+
+class PermissionDeniedError(GatewayError):
+    """The caller is not allowed to do this."""
+
+    code = ErrorCode.PERMISSION_DENIED
+    default_reason = "PERMISSION_DENIED"
 
 
 class NotFoundError(GatewayError):

@@ -1,5 +1,5 @@
-"""The way of a request through a node, in its one fixed order: match a route, authenticate, then backend after backend
-until one answers.
+"""The way of a request through a node, in its one fixed order: match a route, admit the caller, count it against its
+limits, then backend after backend until one answers.
 
 A `Pipeline` is one configuration made ready to run; listeners pin one per request. What changes while requests run
 (clusters, turns of backends, copies) stands in `LiveState` and outlives it.
@@ -15,13 +15,25 @@ from typing import Any, Protocol, TypeVar
 from gateway.config.snapshot import BackendConfig, Failure, RouteConfig, Snapshot
 from gateway.config.upstream import HashCookie, UpstreamConfig
 from gateway.context import RequestContext
-from gateway.errors import GatewayError, InvalidRequestError, NotFoundError, UnauthenticatedError, UnavailableError
+from gateway.errors import (
+    GatewayError,
+    InvalidRequestError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitedError,
+    UnauthenticatedError,
+    UnavailableError,
+)
+from gateway.filters.api_keys import KeyIndex
+from gateway.filters.node_services import NodeServices
+from gateway.filters.phases import Filters
 from gateway.fixed_answer import fixed_answer
 from gateway.mirror import Mirrors
 from gateway.plan import BackendPlan, RoutePlan, plan_routes
 from gateway.providers.outbound import service_upstreams
 from gateway.router import BackendChoice, Router
 from gateway.schemas.unsupported import UnsupportedByBackendError
+from gateway.types import Demand
 from gateway.upstream.balancing.hash_policy import cookie_key, request_key
 from gateway.upstream.call import Caller, UpstreamRequest
 from gateway.upstream.cluster import Cluster
@@ -41,6 +53,9 @@ class Inbound(Protocol[A]):
 
     def prompt_prefix(self, size: int) -> bytes:
         """The beginning of the prompt, at most so many bytes; empty if there is none."""
+
+    def demand(self) -> Demand:
+        """What it will take as far as can be told before."""
 
     async def discard(self, answer: A) -> None:
         """Reads an answer to its end and throws it away."""
@@ -91,13 +106,14 @@ class Pipeline:
     def __init__(self, snapshot: Snapshot, live: LiveState) -> None:
         self.snapshot = snapshot
         self._live = live
-        self._router = Router(plan_routes(snapshot, live.choices))
+        services = NodeServices(keys=KeyIndex.of(snapshot.consumers.values()))
+        self._router = Router(plan_routes(snapshot, live.choices, services))
 
-    def route(self, context: RequestContext) -> RoutePlan:
-        """The route of a request, with the caller authenticated.
+    async def route(self, context: RequestContext) -> RoutePlan:
+        """The route of a request, with the caller admitted to it.
 
-        Raises `NotFoundError` when no route takes the request, `UnauthenticatedError` when the caller must not, and
-        `FixedAnswerError` when the route answers itself.
+        Raises `NotFoundError` when no route takes the request, `UnauthenticatedError` and `PermissionDeniedError` when
+        the caller must not, and `FixedAnswerError` when the route answers itself.
         """
         plan = self.find_route(context)
         if plan is None:
@@ -106,18 +122,19 @@ class Pipeline:
                 reason="MODEL_NOT_FOUND",
                 param="model",
             )
-        self.admit(context, plan)
+        await self.admit(context, plan)
         return plan
 
     def find_route(self, context: RequestContext) -> RoutePlan | None:
         """The route that takes the request, if one does."""
         return self._router.match(context)
 
-    def admit(self, context: RequestContext, plan: RoutePlan) -> None:
+    async def admit(self, context: RequestContext, plan: RoutePlan) -> None:
         """Applies to a request what its route says before any backend is chosen. Raises as `route` does."""
         context.route = plan.route.name
         _shorten_deadline(context)
-        context.consumer = plan.authenticate(context)
+        if not plan.is_open:
+            await plan.admit(context)
         if plan.route.fixed_answer is not None:
             raise fixed_answer(plan.route.fixed_answer, context)
 
@@ -128,6 +145,8 @@ class Pipeline:
         called; if all were passed over, that of the first.
         """
         started = asyncio.get_running_loop().time()
+        if (filters := plan.filters_for(context.consumer)).limiters:
+            await filters.reserve(context, inbound)
         if plan.mirror is not None:
             self._mirror(context, plan, inbound)
         tried: set[BackendConfig] = set()
@@ -155,6 +174,8 @@ class Pipeline:
     ) -> A:
         context.service = backend.service.name
         context.priced = backend.priced(context.model)
+        if not backend.filters.is_empty:
+            await self._apply(backend.filters, context, inbound)
         cluster = self._live.clusters.clusters.get(backend.cluster)
         if cluster is None:
             error = UnavailableError("the configuration has just changed", reason="NO_ENDPOINT", retry_after_s=0.0)
@@ -168,6 +189,14 @@ class Pipeline:
             )
         finally:
             context.upstream_seconds += time.perf_counter() - waiting_since
+
+    async def _apply(self, filters: Filters, context: RequestContext, inbound: Inbound[Any]) -> None:
+        """The policies of a service. A limit that is reached is one attempt's failure, any other refusal final."""
+        filters.authorize(context)
+        try:
+            await filters.reserve(context, inbound)
+        except RateLimitedError as error:
+            raise AttemptFailedError(error, Failure.RATE_LIMITED) from None
 
     def _is_live(self, backend: BackendPlan) -> bool:
         cluster = self._live.clusters.clusters.get(backend.cluster)
@@ -196,25 +225,27 @@ class Pipeline:
 
         self._live.mirrors.start(copy())
 
-    def models(self, context: RequestContext) -> Sequence[ModelListing]:
+    async def models(self, context: RequestContext) -> Sequence[ModelListing]:
         """The models that the caller may ask for on this host, by name: exact names and advertised ones.
 
-        Raises `UnauthenticatedError` when there are routes, but none for this caller.
+        Raises `UnauthenticatedError` or `PermissionDeniedError` when there are routes, but none for this caller.
         """
         listed: dict[str, ModelListing] = {}
-        refusal: UnauthenticatedError | None = None
+        refusal: GatewayError | None = None
         is_admitted = False
         for plan in self._router.reachable(context.host):
             if not plan.route.backends:
                 continue
+            asking = replace(context, route=plan.route.name)
             try:
-                plan.authenticate(context)
-            except UnauthenticatedError as error:
+                await plan.authenticate(asking)
+            except (UnauthenticatedError, PermissionDeniedError) as error:
                 refusal = error
                 continue
             is_admitted = True
             for name in _listed_models(plan.route):
-                listed.setdefault(name, ModelListing(name, plan.route.backends[0].service))
+                if _may_ask_for(name, asking, plan):
+                    listed.setdefault(name, ModelListing(name, plan.route.backends[0].service))
         if refusal is not None and not is_admitted:
             raise refusal
         return sorted(listed.values(), key=lambda model: model.id)
@@ -264,6 +295,17 @@ class _HashedRequest:
 
     def prompt_prefix(self, size: int) -> bytes:
         return self._inbound.prompt_prefix(size)
+
+
+def _may_ask_for(model: str, context: RequestContext, plan: RoutePlan) -> bool:
+    """Whether the caller is allowed that model, by the policies up to the service that is called first."""
+    context.model = model
+    try:
+        plan.authorize(context)
+        plan.backends[plan.route.backends[0]].filters.authorize(context)
+    except PermissionDeniedError:
+        return False
+    return True
 
 
 def _listed_models(route: RouteConfig) -> Iterator[str]:

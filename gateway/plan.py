@@ -1,7 +1,7 @@
 """What a configuration says of each route, joined and ready for requests: the plans that a pipeline runs."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.config.prices import PricedModel
 from gateway.config.snapshot import (
@@ -16,8 +16,9 @@ from gateway.config.snapshot import (
 )
 from gateway.context import RequestContext
 from gateway.errors import UnauthenticatedError
-from gateway.filters.authenticator import Authenticator, KeyIndex
-from gateway.filters.table import build_filter
+from gateway.filters.node_services import NodeServices
+from gateway.filters.phases import NO_FILTERS, Filter, Filters
+from gateway.filters.table import build_filters, filters_of
 from gateway.providers.limits import FeatureLimits, feature_limits
 from gateway.providers.outbound import OutboundHeaders, outbound_headers, provider_upstream
 from gateway.providers.prices import ServicePrices, service_prices
@@ -51,6 +52,7 @@ class BackendPlan:
     first_token_timeout_s: float
     stream_idle_timeout_s: float
     is_retry_configured: bool = False
+    filters: Filters = NO_FILTERS
     prices: ServicePrices | None = None
     needs_usage: bool = False
     limits: FeatureLimits | None = None
@@ -91,20 +93,53 @@ class MirrorPlan:
 
 @dataclass(frozen=True, slots=True)
 class RoutePlan:
-    """One route, ready for requests."""
+    """One route, ready for requests. `policies` are all filters by name, for those that consumers bring."""
 
     route: RouteConfig
-    authenticators: tuple[Authenticator, ...]
+    filters: Filters
     choice: BackendChoice
     backends: Mapping[BackendConfig, BackendPlan]
     mirror: MirrorPlan | None
+    policies: Mapping[str, Filter] = field(default_factory=dict, repr=False)
+    _of_consumers: dict[tuple[str, ...], Filters] = field(default_factory=dict, repr=False)
 
-    def authenticate(self, context: RequestContext) -> ConsumerConfig | None:
+    @property
+    def is_open(self) -> bool:
+        """Whether no policy has a say in who may ask. Policies of consumers need one that finds out who calls."""
+        return self.filters.is_empty
+
+    async def admit(self, context: RequestContext) -> None:
+        """Finds out who calls, and whether it may. Raises `UnauthenticatedError` and `PermissionDeniedError`."""
+        await self.authenticate(context)
+        self.authorize(context)
+
+    async def authenticate(self, context: RequestContext) -> None:
+        """Finds out who calls, if it may call at all. Raises as `admit` does."""
+        for screen in self.filters.screens:
+            screen.screen(context)
+        if self.filters.authenticators:
+            context.consumer = await self._authenticate(context)
+
+    def authorize(self, context: RequestContext) -> None:
+        """Decides whether the caller may have what it asks for. Raises `PermissionDeniedError`."""
+        self.filters_for(context.consumer).authorize(context)
+
+    def filters_for(self, consumer: ConsumerConfig | None) -> Filters:
+        """The route's filters together with those of the consumer, which come first."""
+        if consumer is None or not consumer.policies:
+            return self.filters
+        found = self._of_consumers.get(consumer.policies)
+        if found is None:
+            found = filters_of((*consumer.policies, *self.route.policies), self.policies)
+            self._of_consumers[consumer.policies] = found
+        return found
+
+    async def _authenticate(self, context: RequestContext) -> ConsumerConfig | None:
         """The caller. Methods are alternatives: the first that succeeds wins; the last refusal is the one told."""
         refusal: UnauthenticatedError | None = None
-        for authenticator in self.authenticators:
+        for authenticator in self.filters.authenticators:
             try:
-                return authenticator.authenticate(context)
+                return await authenticator.authenticate(context)
             except UnauthenticatedError as error:
                 refusal = error
         if refusal is not None:
@@ -120,27 +155,33 @@ class _ServicePlan:
     headers: OutboundHeaders
     prices: ServicePrices | None
     limits: FeatureLimits | None
+    filters: Filters
 
 
-def plan_routes(snapshot: Snapshot, choices: Mapping[str, BackendChoice]) -> Iterable[RoutePlan]:
+def plan_routes(
+    snapshot: Snapshot, choices: Mapping[str, BackendChoice], node_services: NodeServices
+) -> Iterable[RoutePlan]:
     """The plans of all routes. `choices` are the live choices of backends, by route."""
-    keys = KeyIndex.of(snapshot.consumers.values())
+    policies = build_filters(snapshot.policies, node_services)
     services = {
         name: _ServicePlan(
-            service, outbound_headers(service, snapshot.secrets), service_prices(service), feature_limits(service)
+            service,
+            outbound_headers(service, snapshot.secrets),
+            service_prices(service),
+            feature_limits(service),
+            filters_of(service.policies, policies),
         )
         for name, service in snapshot.services.items()
     }
     for route in snapshot.routes.values():
-        yield _plan_route(route, snapshot, choices[route.name], services, keys)
+        yield _plan_route(route, choices[route.name], services, policies)
 
 
 def _plan_route(
     route: RouteConfig,
-    snapshot: Snapshot,
     choice: BackendChoice,
     services: Mapping[str, _ServicePlan],
-    keys: KeyIndex,
+    policies: Mapping[str, Filter],
 ) -> RoutePlan:
     def plan(backend: BackendConfig, retry: RetryConfig | None) -> BackendPlan:
         return _plan_backend(route, backend, services[backend.service], retry)
@@ -148,10 +189,11 @@ def _plan_route(
     mirror = route.mirror
     return RoutePlan(
         route=route,
-        authenticators=tuple(build_filter(snapshot.policies[name], keys) for name in route.policies),
+        filters=filters_of(route.policies, policies),
         choice=choice,
         backends={backend: plan(backend, route.retry) for backend in route.backends},
         mirror=MirrorPlan(plan(BackendConfig(service=mirror.service), _NO_RETRIES), mirror.percent) if mirror else None,
+        policies=policies,
     )
 
 
@@ -178,4 +220,5 @@ def _plan_backend(
         prices=planned.prices,
         needs_usage=planned.prices is not None and planned.prices.is_of_tokens,
         limits=planned.limits,
+        filters=planned.filters,
     )

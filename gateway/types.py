@@ -316,6 +316,17 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Demand:
+    """What a request will take as far as can be told before it is answered: tokens, 0 for one that takes none.
+
+    `output_tokens` is the most that it asks for, None if it sets no bound.
+    """
+
+    input_tokens: int = 0
+    output_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TokenLogprob:
     """Natural logarithm of a token's probability, with the likeliest alternatives at its place."""
 

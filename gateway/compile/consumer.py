@@ -1,6 +1,7 @@
 """`Consumer` messages to values."""
 
 from datetime import UTC
+from types import MappingProxyType
 
 from janua.config.v1 import consumer_pb2
 
@@ -9,7 +10,13 @@ from gateway.config.snapshot import ApiKeyConfig, ConsumerConfig
 
 def compile_consumer(message: consumer_pb2.Consumer) -> ConsumerConfig:
     """The value of a message that `janua_resources.rules` found nothing wrong with."""
-    return ConsumerConfig(name=message.name, api_keys=tuple(_key(key) for key in message.api_keys))
+    return ConsumerConfig(
+        name=message.name,
+        api_keys=tuple(_key(key) for key in message.api_keys),
+        groups=frozenset(message.groups),
+        labels=MappingProxyType(dict(message.labels)),
+        policies=tuple(message.policies),
+    )
 
 
 def _key(message: consumer_pb2.ApiKey) -> ApiKeyConfig:

@@ -1,10 +1,54 @@
-"""`Policy` messages to values."""
+"""`Policy` messages to values: one function a kind, one line each in the table."""
+
+from collections.abc import Callable, Iterable, Mapping
+from ipaddress import ip_network
+from types import MappingProxyType
+from typing import Any
 
 from janua.config.v1 import policy_pb2
 
-from gateway.config.snapshot import ApiKeyAuthConfig, PolicyConfig
+from gateway.config.snapshot import (
+    AllowedRequests,
+    ApiKeyAuthConfig,
+    AuthorizationConfig,
+    IpFilterConfig,
+    IpNetwork,
+    PolicyConfig,
+    PolicySpec,
+)
 
 
 def compile_policy(message: policy_pb2.Policy) -> PolicyConfig:
     """The value of a message that `janua_resources.rules` found nothing wrong with."""
-    return PolicyConfig(name=message.name, spec=ApiKeyAuthConfig(optional=message.api_key_auth.optional))
+    kind = message.WhichOneof("spec")
+    assert kind is not None, "a policy without a rule that is known here is refused before"
+    return PolicyConfig(name=message.name, spec=_COMPILERS[kind](getattr(message, kind)))
+
+
+def _api_key_auth(spec: policy_pb2.ApiKeyAuth) -> ApiKeyAuthConfig:
+    return ApiKeyAuthConfig(optional=spec.optional)
+
+
+def _ip_filter(spec: policy_pb2.IpFilter) -> IpFilterConfig:
+    return IpFilterConfig(allow=_networks(spec.allow), deny=_networks(spec.deny))
+
+
+def _networks(texts: Iterable[str]) -> tuple[IpNetwork, ...]:
+    return tuple(ip_network(text) for text in texts)
+
+
+def _authorization(spec: policy_pb2.Authorization) -> AuthorizationConfig:
+    allow = tuple(
+        AllowedRequests(consumers=frozenset(each.consumers), groups=frozenset(each.groups), models=tuple(each.models))
+        for each in spec.allow
+    )
+    return AuthorizationConfig(allow=allow, expression=spec.expression)
+
+
+_COMPILERS: Mapping[str, Callable[[Any], PolicySpec]] = MappingProxyType(
+    {
+        "api_key_auth": _api_key_auth,
+        "ip_filter": _ip_filter,
+        "authorization": _authorization,
+    }
+)

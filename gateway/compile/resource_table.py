@@ -14,11 +14,13 @@ from itertools import chain
 from typing import Any, TypeAlias, cast
 
 from google.protobuf.message import DecodeError
+from janua.config.v1.policy_pb2 import Policy
 from janua.config.v1.secret_pb2 import Secret
 from janua.config.v1.service_pb2 import Service
 from janua.config.v1.upstream_pb2 import Upstream
 from janua_resources import egress, rules
 from janua_resources.kinds import KINDS, ConfigMessage, KindInfo, kind_by_type_url
+from janua_resources.policy_rules import misplaced
 from janua_resources.references import references
 from janua_resources.violations import INVALID_FIELD, SECRET_HOST_NOT_ALLOWED, UNRESOLVED_REFERENCE
 
@@ -177,7 +179,8 @@ class ResourceTable:
         return None
 
     def _activate(self, compiled: _Compiled) -> None:
-        if refused := self._host_refusal(compiled) or self._tls_refusal(compiled):
+        refused = self._host_refusal(compiled) or self._tls_refusal(compiled) or self._policy_refusal(compiled)
+        if refused is not None:
             # It goes on waiting: the version of the secret that allows it may come after it.
             self._rejections[compiled.key] = (compiled.resource, (refused,))
             return
@@ -206,6 +209,15 @@ class ResourceTable:
                 host = egress.base_address(compiled.message.proxy_service).host
                 text = f"secret '{name}' may not be sent to {host}; see its allowed_hosts"
                 return _rejection(compiled.resource, SECRET_HOST_NOT_ALLOWED, text, "proxy_service.base_url")
+        return None
+
+    def _policy_refusal(self, compiled: _Compiled) -> Rejection | None:
+        """Why a resource may not be used with its policies: one would have no effect there."""
+        for (type_url, name), field in compiled.references.items():
+            if type_url == types.POLICY:
+                policy = cast("Policy", self._active[type_url][name].message)
+                if (text := misplaced(policy, compiled.message)) is not None:
+                    return _rejection(compiled.resource, INVALID_FIELD, text, field)
         return None
 
     def _tls_refusal(self, compiled: _Compiled) -> Rejection | None:

@@ -88,6 +88,7 @@ def compile_service(message: service_pb2.Service) -> ServiceConfig:
         retry=compile_retry(message.retry_policy) if message.HasField("retry_policy") else None,
         timeouts=compile_timeouts(message.timeouts),
         drops_unsupported=message.unsupported_fields == service_pb2.UNSUPPORTED_FIELDS_DROP,
+        policies=tuple(message.policies),
         lacks=_features(message.unsupported_features),
         models_lack=MappingProxyType({name: features for name, features in lacks.items() if features}),
         prices=MappingProxyType(prices),

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, auto
+from ipaddress import IPv4Network, IPv6Network
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
@@ -16,6 +17,8 @@ from gateway.config.prices import Price
 from gateway.config.secret import SecretValue
 from gateway.config.upstream import HealthCheckConfig, OutlierConfig, UpstreamConfig
 from gateway.types import Feature, Schema
+
+IpNetwork: TypeAlias = IPv4Network | IPv6Network
 
 
 class Failure(Enum):
@@ -112,6 +115,7 @@ class ServiceConfig:
     models_lack: Mapping[str, frozenset[Feature]] = field(default_factory=lambda: MappingProxyType({}))
     prices: Mapping[str, Price] = field(default_factory=lambda: MappingProxyType({}))
     has_published_prices: bool = False
+    policies: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +261,32 @@ class ApiKeyAuthConfig:
     optional: bool
 
 
-PolicySpec: TypeAlias = ApiKeyAuthConfig
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IpFilterConfig:
+    """Callers must come from one of `allow`, which empty has all, and from none of `deny`."""
+
+    allow: tuple[IpNetwork, ...] = ()
+    deny: tuple[IpNetwork, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AllowedRequests:
+    """Requests that meet every condition; empty ones always hold. Models are exact or end in `*`."""
+
+    consumers: frozenset[str] = frozenset()
+    groups: frozenset[str] = frozenset()
+    models: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthorizationConfig:
+    """A request must be one of `allow`, if there are any, and `expression`, if there is one, be true of it."""
+
+    allow: tuple[AllowedRequests, ...] = ()
+    expression: str = ""
+
+
+PolicySpec: TypeAlias = ApiKeyAuthConfig | AuthorizationConfig | IpFilterConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,6 +311,9 @@ class ConsumerConfig:
 
     name: str
     api_keys: tuple[ApiKeyConfig, ...] = ()
+    groups: frozenset[str] = frozenset()
+    labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    policies: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

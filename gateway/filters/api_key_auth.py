@@ -5,13 +5,14 @@ from hashlib import sha256
 from gateway.config.snapshot import ApiKeyAuthConfig, ConsumerConfig
 from gateway.context import RequestContext
 from gateway.errors import UnauthenticatedError
-from gateway.filters.authenticator import KeyIndex
+from gateway.filters.api_keys import KeyIndex
+from gateway.filters.phases import Authenticator
 
 _KEY_HEADERS = (b"x-api-key", b"api-key", b"x-goog-api-key")
 _HOW = "send it as 'authorization: Bearer KEY'"
 
 
-class ApiKeyAuth:
+class ApiKeyAuth(Authenticator):
     """Finds the consumer whose key the request carries.
 
     The key is looked up by its digest, so that the time the look-up takes tells nothing about any key.
@@ -21,7 +22,7 @@ class ApiKeyAuth:
         self._config = config
         self._keys = keys
 
-    def authenticate(self, context: RequestContext) -> ConsumerConfig | None:
+    async def authenticate(self, context: RequestContext) -> ConsumerConfig | None:
         """The key's consumer; None without a key if the policy is optional."""
         key = _presented_key(context)
         if key is None:

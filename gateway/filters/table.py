@@ -1,16 +1,36 @@
 """The table of filters: which policy becomes which filter. A new kind of policy is one file and one line here."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
-from gateway.config.snapshot import ApiKeyAuthConfig, PolicyConfig
+from gateway.config.snapshot import (
+    ApiKeyAuthConfig,
+    AuthorizationConfig,
+    IpFilterConfig,
+    PolicyConfig,
+    PolicySpec,
+)
 from gateway.filters.api_key_auth import ApiKeyAuth
-from gateway.filters.authenticator import Authenticator, KeyIndex
+from gateway.filters.authorization import Authorization
+from gateway.filters.ip_filter import IpFilter
+from gateway.filters.node_services import NodeServices
+from gateway.filters.phases import Filter, Filters
 
-FILTERS: Mapping[type[ApiKeyAuthConfig], Callable[[ApiKeyAuthConfig, KeyIndex], Authenticator]] = {
-    ApiKeyAuthConfig: ApiKeyAuth,
+# The name of the policy, its rule, and what lives as long as the node.
+_Builder = Callable[[str, Any, NodeServices], Filter]
+
+FILTERS: Mapping[type[PolicySpec], _Builder] = {
+    ApiKeyAuthConfig: lambda _, config, services: ApiKeyAuth(config, services.keys),
+    IpFilterConfig: lambda _, config, __: IpFilter(config),
+    AuthorizationConfig: lambda _, config, __: Authorization(config),
 }
 
 
-def build_filter(policy: PolicyConfig, keys: KeyIndex) -> Authenticator:
-    """The filter of a policy."""
-    return FILTERS[type(policy.spec)](policy.spec, keys)
+def build_filters(policies: Mapping[str, PolicyConfig], services: NodeServices) -> Mapping[str, Filter]:
+    """The filter of each policy, by name."""
+    return {name: FILTERS[type(policy.spec)](name, policy.spec, services) for name, policy in policies.items()}
+
+
+def filters_of(names: Iterable[str], built: Mapping[str, Filter]) -> Filters:
+    """The filters of those names, each once, by phase."""
+    return Filters.of(built[name] for name in dict.fromkeys(names))

@@ -38,7 +38,7 @@ class ChatListener:
         context.model = head.model
         context.is_streaming = head.is_streaming
         pipeline = self._service.pin()
-        plan = pipeline.route(context)
+        plan = await pipeline.route(context)
         async with CancelOnDisconnect(exchange.receive):
             answer = await pipeline.call(context, plan, ChatBody(self._surface.dialect, body, head.model))
             context.first_content_at = time.perf_counter()

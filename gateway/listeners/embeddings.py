@@ -33,7 +33,7 @@ class EmbeddingsListener:
         head = self._surface.read_head(context.path, context.query, body)
         context.model = head.model
         pipeline = self._service.pin()
-        plan = pipeline.route(context)
+        plan = await pipeline.route(context)
         inbound = EmbeddingsBody(self._surface.dialect, body, head.model)
         async with CancelOnDisconnect(exchange.receive):
             answered = await pipeline.call(context, plan, inbound)

@@ -79,7 +79,7 @@ class InferenceServicer(inference_service_pb2_grpc.InferenceServiceServicer):
         """The models that the caller may ask for."""
 
         async def answer(context: RequestContext) -> models_pb2.ListModelsResponse:
-            models = self._service.pin().models(context)
+            models = await self._service.pin().models(context)
             await call.send_initial_metadata(answer_metadata(context))
             return models_pb2.ListModelsResponse(
                 models=[
@@ -105,7 +105,7 @@ class InferenceServicer(inference_service_pb2_grpc.InferenceServiceServicer):
         """Runs the pipeline and tells the caller at once who answers."""
         context.model = model
         pipeline: Pipeline = self._service.pin()
-        exchange = await pipeline.call(context, pipeline.route(context), body)
+        exchange = await pipeline.call(context, await pipeline.route(context), body)
         context.first_content_at = time.perf_counter()
         try:
             await call.send_initial_metadata(answer_metadata(context))

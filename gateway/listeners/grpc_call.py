@@ -112,7 +112,8 @@ def answer_metadata(context: RequestContext) -> Metadata:
         ("x-janua-endpoint", context.endpoint),
         ("x-janua-attempts", str(context.attempts) if context.attempts else ""),
     )
-    return tuple((name, value) for name, value in fields if value)
+    of_policies = ((name.decode(), value.decode()) for name, value in context.answer_headers)
+    return (*((name, value) for name, value in fields if value), *of_policies)
 
 
 def _peer_address(peer: str) -> str:

@@ -67,7 +67,7 @@ class GrpcProxyHandler(grpc.GenericRpcHandler):
         plan = pipeline.find_route(context)
         if plan is None:
             raise UnservedMethodError(f"no route takes the gRPC method {context.path}")
-        pipeline.admit(context, plan)
+        await pipeline.admit(context, plan)
         async with CallerMessages(call) as messages:
             inbound = await _inbound(context, plan, call, messages)
             answer = await pipeline.call(context, plan, inbound)

@@ -36,12 +36,12 @@ def make_http_app(service: GatewayService, *, max_body_bytes: int) -> Quart:
 
     @app.get("/v1/models")
     async def list_models() -> Response:
-        models = service.pin().models(_context())
+        models = await service.pin().models(_context())
         return _json(app, {"object": "list", "data": [_model(model, started) for model in models]})
 
     @app.get("/v1/models/<path:model_id>")
     async def get_model(model_id: str) -> Response:
-        for model in service.pin().models(_context()):
+        for model in await service.pin().models(_context()):
             if model.id == model_id:
                 return _json(app, _model(model, started))
         raise NotFoundError(f"there is no model '{model_id}'", reason="MODEL_NOT_FOUND", param="model")

@@ -123,6 +123,7 @@ def own_headers(context: RequestContext) -> list[tuple[bytes, bytes]]:
     if context.endpoint:
         headers.append((b"x-janua-endpoint", context.endpoint.encode()))
         headers.append((b"x-janua-attempts", b"%d" % context.attempts))
+    headers += context.answer_headers
     if context.sticky_cookie is not None:
         headers.append((b"set-cookie", b"%s=%s; Path=/; HttpOnly" % tuple(map(str.encode, context.sticky_cookie))))
     return headers

@@ -52,7 +52,7 @@ class HttpProxyListener:
         body = RequestBody(exchange.receive)
         try:
             path = checked_target(context)
-            self._pipeline.admit(context, self._plan)
+            await self._pipeline.admit(context, self._plan)
             inbound = await self._inbound(context, path, body)
             async with CancelOnDisconnect(exchange.receive, after=body.ended):
                 answer = await self._pipeline.call(context, self._plan, inbound)

@@ -68,7 +68,7 @@ class OpenInferenceServicer:
     async def _ask(self, context: RequestContext, call: Call, translation: Translation[bytes]) -> bytes:
         context.model = translation.model
         pipeline = self._service.pin()
-        plan = pipeline.route(context)
+        plan = await pipeline.route(context)
         answer = await pipeline.call(context, plan, OpenInferenceInbound(translation, tuple(sent_metadata(call))))
         context.first_content_at = time.perf_counter()
         await call.send_initial_metadata(answer_metadata(context))

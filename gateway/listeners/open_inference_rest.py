@@ -65,7 +65,7 @@ class OpenInferenceRestListener:
         call = _translation(context, target, body)
         context.model = call.model
         pipeline = self._service.pin()
-        plan = pipeline.route(context)
+        plan = await pipeline.route(context)
         inbound = OpenInferenceInbound(call, tuple(context.headers.items()))
         async with CancelOnDisconnect(exchange.receive):
             answer = await pipeline.call(context, plan, inbound)

@@ -103,7 +103,7 @@ async def relay_stream(service: GatewayService, context: RequestContext, call: C
             return
         context.model = first.model
         pipeline = service.pin()
-        plan = pipeline.route(context)
+        plan = await pipeline.route(context)
         inbound = StreamInbound(first, ReplayableParts(requests.read), tuple(sent_metadata(call)))
         start = await _start(pipeline, plan, context, inbound)
         if isinstance(start, RelayedStream):

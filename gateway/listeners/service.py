@@ -61,6 +61,8 @@ class GatewayService:
         is_answered = context.operation is not Operation.PROXY or not status.startswith(("4", "5"))
         if context.priced is not None and context.first_content_at is not None and is_answered:
             self._charge(context, context.priced)
+        for reservation in context.reservations:
+            reservation.settle(context)
         if self._access_log.is_enabled:
             self._access_log.add(self._entry(context, status, reason, seconds))
 

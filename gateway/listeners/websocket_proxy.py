@@ -72,7 +72,7 @@ class WebSocketProxyListener:
         """One WebSocket, until both sides are closed."""
         context = exchange.context
         path = checked_target(context)
-        self._pipeline.admit(context, self._plan)
+        await self._pipeline.admit(context, self._plan)
         inbound = WebSocketInbound(
             route=self._plan.route,
             path=path,

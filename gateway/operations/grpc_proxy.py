@@ -13,6 +13,7 @@ from gateway.operations.request_path import backend_path
 from gateway.plan import BackendPlan
 from gateway.providers.pass_through import pass_through_metadata
 from gateway.transport.grpc import Metadata
+from gateway.types import Demand
 from gateway.upstream.cluster import Cluster
 from gateway.upstream.lease import Lease
 from gateway.upstream.relayed_call import RelayedCall
@@ -72,6 +73,10 @@ class GrpcProxyInbound:
             idle_timeout_s=backend.stream_idle_timeout_s,
             deadline=deadline,
         )
+
+    def demand(self) -> Demand:
+        """No tokens that are counted here."""
+        return Demand(output_tokens=0)
 
     def prompt_prefix(self, size: int) -> bytes:
         """Nothing: what is passed through is not looked into."""

@@ -13,6 +13,7 @@ from gateway.operations.request_path import backend_path
 from gateway.plan import BackendPlan
 from gateway.providers.pass_through import ClientSide, pass_through_headers, with_host
 from gateway.transport.http import HttpResponse, TransportError
+from gateway.types import Demand
 from gateway.upstream.answer import RawHeaders
 from gateway.upstream.answer_body import AnswerBody
 from gateway.upstream.cluster import Cluster
@@ -103,6 +104,10 @@ class HttpProxyInbound:
             deadline=deadline,
             is_safe_to_repeat=context.method in _IDEMPOTENT or backend.is_retry_configured,
         )
+
+    def demand(self) -> Demand:
+        """No tokens that are counted here."""
+        return Demand(output_tokens=0)
 
     def prompt_prefix(self, size: int) -> bytes:
         """Nothing: what is passed through is not looked into."""

@@ -15,12 +15,16 @@ from gateway.schemas.features.table import asked_of, stream_place
 from gateway.schemas.openai.fields import prompt_of
 from gateway.schemas.table import OPENAI_CHAT, OPENAI_EMBEDDINGS
 from gateway.schemas.unsupported import UnsupportedByBackendError
-from gateway.types import ChatRequest, EmbeddingsRequest, Feature
+from gateway.types import ChatRequest, Demand, EmbeddingsRequest, Feature
 from gateway.upstream.answer import Exchange, StreamAnswer
 from gateway.upstream.cluster import Cluster
 from gateway.upstream.http_inference import HttpInference
 
 D = TypeVar("D", bound=Dialect)
+
+# What a token is taken to be before the backend has counted.
+_BYTES_PER_TOKEN = 4
+_WHOLE = 2**62
 
 # Of a caller's headers, those that mean the same in every dialect.
 _COMMON_HEADERS = (b"traceparent", b"tracestate", b"baggage")
@@ -81,6 +85,10 @@ class ChatBody:
         missing = to_leave_out(context, backend, lacks, asked_of(name, self.body), stream_place(name))
         return without(self.canonical(), missing) if missing else None
 
+    def demand(self) -> Demand:
+        """By the size of the body."""
+        return Demand(input_tokens=len(self.body) // _BYTES_PER_TOKEN)
+
     def prompt_prefix(self, size: int) -> bytes:
         """The beginning of the messages as they stand in the body."""
         return prompt_of(self.body)[:size]
@@ -117,6 +125,10 @@ class TypedChat:
         )
         return _http_inference(context, backend, cluster, deadline, dialect, body, model)
 
+    def demand(self) -> Demand:
+        """By the size that OpenAI's format has."""
+        return Demand(input_tokens=len(self.prompt_prefix(_WHOLE)) // _BYTES_PER_TOKEN)
+
     def prompt_prefix(self, size: int) -> bytes:
         """The beginning of the messages as OpenAI's format has them."""
         model = self.request.model
@@ -151,6 +163,10 @@ class EmbeddingsBody:
         body = target.encode_request(self.canonical(), model, drop_unsupported=backend.service.drops_unsupported)
         return _http_inference(context, backend, cluster, deadline, target, body, model, is_translated=True)
 
+    def demand(self) -> Demand:
+        """By the size of the body."""
+        return Demand(input_tokens=len(self.body) // _BYTES_PER_TOKEN)
+
     def prompt_prefix(self, size: int) -> bytes:
         """The beginning of the texts as they stand in the body."""
         return prompt_of(self.body)[:size]
@@ -182,6 +198,10 @@ class TypedEmbeddings:
         dialect = _first(backend.family.embeddings, context, backend)
         body = dialect.encode_request(self.request, model, drop_unsupported=backend.service.drops_unsupported)
         return _http_inference(context, backend, cluster, deadline, dialect, body, model)
+
+    def demand(self) -> Demand:
+        """By the size that OpenAI's format has."""
+        return Demand(input_tokens=len(self.prompt_prefix(_WHOLE)) // _BYTES_PER_TOKEN)
 
     def prompt_prefix(self, size: int) -> bytes:
         """The beginning of the texts as OpenAI's format has them."""

@@ -16,7 +16,7 @@ from gateway.schemas.open_inference.grpc import RequestHead, read_request_head
 from gateway.schemas.open_inference.paths import ModelAction, model_path
 from gateway.schemas.open_inference.rest import HEADER_LENGTH, RestBody
 from gateway.schemas.open_inference.rest_metadata import NOT_READY_STATUS, read_error
-from gateway.types import Schema
+from gateway.types import Demand, Schema
 from gateway.upstream.answer import UnaryAnswer
 from gateway.upstream.cluster import Cluster
 from gateway.upstream.status_errors import reset
@@ -146,6 +146,10 @@ class OpenInferenceInbound(Generic[A]):
     def _unknown_model(self) -> UpstreamRejectedError:
         """What MLServer means when it is asked whether a model is ready that it does not have, and fails."""
         return _refusal(f"the upstream does not have the model {self.translation.model!r}", ErrorCode.NOT_FOUND, 404)
+
+    def demand(self) -> Demand:
+        """No tokens that are counted here."""
+        return Demand(output_tokens=0)
 
     def prompt_prefix(self, size: int) -> bytes:
         """Nothing: tensors are no prompt."""

@@ -22,6 +22,7 @@ from gateway.schemas.open_inference.grpc import relay_stream_answer, with_model
 from gateway.schemas.open_inference.paths import GRPC_SERVICE
 from gateway.transport.errors import TransportError
 from gateway.transport.grpc import GrpcStatusError
+from gateway.types import Demand
 from gateway.upstream.cluster import Cluster
 from gateway.upstream.lease import Lease
 from gateway.upstream.retry import AttemptFailedError
@@ -68,6 +69,10 @@ class StreamInbound:
             idle_timeout_s=backend.stream_idle_timeout_s,
             deadline=deadline,
         )
+
+    def demand(self) -> Demand:
+        """No tokens that are counted here."""
+        return Demand(output_tokens=0)
 
     def prompt_prefix(self, size: int) -> bytes:
         """Nothing: tensors are no prompt."""

@@ -10,6 +10,7 @@ from gateway.operations.http_proxy import UpstreamAnswerError, attempt_failures,
 from gateway.plan import BackendPlan
 from gateway.providers.pass_through import ClientSide, pass_through_headers, with_host
 from gateway.transport.websocket import WebSocketConnection, WebSocketRefusedError
+from gateway.types import Demand
 from gateway.upstream.cluster import Cluster
 from gateway.upstream.lease import Lease
 from gateway.upstream.retry import AttemptFailedError
@@ -67,6 +68,10 @@ class WebSocketInbound:
             deadline=deadline,
             per_try_timeout_s=backend.retry.per_try_timeout_s,
         )
+
+    def demand(self) -> Demand:
+        """No tokens that are counted here."""
+        return Demand(output_tokens=0)
 
     def prompt_prefix(self, size: int) -> bytes:
         """Nothing: what is passed through is not looked into."""

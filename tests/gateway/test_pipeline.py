@@ -92,11 +92,11 @@ def body(model: str = "m", **more: object) -> ChatBody:
 
 
 async def ask(pipeline: Pipeline, asked: RequestContext, **more: object) -> Exchange[ChatDialect]:
-    return await pipeline.call(asked, pipeline.route(asked), body(asked.model, **more))
+    return await pipeline.call(asked, await pipeline.route(asked), body(asked.model, **more))
 
 
-def only_backend(pipeline: Pipeline) -> BackendPlan:
-    (backend,) = pipeline.route(context()).backends.values()
+async def only_backend(pipeline: Pipeline) -> BackendPlan:
+    (backend,) = (await pipeline.route(context())).backends.values()
     return backend
 
 
@@ -121,7 +121,7 @@ async def test_timeouts_of_the_route_win_field_by_field(
 ) -> None:
     llm = resource("service", "v", upstream_service={"upstream": "u"}, timeouts=of_service)
     chat = resource("route", "r", backends=[{"service": "v"}], timeouts=of_route)
-    backend = only_backend(node.use(upstream("u"), llm, chat))
+    backend = await only_backend(node.use(upstream("u"), llm, chat))
     assert (
         backend.connect_timeout_s,
         backend.request_timeout_s,
@@ -149,7 +149,7 @@ async def test_retry_policy_of_the_route_wins_as_a_whole(
     llm = {"upstream_service": {"upstream": "u"}} | ({} if of_service is None else {"retry_policy": of_service})
     chat = {"backends": [{"service": "v"}]} | ({} if of_route is None else {"retry_policy": of_route})
     pipeline = node.use(upstream("u"), resource("service", "v", **llm), resource("route", "r", **chat))
-    assert only_backend(pipeline).retry == expected
+    assert (await only_backend(pipeline)).retry == expected
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ async def test_time_to_the_first_content(
     fields: dict[str, Any] = {"backends": [{"service": "v"}]}
     fields |= {"retry_policy": {"per_try_timeout": per_try}} if per_try else {}
     fields |= {"timeouts": {"first_token": first_token}} if first_token else {}
-    backend = only_backend(node.use(upstream("u"), service("v"), resource("route", "r", **fields)))
+    backend = await only_backend(node.use(upstream("u"), service("v"), resource("route", "r", **fields)))
     assert backend.first_content_timeout_s(is_streaming=True) == streamed
     assert backend.first_content_timeout_s(is_streaming=False) == unary
 
@@ -240,26 +240,26 @@ async def test_nobody_takes_the_model(node: Node) -> None:
     pipeline = node.use(upstream("u"), service("v"), route("r", models=["other"]))
     asked = context("gemma")
     with pytest.raises(NotFoundError, match="no route takes the model 'gemma'") as caught:
-        pipeline.route(asked)
+        await pipeline.route(asked)
     assert (caught.value.reason, caught.value.param, asked.route) == ("MODEL_NOT_FOUND", "model", "")
 
 
 async def test_open_route_asks_for_nothing(node: Node) -> None:
     asked = context(key=b"sk-wrong")
-    node.use(upstream("u"), service("v"), route("r"), ANN).route(asked)
+    await node.use(upstream("u"), service("v"), route("r"), ANN).route(asked)
     assert (asked.route, asked.consumer) == ("r", None)
 
 
 async def test_caller_is_known_by_its_key(node: Node) -> None:
     pipeline = node.use(upstream("u"), service("v"), policy("keys"), route("r", "v", ["keys"]), ANN)
     asked = context(key=b"sk-ann")
-    pipeline.route(asked)
+    await pipeline.route(asked)
     assert asked.consumer is not None
     assert asked.consumer.name == "ann"
     for key, reason in [(b"", "MISSING_API_KEY"), (b"sk-bob", "INVALID_API_KEY")]:
         refused = context(key=key)
         with pytest.raises(UnauthenticatedError) as caught:
-            pipeline.route(refused)
+            await pipeline.route(refused)
         assert caught.value.reason == reason
         assert (refused.route, refused.consumer) == ("r", None), "a refusal is counted with its route"
 
@@ -270,17 +270,17 @@ async def test_ways_to_authenticate_are_alternatives(node: Node, policies: list[
     pipeline = node.use(upstream("u"), service("v"), policy("strict"), lax, route("r", "v", policies), ANN)
     for key, name in [(b"sk-ann", "ann"), (b"", None)]:
         asked = context(key=key)
-        pipeline.route(asked)
+        await pipeline.route(asked)
         assert (asked.consumer.name if asked.consumer else None) == name
     with pytest.raises(UnauthenticatedError):
-        pipeline.route(context(key=b"sk-bob"))
+        await pipeline.route(context(key=b"sk-bob"))
 
 
 # Models.
 
 
-def models(pipeline: Pipeline, **changes: Any) -> list[tuple[str, str]]:
-    return [(model.id, model.owned_by) for model in pipeline.models(context(**changes))]
+async def models(pipeline: Pipeline, **changes: Any) -> list[tuple[str, str]]:
+    return [(model.id, model.owned_by) for model in await pipeline.models(context(**changes))]
 
 
 async def test_exact_and_advertised_models_are_listed_once_by_name(node: Node) -> None:
@@ -298,7 +298,7 @@ async def test_exact_and_advertised_models_are_listed_once_by_name(node: Node) -
         resource("route", "b", match={"models": ["beta"]}, backends=[{"service": "w"}]),
         route("c"),
     )
-    assert models(pipeline) == [("alpha", "v"), ("beta", "w"), ("zeta", "v")]
+    assert await models(pipeline) == [("alpha", "v"), ("beta", "w"), ("zeta", "v")]
 
 
 async def test_models_of_other_hosts_are_not_listed(node: Node) -> None:
@@ -310,8 +310,8 @@ async def test_models_of_other_hosts_are_not_listed(node: Node) -> None:
         route("wild", models=["wild"], hosts=["*.example"]),
         route("there", models=["there"], hosts=["b.example"]),
     )
-    assert [model for model, _ in models(pipeline, host="a.example")] == ["everywhere", "here", "wild"]
-    assert [model for model, _ in models(pipeline)] == ["everywhere"]
+    assert [model for model, _ in await models(pipeline, host="a.example")] == ["everywhere", "here", "wild"]
+    assert [model for model, _ in await models(pipeline)] == ["everywhere"]
 
 
 async def test_models_are_those_the_caller_may_use(node: Node) -> None:
@@ -323,18 +323,18 @@ async def test_models_are_those_the_caller_may_use(node: Node) -> None:
         route("a", "v", ["keys"], models=["a"]),
         route("b", models=["b"]),
     )
-    assert models(pipeline) == [("b", "v")]
-    assert models(pipeline, key=b"sk-ann") == [("a", "v"), ("b", "v")]
+    assert await models(pipeline) == [("b", "v")]
+    assert await models(pipeline, key=b"sk-ann") == [("a", "v"), ("b", "v")]
 
 
 async def test_caller_whom_no_route_admits_is_refused(node: Node) -> None:
     pipeline = node.use(upstream("u"), service("v"), policy("keys"), route("a", "v", ["keys"], models=["a"]), ANN)
     with pytest.raises(UnauthenticatedError):
-        pipeline.models(context())
+        await pipeline.models(context())
 
 
 async def test_without_routes_there_are_no_models_and_no_refusal(node: Node) -> None:
-    assert models(node.use()) == []
+    assert await models(node.use()) == []
 
 
 # Shares and changes.
@@ -345,22 +345,22 @@ def two_backends(first: int, second: int) -> list[ReceivedResource]:
     return [upstream("u", "127.0.0.1:1"), service("v"), service("w"), resource("route", "r", backends=backends)]
 
 
-def chosen(pipeline: Pipeline, times: int) -> Counter[str]:
-    choice = pipeline.route(context()).choice
+async def chosen(pipeline: Pipeline, times: int) -> Counter[str]:
+    choice = (await pipeline.route(context())).choice
     chosen = (choice.choose(lambda _: True) for _ in range(times))
     return Counter(backend.service for backend in chosen if backend is not None)
 
 
 async def test_shares_are_exact_over_a_change_that_leaves_them(node: Node) -> None:
-    found = chosen(node.use(*two_backends(3, 1)), 2)
-    found += chosen(node.use(*two_backends(3, 1), route("other", models=["x"])), 2)
+    found = await chosen(node.use(*two_backends(3, 1)), 2)
+    found += await chosen(node.use(*two_backends(3, 1), route("other", models=["x"])), 2)
     assert found == {"v": 3, "w": 1}
 
 
 async def test_changed_shares_count_at_once(node: Node) -> None:
-    chosen(node.use(*two_backends(3, 1)), 3)
-    assert chosen(node.use(*two_backends(1, 3)), 4) == {"v": 1, "w": 3}
-    assert chosen(node.use(*two_backends(0, 3)), 4) == {"w": 4}
+    await chosen(node.use(*two_backends(3, 1)), 3)
+    assert await chosen(node.use(*two_backends(1, 3)), 4) == {"v": 1, "w": 3}
+    assert await chosen(node.use(*two_backends(0, 3)), 4) == {"w": 4}
 
 
 async def test_shares_of_a_route_that_is_gone_are_forgotten(node: Node) -> None:

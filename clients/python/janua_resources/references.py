@@ -1,6 +1,6 @@
 """Which resources a resource names. A reference always goes from the user of a thing to the thing."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, assert_never
 
@@ -38,7 +38,9 @@ def references(message: ConfigMessage) -> tuple[Reference, ...]:
             return tuple(_of_service(message))
         case Upstream():
             return tuple(_of_upstream(message))
-        case Policy() | Consumer() | Secret():
+        case Consumer():
+            return tuple(_policies(message.policies))
+        case Policy() | Secret():
             return ()
         case _:
             assert_never(message)
@@ -49,7 +51,11 @@ def _of_route(route: Route) -> Iterator[Reference]:
         yield Reference(field=f"backends[{index}].service", kind=_SERVICE, name=backend.service)
     if route.HasField("mirror"):
         yield Reference(field="mirror.service", kind=_SERVICE, name=route.mirror.service)
-    for index, name in enumerate(route.policies):
+    yield from _policies(route.policies)
+
+
+def _policies(names: Iterable[str]) -> Iterator[Reference]:
+    for index, name in enumerate(names):
         yield Reference(field=f"policies[{index}]", kind=_POLICY, name=name)
 
 
@@ -67,3 +73,4 @@ def _of_service(service: Service) -> Iterator[Reference]:
         for index, credential in enumerate(service.proxy_service.credentials):
             field = f"proxy_service.credentials[{index}].secret"
             yield Reference(field=field, kind=_SECRET, name=credential.secret)
+    yield from _policies(service.policies)

@@ -16,6 +16,7 @@ from janua.config.v1.upstream_pb2 import Upstream
 
 from janua_resources.consumer_rules import check_consumer
 from janua_resources.kinds import ConfigMessage
+from janua_resources.policy_rules import check_policy
 from janua_resources.route_rules import check_route
 from janua_resources.secret_rules import check_secret
 from janua_resources.service_rules import check_service
@@ -43,7 +44,6 @@ def _check_meaning(message: ConfigMessage) -> Iterator[Problem]:
         case Secret():
             return check_secret(message)
         case Policy():
-            # A policy's kind is part of its structure; `api_key_auth` has nothing that could be wrong.
-            return iter(())
+            return check_policy(message)
         case _:
             assert_never(message)

@@ -10,7 +10,8 @@ from types import MappingProxyType
 from typing import Final, TypeVar
 
 from janua.config.v1.consumer_pb2 import Consumer
-from janua.config.v1.resource_pb2 import KIND_SECRET, KIND_SERVICE, KIND_UPSTREAM
+from janua.config.v1.policy_pb2 import Policy
+from janua.config.v1.resource_pb2 import KIND_POLICY, KIND_SECRET, KIND_SERVICE, KIND_UPSTREAM
 from janua.config.v1.route_pb2 import Route
 from janua.config.v1.secret_pb2 import Secret
 from janua.config.v1.service_pb2 import SCHEMA_OPENAI, SCHEMA_UNSPECIFIED, Service
@@ -19,6 +20,7 @@ from janua.config.v1.upstream_pb2 import PROTOCOL_GRPC, Upstream
 from janua_resources.durations import format_duration
 from janua_resources.egress import base_address, is_allowed
 from janua_resources.kinds import KINDS, ConfigMessage, Key, World
+from janua_resources.policy_rules import misplaced
 from janua_resources.quoting import quoted
 from janua_resources.references import references
 from janua_resources.retry_rules import DEFAULT_REQUEST_TIMEOUT, outlasts
@@ -39,7 +41,7 @@ __all__ = ["check_world", "warnings"]
 _T = TypeVar("_T", bound=ConfigMessage)
 
 # A changed resource of these kinds may make a resource that names it wrong; others only by being gone.
-_SEEN_INTO: Final = frozenset({KIND_SECRET, KIND_SERVICE, KIND_UPSTREAM})
+_SEEN_INTO: Final = frozenset({KIND_POLICY, KIND_SECRET, KIND_SERVICE, KIND_UPSTREAM})
 
 _ORDER: Final = MappingProxyType({info.kind: position for position, info in enumerate(KINDS)})
 
@@ -58,6 +60,7 @@ def check_world(messages: World, changed: Collection[Key] | None = None) -> list
         *_conflicting_matches(messages, routes),
         *_shared_keys(messages, _of_type(examined, Consumer)),
         *_misdirected_secrets(messages, services),
+        *_misplaced_policies(messages, examined),
         *_outlasting_retries(messages, routes),
         *_unspoken_schemas(messages, services),
         *_unspoken_calls(messages, routes),
@@ -95,6 +98,14 @@ def _dangling_references(messages: World, examined: Iterable[ConfigMessage]) -> 
             if (reference.kind.kind, reference.name) not in messages:
                 text = f"{reference.kind.field} {quoted(reference.name)} does not exist"
                 yield violation(message, reference.field, text, UNRESOLVED_REFERENCE)
+
+
+def _misplaced_policies(messages: World, examined: Iterable[ConfigMessage]) -> Iterator[Violation]:
+    for message in examined:
+        for reference in references(message):
+            policy = messages.get((KIND_POLICY, reference.name)) if reference.kind.kind == KIND_POLICY else None
+            if isinstance(policy, Policy) and (text := misplaced(policy, message)) is not None:
+                yield violation(message, reference.field, text)
 
 
 def _conflicting_matches(messages: World, routes: Sequence[Route]) -> Iterator[Violation]:

@@ -16,6 +16,7 @@ from janua.config.v1.upstream_pb2 import Upstream
 from janua_resources.addresses import Address, parse_address
 from janua_resources.egress import base_address
 from janua_resources.kinds import ConfigMessage, World, kind_of
+from janua_resources.policy_rules import AUTHENTICATION
 from janua_resources.quoting import quoted
 from janua_resources.references import references
 from janua_resources.settings_without_effect import without_effect
@@ -63,7 +64,7 @@ def _of_one(messages: World, message: ConfigMessage, now: datetime) -> Iterator[
 
 def _open_route(messages: World, route: Route) -> Iterator[Violation]:
     policies = [messages.get((KIND_POLICY, name)) for name in route.policies]
-    if not any(isinstance(policy, Policy) and policy.HasField("api_key_auth") for policy in policies):
+    if not any(isinstance(policy, Policy) and policy.WhichOneof("spec") in AUTHENTICATION for policy in policies):
         yield violation(route, "policies", "names no authentication policy: the route is open to all", OPEN_ROUTE)
 
 

@@ -16,6 +16,7 @@ _TYPES: Mapping[ErrorCode, str] = MappingProxyType(
         ErrorCode.INVALID_REQUEST: "invalid_request_error",
         ErrorCode.PAYLOAD_TOO_LARGE: "request_too_large",
         ErrorCode.UNAUTHENTICATED: "authentication_error",
+        ErrorCode.PERMISSION_DENIED: "permission_error",
         ErrorCode.NOT_FOUND: "not_found_error",
         ErrorCode.METHOD_NOT_ALLOWED: "invalid_request_error",
         ErrorCode.RATE_LIMITED: "rate_limit_error",

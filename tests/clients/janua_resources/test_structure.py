@@ -42,7 +42,8 @@ def test_a_kind_of_a_newer_version_is_refused_and_said_to_be_one() -> None:
     assert (problem.field, problem.reason) == ("spec", UNKNOWN_KIND)
     assert "does not know" in problem.message
     [problem] = check_structure(Policy(name="a"))
-    assert problem.message == "is not set; give api_key_auth"
+    kinds = [field.name for field in Policy.DESCRIPTOR.oneofs_by_name["spec"].fields]
+    assert problem.message == f"is not set; give {' or '.join(kinds)}"
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])

@@ -38,6 +38,7 @@ NAMED: Sequence[ConfigMessage] = (
     message("upstream", "u", endpoints=[{"address": "127.0.0.1:1"}]),
     message("upstream", "grpc", endpoints=[{"address": "127.0.0.1:1"}], protocol="PROTOCOL_GRPC"),
     message("policy", "p", api_key_auth={}),
+    message("policy", "rule", authorization={"expression": "true"}),
     message("service", "v", upstream_service={"upstream": "grpc", "schema": "SCHEMA_PASSTHROUGH"}),
     message("service", "w", upstream_service={"upstream": "grpc", "schema": "SCHEMA_OPEN_INFERENCE"}),
 )

@@ -27,8 +27,13 @@ def test_every_field() -> None:
         {"key_sha256": "1" * 64, "expires": "0001-01-01T00:00:00Z"},
         {"key_sha256": "2" * 64, "expires": "9999-12-31T23:59:59.999999Z"},
     ]
-    assert compiled(labels={"a": "b"}, description="d", api_keys=keys) == ConsumerConfig(
+    assert compiled(
+        labels={"a": "b"}, description="d", api_keys=keys, groups=["g", "h"], policies=["p", "q"]
+    ) == ConsumerConfig(
         name="c",
+        labels={"a": "b"},
+        groups=frozenset({"g", "h"}),
+        policies=("p", "q"),
         api_keys=(
             ApiKeyConfig(sha256="a" * 64, expires=datetime(2027, 1, 1, microsecond=500_000, tzinfo=UTC)),
             ApiKeyConfig(sha256="0" * 64, expires=None),

@@ -1,10 +1,15 @@
 """`Policy` messages."""
 
+from ipaddress import ip_network
+
 import pytest
-from janua.config.v1.policy_pb2 import ApiKeyAuth, Policy
+from janua.config.v1.policy_pb2 import AllowedRequests, ApiKeyAuth, Authorization, IpFilter, Policy
+from janua_resources.policy_rules import PLACES
 
 from gateway.compile.policy import compile_policy
-from gateway.config.snapshot import ApiKeyAuthConfig, PolicyConfig
+from gateway.config import snapshot
+from gateway.config.snapshot import ApiKeyAuthConfig, AuthorizationConfig, IpFilterConfig, PolicyConfig
+from gateway.filters.table import FILTERS
 
 
 @pytest.mark.parametrize("optional", [False, True])
@@ -13,5 +18,25 @@ def test_api_key_auth(optional: bool) -> None:
     assert compile_policy(message) == PolicyConfig(name="p", spec=ApiKeyAuthConfig(optional=optional))
 
 
-def test_every_kind_of_policy_has_a_test() -> None:
-    assert [field.name for field in Policy.DESCRIPTOR.oneofs_by_name["spec"].fields] == ["api_key_auth"]
+def test_ip_filter() -> None:
+    message = Policy(name="p", ip_filter=IpFilter(allow=["10.0.0.0/8", "192.0.2.1"], deny=["2001:db8::/32"]))
+    assert compile_policy(message).spec == IpFilterConfig(
+        allow=(ip_network("10.0.0.0/8"), ip_network("192.0.2.1/32")), deny=(ip_network("2001:db8::/32"),)
+    )
+
+
+def test_authorization() -> None:
+    allow = [AllowedRequests(consumers=["a"], groups=["g"], models=["m*", "n"])]
+    message = Policy(name="p", authorization=Authorization(allow=allow, expression="true"))
+    assert compile_policy(message).spec == AuthorizationConfig(
+        allow=(snapshot.AllowedRequests(consumers=frozenset({"a"}), groups=frozenset({"g"}), models=("m*", "n")),),
+        expression="true",
+    )
+
+
+def test_every_kind_of_policy_is_compiled_has_a_filter_and_a_place() -> None:
+    kinds = [field.name for field in Policy.DESCRIPTOR.oneofs_by_name["spec"].fields]
+    assert set(kinds) == set(PLACES)
+    specs = {type(compile_policy(Policy(name="p", **{kind: {}})).spec) for kind in kinds}
+    assert specs == set(FILTERS)
+    assert len(specs) == len(kinds)

@@ -1,7 +1,7 @@
 """Authentication by API key: where the key is taken from, whose it is, until when, and that it is never shown."""
 
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from types import MappingProxyType
@@ -14,8 +14,10 @@ from gateway.config.snapshot import ApiKeyAuthConfig, ApiKeyConfig, ConsumerConf
 from gateway.context import RequestContext
 from gateway.errors import UnauthenticatedError
 from gateway.filters.api_key_auth import ApiKeyAuth
-from gateway.filters.authenticator import KeyIndex
-from gateway.filters.table import build_filter
+from gateway.filters.api_keys import KeyIndex
+from gateway.filters.node_services import NodeServices
+from gateway.filters.phases import Authenticator
+from gateway.filters.table import build_filters
 from gateway.types import Operation
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -50,8 +52,16 @@ def context(headers: Mapping[str, bytes] = MappingProxyType({})) -> RequestConte
 
 
 def authenticate(headers: Mapping[str, bytes], keys: KeyIndex = KEYS, *, optional: bool = False) -> str | None:
-    found = ApiKeyAuth(ApiKeyAuthConfig(optional=optional), keys).authenticate(context(headers))
+    found = run(ApiKeyAuth(ApiKeyAuthConfig(optional=optional), keys).authenticate(context(headers)))
     return None if found is None else found.name
+
+
+def run(coroutine: Coroutine[None, None, ConsumerConfig | None]) -> ConsumerConfig | None:
+    """What a coroutine that never waits returns."""
+    with pytest.raises(StopIteration) as end:
+        coroutine.send(None)
+    found: ConsumerConfig | None = end.value.value
+    return found
 
 
 @pytest.mark.parametrize(
@@ -169,7 +179,9 @@ def test_any_bytes_can_be_a_key(key: bytes) -> None:
 
 def test_policy_becomes_its_filter() -> None:
     policy = PolicyConfig(name="keys", spec=ApiKeyAuthConfig(optional=True))
-    assert build_filter(policy, KEYS).authenticate(context()) is None
+    built = build_filters({"keys": policy}, NodeServices(keys=KEYS))["keys"]
+    assert isinstance(built, Authenticator)
+    assert run(built.authenticate(context())) is None
 
 
 SECRET = b"sk-very-secret"

@@ -49,17 +49,27 @@ class Consumer(_message.Message):
     LABELS_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     API_KEYS_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
+    POLICIES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique among consumers. Lower-case letters, digits, `-` and `.`, at most 253 characters. Required."""
     description: _builtins.str
     """One line for people."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Free labels for people and for `label` filters. They do not change how requests are handled."""
+        """Free labels for people and for `label` filters. Expressions of policies can read them."""
 
     @_builtins.property
     def api_keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___ApiKey]:
         """The keys that identify this consumer. Only hashes are kept."""
+
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Groups that it is in, for policies that speak of groups. Any names."""
+
+    @_builtins.property
+    def policies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of policies for every request of this consumer, beside those of the route. They come after its authentication."""
 
     def __init__(
         self,
@@ -68,10 +78,12 @@ class Consumer(_message.Message):
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         description: _builtins.str = ...,
         api_keys: _abc.Iterable[Global___ApiKey] | None = ...,
+        groups: _abc.Iterable[_builtins.str] | None = ...,
+        policies: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_keys", b"api_keys", "description", b"description", "labels", b"labels", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_keys", b"api_keys", "description", b"description", "groups", b"groups", "labels", b"labels", "name", b"name", "policies", b"policies"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

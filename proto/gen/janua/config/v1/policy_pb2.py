@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cjanua/config/v1/policy.proto\x12\x0fjanua.config.v1\x1a\x1b\x62uf/validate/validate.proto\"\x89\x02\n\x06Policy\x12\x38\n\x04name\x18\x01 \x01(\tB*\xbaH\'r%\x18\xfd\x01\x32 ^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$\x12\x33\n\x06labels\x18\x02 \x03(\x0b\x32#.janua.config.v1.Policy.LabelsEntry\x12\x1d\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12\x33\n\x0c\x61pi_key_auth\x18\x04 \x01(\x0b\x32\x1b.janua.config.v1.ApiKeyAuthH\x00\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\r\n\x04spec\x12\x05\xbaH\x02\x08\x01\"\x1e\n\nApiKeyAuth\x12\x10\n\x08optional\x18\x01 \x01(\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cjanua/config/v1/policy.proto\x12\x0fjanua.config.v1\x1a\x1b\x62uf/validate/validate.proto\"\xf2\x02\n\x06Policy\x12\x38\n\x04name\x18\x01 \x01(\tB*\xbaH\'r%\x18\xfd\x01\x32 ^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$\x12\x33\n\x06labels\x18\x02 \x03(\x0b\x32#.janua.config.v1.Policy.LabelsEntry\x12\x1d\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12\x33\n\x0c\x61pi_key_auth\x18\x04 \x01(\x0b\x32\x1b.janua.config.v1.ApiKeyAuthH\x00\x12.\n\tip_filter\x18\x05 \x01(\x0b\x32\x19.janua.config.v1.IpFilterH\x00\x12\x37\n\rauthorization\x18\x06 \x01(\x0b\x32\x1e.janua.config.v1.AuthorizationH\x00\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\r\n\x04spec\x12\x05\xbaH\x02\x08\x01\"\x1e\n\nApiKeyAuth\x12\x10\n\x08optional\x18\x01 \x01(\x08\"=\n\x08IpFilter\x12\x18\n\x05\x61llow\x18\x01 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\x90N\x12\x17\n\x04\x64\x65ny\x18\x02 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\x90N\"i\n\rAuthorization\x12:\n\x05\x61llow\x18\x01 \x03(\x0b\x32 .janua.config.v1.AllowedRequestsB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12\x1c\n\nexpression\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x90N\"D\n\x0f\x41llowedRequests\x12\x11\n\tconsumers\x18\x01 \x03(\t\x12\x0e\n\x06groups\x18\x02 \x03(\t\x12\x0e\n\x06models\x18\x03 \x03(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,10 +40,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_POLICY'].fields_by_name['name']._serialized_options = b'\272H\'r%\030\375\0012 ^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$'
   _globals['_POLICY'].fields_by_name['description']._loaded_options = None
   _globals['_POLICY'].fields_by_name['description']._serialized_options = b'\272H\005r\003\030\200\010'
+  _globals['_IPFILTER'].fields_by_name['allow']._loaded_options = None
+  _globals['_IPFILTER'].fields_by_name['allow']._serialized_options = b'\272H\006\222\001\003\020\220N'
+  _globals['_IPFILTER'].fields_by_name['deny']._loaded_options = None
+  _globals['_IPFILTER'].fields_by_name['deny']._serialized_options = b'\272H\006\222\001\003\020\220N'
+  _globals['_AUTHORIZATION'].fields_by_name['allow']._loaded_options = None
+  _globals['_AUTHORIZATION'].fields_by_name['allow']._serialized_options = b'\272H\006\222\001\003\020\350\007'
+  _globals['_AUTHORIZATION'].fields_by_name['expression']._loaded_options = None
+  _globals['_AUTHORIZATION'].fields_by_name['expression']._serialized_options = b'\272H\005r\003\030\220N'
   _globals['_POLICY']._serialized_start=79
-  _globals['_POLICY']._serialized_end=344
-  _globals['_POLICY_LABELSENTRY']._serialized_start=284
-  _globals['_POLICY_LABELSENTRY']._serialized_end=329
-  _globals['_APIKEYAUTH']._serialized_start=346
-  _globals['_APIKEYAUTH']._serialized_end=376
+  _globals['_POLICY']._serialized_end=449
+  _globals['_POLICY_LABELSENTRY']._serialized_start=389
+  _globals['_POLICY_LABELSENTRY']._serialized_end=434
+  _globals['_APIKEYAUTH']._serialized_start=451
+  _globals['_APIKEYAUTH']._serialized_end=481
+  _globals['_IPFILTER']._serialized_start=483
+  _globals['_IPFILTER']._serialized_end=544
+  _globals['_AUTHORIZATION']._serialized_start=546
+  _globals['_AUTHORIZATION']._serialized_end=651
+  _globals['_ALLOWEDREQUESTS']._serialized_start=653
+  _globals['_ALLOWEDREQUESTS']._serialized_end=721
 # @@protoc_insertion_point(module_scope)

@@ -20,7 +20,11 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Policy(_message.Message):
-    """One reusable rule that routes refer to by name."""
+    """One reusable rule that routes, services and consumers refer to by name.
+
+    Whatever the order of the names, a request meets them in this one: addresses, authentication, authorization. Of what admits a
+    caller (`ip_filter`, `authorization`) all must; ways of authentication are alternatives. Each rule says where it may be named.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -48,6 +52,8 @@ class Policy(_message.Message):
     LABELS_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     API_KEY_AUTH_FIELD_NUMBER: _builtins.int
+    IP_FILTER_FIELD_NUMBER: _builtins.int
+    AUTHORIZATION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique among policies. Lower-case letters, digits, `-` and `.`, at most 253 characters. Required."""
     description: _builtins.str
@@ -58,7 +64,17 @@ class Policy(_message.Message):
 
     @_builtins.property
     def api_key_auth(self) -> Global___ApiKeyAuth:
-        """Callers must present an API key of a `Consumer`."""
+        """Callers must present an API key of a `Consumer`.
+        On routes.
+        """
+
+    @_builtins.property
+    def ip_filter(self) -> Global___IpFilter:
+        """Callers must come from certain addresses. On routes."""
+
+    @_builtins.property
+    def authorization(self) -> Global___Authorization:
+        """Callers must be allowed to do what they ask for. On routes, services and consumers."""
 
     def __init__(
         self,
@@ -67,12 +83,14 @@ class Policy(_message.Message):
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         description: _builtins.str = ...,
         api_key_auth: Global___ApiKeyAuth | None = ...,
+        ip_filter: Global___IpFilter | None = ...,
+        authorization: Global___Authorization | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["api_key_auth", b"api_key_auth", "spec", b"spec"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["api_key_auth", b"api_key_auth", "authorization", b"authorization", "ip_filter", b"ip_filter", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key_auth", b"api_key_auth", "description", b"description", "labels", b"labels", "name", b"name", "spec", b"spec"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key_auth", b"api_key_auth", "authorization", b"authorization", "description", b"description", "ip_filter", b"ip_filter", "labels", b"labels", "name", b"name", "spec", b"spec"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_spec: _TypeAlias = _typing.Literal["api_key_auth"]  # noqa: Y015
+    _WhichOneofReturnType_spec: _TypeAlias = _typing.Literal["api_key_auth", "ip_filter", "authorization"]  # noqa: Y015
     _WhichOneofArgType_spec: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_spec) -> _WhichOneofReturnType_spec | None: ...
 
@@ -101,3 +119,103 @@ class ApiKeyAuth(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ApiKeyAuth: _TypeAlias = ApiKeyAuth  # noqa: Y015
+
+@_typing.final
+class IpFilter(_message.Message):
+    """A choice of callers by the address that they come from: the other end of the connection, whatever headers say."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALLOW_FIELD_NUMBER: _builtins.int
+    DENY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def allow(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Networks such as `10.0.0.0/8` and `2001:db8::/32`, or single addresses, that may call. Default: all."""
+
+    @_builtins.property
+    def deny(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Networks and addresses that may not, also where `allow` has them."""
+
+    def __init__(
+        self,
+        *,
+        allow: _abc.Iterable[_builtins.str] | None = ...,
+        deny: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow", b"allow", "deny", b"deny"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IpFilter: _TypeAlias = IpFilter  # noqa: Y015
+
+@_typing.final
+class Authorization(_message.Message):
+    """A choice of requests by who makes them and what they ask for. At least one of `allow` and `expression` is required; where
+    both are there, both must agree.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALLOW_FIELD_NUMBER: _builtins.int
+    EXPRESSION_FIELD_NUMBER: _builtins.int
+    expression: _builtins.str
+    """A CEL expression that must be true, of the names `request` (`method`, `path`, `host`, `protocol`, `operation`, `model`,
+    `headers`, `query`, `client_address`, `id`, `is_streaming`), `consumer` (`name`, `groups`, `labels`; empty for nobody known) and
+    `route`: `request.headers["x-team"] in consumer.groups`. One that fails, for instance because a header is missing,
+    is not true. Empty: `allow` alone decides.
+    """
+    @_builtins.property
+    def allow(self) -> _containers.RepeatedCompositeFieldContainer[Global___AllowedRequests]:
+        """The request must be one of these. Empty: `expression` alone decides."""
+
+    def __init__(
+        self,
+        *,
+        allow: _abc.Iterable[Global___AllowedRequests] | None = ...,
+        expression: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow", b"allow", "expression", b"expression"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Authorization: _TypeAlias = Authorization  # noqa: Y015
+
+@_typing.final
+class AllowedRequests(_message.Message):
+    """Requests that are allowed: those that meet every condition here; empty ones always hold."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONSUMERS_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
+    MODELS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def consumers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of consumers."""
+
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Groups, of which the consumer is in at least one."""
+
+    @_builtins.property
+    def models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Models as the caller names them: exact, or with one `*` at the end. A request that names no model meets none."""
+
+    def __init__(
+        self,
+        *,
+        consumers: _abc.Iterable[_builtins.str] | None = ...,
+        groups: _abc.Iterable[_builtins.str] | None = ...,
+        models: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consumers", b"consumers", "groups", b"groups", "models", b"models"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AllowedRequests: _TypeAlias = AllowedRequests  # noqa: Y015

@@ -278,6 +278,7 @@ class Service(_message.Message):
     UNSUPPORTED_FIELDS_FIELD_NUMBER: _builtins.int
     UNSUPPORTED_FEATURES_FIELD_NUMBER: _builtins.int
     PRICE_LIST_FIELD_NUMBER: _builtins.int
+    POLICIES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique among services. Lower-case letters, digits, `-` and `.`, at most 253 characters. Required."""
     description: _builtins.str
@@ -325,6 +326,12 @@ class Service(_message.Message):
         refused. Applies to chat and embeddings, not to requests that pass through. Default: nothing.
         """
 
+    @_builtins.property
+    def policies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of policies for every request to this service, whatever the route. They come when the service is about to be called. A
+        limit that is reached moves on to another backend, as `fallback_on` says; other refusals are final.
+        """
+
     def __init__(
         self,
         *,
@@ -339,10 +346,11 @@ class Service(_message.Message):
         unsupported_fields: Global___UnsupportedFields.ValueType = ...,
         unsupported_features: _abc.Iterable[Global___Feature.ValueType] | None = ...,
         price_list: Global___PriceList.ValueType = ...,
+        policies: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "proxy_service", b"proxy_service", "retry_policy", b"retry_policy", "timeouts", b"timeouts", "upstream_service", b"upstream_service"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "kind", b"kind", "labels", b"labels", "models", b"models", "name", b"name", "price_list", b"price_list", "proxy_service", b"proxy_service", "retry_policy", b"retry_policy", "timeouts", b"timeouts", "unsupported_features", b"unsupported_features", "unsupported_fields", b"unsupported_fields", "upstream_service", b"upstream_service"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "kind", b"kind", "labels", b"labels", "models", b"models", "name", b"name", "policies", b"policies", "price_list", b"price_list", "proxy_service", b"proxy_service", "retry_policy", b"retry_policy", "timeouts", b"timeouts", "unsupported_features", b"unsupported_features", "unsupported_fields", b"unsupported_fields", "upstream_service", b"upstream_service"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["upstream_service", "proxy_service"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015

@@ -1,22 +1,10 @@
-"""What every authentication policy is to the pipeline, and the keys of all consumers."""
+"""The keys of all consumers."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
 
 from gateway.config.snapshot import ConsumerConfig
-from gateway.context import RequestContext
-
-
-class Authenticator(Protocol):
-    """One way to find out who calls."""
-
-    def authenticate(self, context: RequestContext) -> ConsumerConfig | None:
-        """The caller, or None for an anonymous one where that is allowed.
-
-        Raises `UnauthenticatedError` when credentials are missing, wrong or expired.
-        """
 
 
 @dataclass(frozen=True, slots=True)

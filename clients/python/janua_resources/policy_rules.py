@@ -1,0 +1,86 @@
+"""When a policy makes sense, and what may name it: one function a kind, one line each in the tables."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from ipaddress import ip_network
+from types import MappingProxyType
+from typing import Any, Final
+
+from janua.config.v1.consumer_pb2 import Consumer
+from janua.config.v1.policy_pb2 import Authorization, IpFilter, Policy
+from janua.config.v1.route_pb2 import Route
+from janua.config.v1.service_pb2 import Service
+
+from janua_resources.expressions import check_expression
+from janua_resources.kinds import ConfigMessage, kind_of
+from janua_resources.quoting import quoted
+from janua_resources.violations import Problem
+
+_EVERYWHERE: Final = frozenset({Route, Service, Consumer})
+_ON_ROUTES: Final = frozenset({Route})
+
+PLACES: Final[Mapping[str, frozenset[type[ConfigMessage]]]] = MappingProxyType(
+    {
+        "api_key_auth": _ON_ROUTES,
+        "ip_filter": _ON_ROUTES,
+        "authorization": _EVERYWHERE,
+    }
+)
+"""Which kinds of resources may name each kind of policy."""
+
+AUTHENTICATION: Final = frozenset({"api_key_auth"})
+"""The kinds that find out who calls."""
+
+
+def check_policy(policy: Policy) -> Iterator[Problem]:
+    """What is wrong with the meaning of a policy, seen alone."""
+    kind = policy.WhichOneof("spec")
+    if kind is not None and (check := _CHECKS.get(kind)) is not None:
+        yield from check(getattr(policy, kind))
+
+
+def misplaced(policy: Policy, user: ConfigMessage) -> str | None:
+    """Why the policy may not be named there, if it may not."""
+    kind = policy.WhichOneof("spec")
+    if kind is None or type(user) in PLACES[kind]:
+        return None
+    places = " and ".join(
+        f"{each.DESCRIPTOR.name.lower()}s" for each in (Route, Service, Consumer) if each in PLACES[kind]
+    )
+    return f"policy {quoted(policy.name)} is of kind {kind}, which is for {places}, not for a {kind_of(user).field}"
+
+
+def _ip_filter(spec: IpFilter) -> Iterator[Problem]:
+    if not spec.allow and not spec.deny:
+        yield Problem(field="ip_filter", message="needs at least one of allow and deny")
+    yield from _networks(spec.allow, "ip_filter.allow")
+    yield from _networks(spec.deny, "ip_filter.deny")
+
+
+def _networks(texts: Iterable[str], field: str) -> Iterator[Problem]:
+    for index, text in enumerate(texts):
+        try:
+            ip_network(text)
+        except ValueError as error:
+            yield Problem(field=f"{field}[{index}]", message=f"is not an address or network: {error}")
+
+
+def _authorization(spec: Authorization) -> Iterator[Problem]:
+    if not spec.allow and not spec.expression:
+        yield Problem(field="authorization", message="needs at least one of allow and expression")
+    for index, allowed in enumerate(spec.allow):
+        field = f"authorization.allow[{index}]"
+        if not (allowed.consumers or allowed.groups or allowed.models):
+            yield Problem(field=field, message="needs at least one of consumers, groups and models")
+        for number, model in enumerate(allowed.models):
+            if not model or "*" in model[:-1]:
+                text = "is not a model: exact, or with one * at the end"
+                yield Problem(field=f"{field}.models[{number}]", message=text)
+    yield from check_expression(spec.expression, "authorization.expression")
+
+
+_CHECKS: Final[Mapping[str, Callable[[Any], Iterator[Problem]]]] = MappingProxyType(
+    {
+        "ip_filter": _ip_filter,
+        "authorization": _authorization,
+    }
+)

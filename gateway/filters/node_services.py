@@ -1,0 +1,12 @@
+"""What filters need of their node, and what they count and keep from one configuration to the next."""
+
+from dataclasses import dataclass
+
+from gateway.filters.api_keys import KeyIndex
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeServices:
+    """Made once per configuration; all but the keys is the same object each time."""
+
+    keys: KeyIndex

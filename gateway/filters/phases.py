@@ -1,0 +1,102 @@
+"""What policies are to the pipeline: the phases that a request goes through, and what takes part in each.
+
+A filter is one of these classes, or several. Filters are values of a configuration, made anew with each: what they
+count or keep lives in `NodeServices`.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Protocol, Self
+
+from gateway.config.snapshot import ConsumerConfig
+from gateway.context import RequestContext
+from gateway.types import Demand
+
+
+class Screen:
+    """Decides before it is known who calls."""
+
+    def screen(self, context: RequestContext) -> None:
+        """Raises `PermissionDeniedError` and others for a request that must not go on."""
+        raise NotImplementedError
+
+
+class Authenticator:
+    """One way to find out who calls."""
+
+    async def authenticate(self, context: RequestContext) -> ConsumerConfig | None:
+        """The caller, or None for an anonymous one where that is allowed.
+
+        Raises `UnauthenticatedError` when credentials are missing, wrong or expired.
+        """
+        raise NotImplementedError
+
+
+class Authorizer:
+    """Decides whether the caller may do what the request asks for."""
+
+    def authorize(self, context: RequestContext) -> None:
+        """Raises `PermissionDeniedError` if not. Must give the same answer however often it is asked."""
+        raise NotImplementedError
+
+
+class Demanding(Protocol):
+    """A request whose demand can be told."""
+
+    def demand(self) -> Demand:
+        """What it will take as far as can be told before."""
+
+
+class Limiter:
+    """Counts requests, and what they take, against limits."""
+
+    async def reserve(self, context: RequestContext, request: Demanding) -> None:
+        """Takes what the request will need, to be settled at its end by what it adds to `context.reservations`.
+
+        May add headers to `context.answer_headers`. Raises `RateLimitedError` where a limit is reached, having taken
+        nothing.
+        """
+        raise NotImplementedError
+
+
+Filter = Screen | Authenticator | Authorizer | Limiter
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """The filters of some policies, by phase."""
+
+    screens: tuple[Screen, ...] = ()
+    authenticators: tuple[Authenticator, ...] = ()
+    authorizers: tuple[Authorizer, ...] = ()
+    limiters: tuple[Limiter, ...] = ()
+    is_empty: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(
+            self, "is_empty", not any((self.screens, self.authenticators, self.authorizers, self.limiters))
+        )
+
+    @classmethod
+    def of(cls, filters: Iterable[Filter]) -> Self:
+        """These, in their order within each phase."""
+        every = tuple(filters)
+        return cls(
+            screens=tuple(each for each in every if isinstance(each, Screen)),
+            authenticators=tuple(each for each in every if isinstance(each, Authenticator)),
+            authorizers=tuple(each for each in every if isinstance(each, Authorizer)),
+            limiters=tuple(each for each in every if isinstance(each, Limiter)),
+        )
+
+    def authorize(self, context: RequestContext) -> None:
+        """Has all decide. Raises `PermissionDeniedError`."""
+        for authorizer in self.authorizers:
+            authorizer.authorize(context)
+
+    async def reserve(self, context: RequestContext, request: Demanding) -> None:
+        """Has all count. Raises `RateLimitedError`; what others have taken by then is settled with the request."""
+        for limiter in self.limiters:
+            await limiter.reserve(context, request)
+
+
+NO_FILTERS = Filters()

@@ -1,0 +1,67 @@
+"""When policies make sense, and where they may be named."""
+
+from typing import Any
+
+import pytest
+import yaml
+from janua_resources import documents, rules
+from janua_resources.kinds import kind_of
+from janua_resources.world import check_world
+
+
+def faults(policy: dict[str, Any], user: str = "route") -> list[tuple[str, str]]:
+    """Field and message of everything wrong with a configuration in which that kind of resource names the policy."""
+    config: dict[str, list[dict[str, Any]]] = {
+        "upstreams": [{"name": "u", "endpoints": [{"address": "127.0.0.1:1"}]}],
+        "services": [{"name": "s", "upstream_service": {"upstream": "u"}}],
+        "routes": [{"name": "r", "match": {"models": ["*"]}, "backends": [{"service": "s"}]}],
+        "consumers": [{"name": "c"}],
+        "policies": [{"name": "p", **policy}],
+    }
+    config[f"{user}s"][0]["policies"] = ["p"]
+    found = [located.message for located in documents.parse(yaml.safe_dump(config), source="test").resources]
+    alone = [violation for message in found for violation in rules.check(message)]
+    together = check_world({(kind_of(message).kind, message.name): message for message in found})
+    return [(violation.field, violation.message) for violation in (*alone, *together)]
+
+
+@pytest.mark.parametrize(
+    ("policy", "field", "text"),
+    [
+        ({"ip_filter": {"allow": ["10.0.0.1/8"]}}, "ip_filter.allow[0]", "is not an address or network"),
+        ({"ip_filter": {"deny": ["::1", "host.example"]}}, "ip_filter.deny[1]", "is not an address or network"),
+        ({"ip_filter": {}}, "ip_filter", "needs at least one of allow and deny"),
+        ({"authorization": {}}, "authorization", "needs at least one of allow and expression"),
+        ({"authorization": {"allow": [{}]}}, "authorization.allow[0]", "needs at least one of consumers"),
+        ({"authorization": {"allow": [{"models": ["a*b"]}]}}, "authorization.allow[0].models[0]", "one * at the end"),
+        ({"authorization": {"expression": "1 +"}}, "authorization.expression", "is not an expression of CEL"),
+    ],
+)
+def test_policy_that_cannot_work_is_wrong(policy: dict[str, Any], field: str, text: str) -> None:
+    ((found, message),) = faults(policy)
+    assert found == field
+    assert text in message
+
+
+@pytest.mark.parametrize(
+    ("policy", "user", "is_right"),
+    [
+        ({"api_key_auth": {}}, "route", True),
+        ({"api_key_auth": {}}, "service", False),
+        ({"api_key_auth": {}}, "consumer", False),
+        ({"ip_filter": {"allow": ["10.0.0.0/8"]}}, "route", True),
+        ({"ip_filter": {"allow": ["10.0.0.0/8"]}}, "service", False),
+        ({"ip_filter": {"allow": ["10.0.0.0/8"]}}, "consumer", False),
+        ({"authorization": {"expression": "true"}}, "route", True),
+        ({"authorization": {"expression": "true"}}, "service", True),
+        ({"authorization": {"expression": "true"}}, "consumer", True),
+    ],
+)
+def test_policies_are_named_where_they_have_an_effect(policy: dict[str, Any], user: str, is_right: bool) -> None:
+    found = faults(policy, user)
+    if is_right:
+        assert found == []
+    else:
+        ((field, message),) = found
+        assert field == "policies[0]"
+        assert f"which is for routes, not for a {user}" in message
