@@ -4,9 +4,10 @@ An answer is a sequence of events, streamed or not; a unary answer is its events
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
 from typing import TypeAlias
+
+import msgspec
 
 JsonValue: TypeAlias = "bool | int | float | str | Sequence[JsonValue] | Mapping[str, JsonValue] | None"
 
@@ -76,8 +77,7 @@ class CacheTtl(Enum):
     ONE_HOUR = auto()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TextPart:
+class TextPart(msgspec.Struct, frozen=True, kw_only=True):
     """A piece of text. `citations` are the sources of what the model wrote, as their dialect writes them."""
 
     text: str
@@ -85,8 +85,7 @@ class TextPart:
     cache: CacheTtl | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Citation:
+class Citation(msgspec.Struct, frozen=True, kw_only=True):
     """A source of a piece of text. `extra` has what only the dialect that it came in knows."""
 
     url: str = ""
@@ -95,8 +94,7 @@ class Citation:
     extra: Mapping[str, JsonValue] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImagePart:
+class ImagePart(msgspec.Struct, frozen=True, kw_only=True):
     """A picture, as an address (`https:` or `data:`)."""
 
     url: str
@@ -104,16 +102,14 @@ class ImagePart:
     cache: CacheTtl | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AudioPart:
+class AudioPart(msgspec.Struct, frozen=True, kw_only=True):
     """Sound, in base64; `format` is what follows `audio/` in its media type, such as `wav` or `mp3`."""
 
     data: str
     format: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FilePart:
+class FilePart(msgspec.Struct, frozen=True, kw_only=True):
     """A document: an address (`https:`, or `data:` with its media type in it), or the id of a file at the backend."""
 
     url: str | None = None
@@ -124,8 +120,7 @@ class FilePart:
     cache: CacheTtl | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolCall:
+class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
     """A function call by the model; `arguments` is the JSON text it wrote.
 
     `signature` is opaque: some backends want it back with the call.
@@ -138,8 +133,7 @@ class ToolCall:
     cache: CacheTtl | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolResult:
+class ToolResult(msgspec.Struct, frozen=True, kw_only=True):
     """What a function gave. `name` is that of the function, where the dialect tells it."""
 
     call_id: str
@@ -149,8 +143,7 @@ class ToolResult:
     cache: CacheTtl | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReasoningPart:
+class ReasoningPart(msgspec.Struct, frozen=True, kw_only=True):
     """What the model thought. With its signature the backend that wrote it takes it back in the next turn.
 
     `redacted` is thought that only the backend can read; then there is no text.
@@ -161,15 +154,13 @@ class ReasoningPart:
     redacted: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RefusalPart:
+class RefusalPart(msgspec.Struct, frozen=True, kw_only=True):
     """The model's words for not answering."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpaquePart:
+class OpaquePart(msgspec.Struct, frozen=True, kw_only=True):
     """What only one dialect has, such as the call of a tool that the backend runs itself: kept for the way back."""
 
     dialect: str
@@ -181,8 +172,7 @@ ContentPart: TypeAlias = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class Message(msgspec.Struct, frozen=True, kw_only=True):
     """One message of a conversation: its parts in their order.
 
     Calls, reasoning and refusals are the assistant's. Results stand in messages of the role TOOL, or of USER beside
@@ -194,8 +184,7 @@ class Message:
     name: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tool:
+class Tool(msgspec.Struct, frozen=True, kw_only=True):
     """A function that the model may call; `parameters` is a JSON Schema."""
 
     name: str
@@ -205,8 +194,7 @@ class Tool:
     cache: CacheTtl | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpaqueTool:
+class OpaqueTool(msgspec.Struct, frozen=True, kw_only=True):
     """A tool that only one dialect has, such as a web search that the backend makes itself."""
 
     dialect: str
@@ -221,15 +209,13 @@ class ToolMode(StrEnum):
     REQUIRED = "required"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NamedTool:
+class NamedTool(msgspec.Struct, frozen=True, kw_only=True):
     """A tool choice: this function must be called."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JsonSchemaFormat:
+class JsonSchemaFormat(msgspec.Struct, frozen=True, kw_only=True):
     """An answer format: JSON that obeys a schema."""
 
     name: str
@@ -256,8 +242,7 @@ class ReasoningEffort(StrEnum):
     XHIGH = "xhigh"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reasoning:
+class Reasoning(msgspec.Struct, frozen=True, kw_only=True):
     """Whether and how much to think: in words, or in tokens (0: not at all, -1: as the model likes).
 
     `is_shown` says whether the caller wants to see it, in full or in summary; None is the backend's default.
@@ -268,8 +253,7 @@ class Reasoning:
     is_shown: bool | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChatRequest:
+class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A conversation and how to answer it. None means the backend's default.
 
     `extra` has the fields that only the dialect it came in knows; `dialect` names that.
@@ -298,8 +282,7 @@ class ChatRequest:
     extra: Mapping[str, JsonValue] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
     """Tokens of a request.
 
     `input_tokens` includes those read from a cache, those written to one and those of sound; `output_tokens` includes
@@ -315,8 +298,7 @@ class Usage:
     audio_output_tokens: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Demand:
+class Demand(msgspec.Struct, frozen=True, kw_only=True):
     """What a request will take as far as can be told before it is answered: tokens, 0 for one that takes none.
 
     `output_tokens` is the most that it asks for, None if it sets no bound.
@@ -326,8 +308,7 @@ class Demand:
     output_tokens: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenLogprob:
+class TokenLogprob(msgspec.Struct, frozen=True, kw_only=True):
     """Natural logarithm of a token's probability, with the likeliest alternatives at its place."""
 
     token: str
@@ -336,8 +317,7 @@ class TokenLogprob:
     top: tuple["TokenLogprob", ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnswerStarted:
+class AnswerStarted(msgspec.Struct, frozen=True, kw_only=True):
     """First event of an answer."""
 
     id: str
@@ -346,56 +326,49 @@ class AnswerStarted:
     system_fingerprint: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TextDelta:
+class TextDelta(msgspec.Struct, frozen=True, kw_only=True):
     """More text of one alternative."""
 
     choice: int
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CitationAdded:
+class CitationAdded(msgspec.Struct, frozen=True, kw_only=True):
     """A source of the text before it."""
 
     choice: int
     citation: Citation
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RefusalDelta:
+class RefusalDelta(msgspec.Struct, frozen=True, kw_only=True):
     """More of a refusal."""
 
     choice: int
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReasoningDelta:
+class ReasoningDelta(msgspec.Struct, frozen=True, kw_only=True):
     """More of what the model thought."""
 
     choice: int
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReasoningSigned:
+class ReasoningSigned(msgspec.Struct, frozen=True, kw_only=True):
     """The thought before it is complete, and this is its signature."""
 
     choice: int
     signature: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReasoningRedacted:
+class ReasoningRedacted(msgspec.Struct, frozen=True, kw_only=True):
     """A thought that only the backend can read."""
 
     choice: int
     data: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolCallDelta:
+class ToolCallDelta(msgspec.Struct, frozen=True, kw_only=True):
     """More of a function call; `id` and `name` come with its first piece. Calls are numbered from 0 on in a choice."""
 
     choice: int
@@ -406,24 +379,21 @@ class ToolCallDelta:
     signature: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpaqueAdded:
+class OpaqueAdded(msgspec.Struct, frozen=True, kw_only=True):
     """A whole piece of the answer that only one dialect has."""
 
     choice: int
     part: OpaquePart
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogprobsDelta:
+class LogprobsDelta(msgspec.Struct, frozen=True, kw_only=True):
     """Probabilities of new tokens."""
 
     choice: int
     tokens: tuple[TokenLogprob, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChoiceFinished:
+class ChoiceFinished(msgspec.Struct, frozen=True, kw_only=True):
     """One alternative has ended; None is a reason that Janua does not know. `stop_sequence` is what ended it."""
 
     choice: int
@@ -431,8 +401,7 @@ class ChoiceFinished:
     stop_sequence: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UsageReported:
+class UsageReported(msgspec.Struct, frozen=True, kw_only=True):
     """The tokens of the whole answer."""
 
     usage: Usage
@@ -464,8 +433,7 @@ class EmbeddingPurpose(StrEnum):
     SIMILARITY = "similarity"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EmbeddingsRequest:
+class EmbeddingsRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Texts to be turned into vectors.
 
     `as_base64`: the caller wants each as the base64 of its 32-bit floats. `extra` has what only `dialect` knows.
@@ -481,8 +449,7 @@ class EmbeddingsRequest:
     extra: Mapping[str, JsonValue] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EmbeddingsAnswer:
+class EmbeddingsAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """One vector per text, in order."""
 
     model: str

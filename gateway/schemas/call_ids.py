@@ -1,21 +1,20 @@
 """Ids of function calls in conversations of dialects that have none, or need not have them."""
 
-from collections import defaultdict, deque
-
 
 class CallIds:
     """The calls of a conversation that have no result yet, read in their order."""
 
     def __init__(self) -> None:
         self._made = 0
-        self._open: deque[str] = deque()
-        self._of_name: defaultdict[str, deque[str]] = defaultdict(deque)
+        # Dictionaries for their order: of many calls each is found, and taken out, at once.
+        self._open: dict[str, str] = {}
+        self._of_name: dict[str, dict[str, None]] = {}
 
     def begin(self, name: str, identifier: str | None) -> str:
         """The id of a call: its own, or one made for it."""
         identifier = identifier or self._make()
-        self._open.append(identifier)
-        self._of_name[name].append(identifier)
+        self._open[identifier] = name
+        self._of_name.setdefault(name, {})[identifier] = None
         return identifier
 
     def answer(self, name: str | None, identifier: str | None) -> str:
@@ -24,11 +23,11 @@ class CallIds:
         A result of nothing gets an id of its own.
         """
         if identifier is None:
-            waiting = self._of_name[name] if name else self._open
-            identifier = waiting[0] if waiting else self._make()
-        for waiting in (self._open, *self._of_name.values()):
-            if identifier in waiting:
-                waiting.remove(identifier)
+            waiting = self._of_name.get(name, {}) if name else self._open
+            identifier = next(iter(waiting), None) or self._make()
+        called = self._open.pop(identifier, None)
+        if called is not None:
+            self._of_name[called].pop(identifier, None)
         return identifier
 
     def _make(self) -> str:

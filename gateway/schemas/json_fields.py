@@ -1,13 +1,10 @@
 """Reading the fields of a JSON object one by one, with their types and places; what nobody took is left as `extra`."""
 
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
 from gateway.schemas.openai.fields import UNREADABLE
-
-_T = TypeVar("_T")
-_TYPE_NAMES = {str: "a string", list: "an array", dict: "an object", bool: "true or false", int: "an integer"}
 
 
 class FieldError(ValueError):
@@ -22,8 +19,11 @@ class FieldError(ValueError):
 class Fields:
     """A JSON object being read. `null` is as good as a field that is not there: clients and servers write both.
 
-    `error` is what is raised for a field that is missing or of another type.
+    `error` is what is raised for a field that is missing or of another type. What reads a field checks its type in
+    place: a request has dozens of fields, and each call between would cost more than the check.
     """
+
+    __slots__ = ("_error", "_left", "place")
 
     def __init__(self, value: object, place: str, error: type[FieldError] = FieldError) -> None:
         if not isinstance(value, dict):
@@ -47,7 +47,7 @@ class Fields:
     @property
     def extra(self) -> dict[str, Any]:
         """What has not been taken."""
-        return dict(self._left)
+        return self._left.copy()
 
     def place_of(self, name: str) -> str:
         """Where a field is."""
@@ -67,66 +67,91 @@ class Fields:
 
     def text(self, name: str, default: str | None = None) -> str:
         """A string; without a default it must be there."""
-        return self._take(name, str, default)
+        value = self._left.pop(name, default)
+        if isinstance(value, str):
+            return value
+        raise self._unfit(name, value, "a string")
 
     def optional_text(self, name: str) -> str | None:
         """A string, or None if it is not there."""
-        return self._take(name, str, None) if self.has(name) else None
+        value = self._left.pop(name, None)
+        if value is None or isinstance(value, str):
+            return value
+        raise self._unfit(name, value, "a string")
 
     def truth(self, name: str) -> bool | None:
         """True or false, or None if it is not there."""
-        return self._take(name, bool, None) if self.has(name) else None
+        value = self._left.pop(name, None)
+        if value is None or isinstance(value, bool):
+            return value
+        raise self._unfit(name, value, "true or false")
 
     def integer(self, name: str) -> int | None:
         """A whole number, or None if it is not there."""
-        return self._take(name, int, None) if self.has(name) else None
+        value: int | None = self._left.pop(name, None)
+        if value is None or _is_integer(value):
+            return value
+        raise self._unfit(name, value, "an integer")
 
     def number(self, name: str) -> float | None:
         """A number, or None if it is not there."""
-        value = self._left.pop(name, None)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
-            raise self._error("a number is needed", self.place_of(name))
-        return value
+        value: float | None = self._left.pop(name, None)
+        if value is None or isinstance(value, float) or _is_integer(value):
+            return value
+        raise self._unfit(name, value, "a number")
 
     def array(self, name: str, *, required: bool = True) -> list[Any]:
         """An array; empty if it is not there and need not be."""
-        return self._take(name, list, None if required else [])
+        value = self._left.pop(name, None)
+        if isinstance(value, list):
+            return value
+        if value is None and not required:
+            return []
+        raise self._unfit(name, value, "an array")
 
     def strings(self, name: str) -> tuple[str, ...]:
         """An array of strings; empty if it is not there."""
-        return tuple(self._items(name, str, required=False))
+        items = self.array(name, required=False)
+        for index, item in enumerate(items):
+            if not isinstance(item, str):
+                raise self._error("a string is needed", f"{self.place_of(name)}[{index}]")
+        return tuple(items)
 
     def integers(self, name: str) -> tuple[int, ...]:
         """An array of whole numbers that must be there."""
-        return tuple(self._items(name, int, required=True))
+        items = self.array(name)
+        for index, item in enumerate(items):
+            if not _is_integer(item):
+                raise self._error("an integer is needed", f"{self.place_of(name)}[{index}]")
+        return tuple(items)
 
     def object(self, name: str) -> "Fields":
-        """An object; empty if it is not there."""
-        return Fields(self._take(name, dict, {}), self.place_of(name), self._error)
+        """An object whose fields are read in turn; empty if it is not there."""
+        value = self._left.pop(name, None)
+        if value is None or isinstance(value, dict):
+            return Fields(value or {}, self.place_of(name), self._error)
+        raise self._unfit(name, value, "an object")
+
+    def mapping(self, name: str) -> dict[str, Any] | None:
+        """An object that is carried as it is, such as a schema, with what is `null` in it; None if it is not there."""
+        value = self._left.pop(name, None)
+        if value is None or isinstance(value, dict):
+            return value
+        raise self._unfit(name, value, "an object")
 
     def objects(self, name: str, *, required: bool) -> list["Fields"]:
         """An array of objects; empty if it is not there and need not be."""
         array = self.array(name, required=required)
+        if not array:
+            return []
         place = self.place_of(name)
         return [Fields(item, f"{place}[{index}]", self._error) for index, item in enumerate(array)]
 
-    def _items(self, name: str, kind: type[_T], *, required: bool) -> list[_T]:
-        items = self.array(name, required=required)
-        for index, item in enumerate(items):
-            if not _is_of(item, kind):
-                raise self._error(f"{_TYPE_NAMES[kind]} is needed", f"{self.place_of(name)}[{index}]")
-        return items
-
-    def _take(self, name: str, kind: type[_T], default: _T | None) -> _T:
-        value = self._left.pop(name, default)
-        if value is None:
-            raise self._error("is missing", self.place_of(name))
-        if not _is_of(value, kind):
-            raise self._error(f"{_TYPE_NAMES[kind]} is needed", self.place_of(name))
-        checked: _T = value
-        return checked
+    def _unfit(self, name: str, value: Any, kind: str) -> FieldError:
+        """The error for a field that is missing or of another type, to be raised."""
+        return self._error("is missing" if value is None else f"{kind} is needed", self.place_of(name))
 
 
-def _is_of(value: object, kind: type[Any]) -> bool:
+def _is_integer(value: object) -> bool:
     # In Python, not in JSON, true is an integer.
-    return isinstance(value, kind) and not (kind is int and isinstance(value, bool))
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -116,7 +116,7 @@ def _text(part: TextPart) -> dict[str, Any] | None:
     if not part.text.strip():
         return None  # refused, though other dialects' clients send it beside calls
     block: dict[str, Any] = {"type": "text", "text": part.text}
-    if citations := [encode_citation(citation) for citation in part.citations if is_own(citation)]:
+    if part.citations and (citations := [encode_citation(each) for each in part.citations if is_own(each)]):
         block["citations"] = citations
     return encode_cache(block, part.cache)
 

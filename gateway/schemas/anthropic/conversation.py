@@ -66,7 +66,7 @@ def encode_conversation(request: ChatRequest, unsupported: Unsupported) -> Conve
 
 
 def _results_first(blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return sorted(blocks, key=lambda block: block["type"] != "tool_result")
+    return sorted(blocks, key=lambda block: block["type"] != "tool_result") if len(blocks) > 1 else blocks
 
 
 def _side(role: Role) -> str:
@@ -82,11 +82,12 @@ def _side(role: Role) -> str:
 
 
 def _content(blocks: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
-    match blocks:
-        case [{"type": "text", "text": str(text), **rest}] if not rest:
-            return text
-        case _:
-            return blocks
+    """One plain text is written as a string."""
+    only = blocks[0] if len(blocks) == 1 else {}
+    if len(only) == 2 and only["type"] == "text":
+        text: str = only["text"]
+        return text
+    return blocks
 
 
 def begins_with_a_call(messages: Sequence[dict[str, Any]]) -> bool:

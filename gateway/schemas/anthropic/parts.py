@@ -1,9 +1,10 @@
 """Content blocks of Anthropic's requests to canonical parts."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
+
+from msgspec.structs import replace
 
 from gateway.schemas.anthropic.arguments import to_arguments
 from gateway.schemas.anthropic.cache import decode_cache
@@ -23,31 +24,33 @@ from gateway.types import (
     ToolResult,
 )
 
+_Part = TypeVar("_Part")
+
 
 def decode_parts(fields: Fields, name: str) -> tuple[ContentPart, ...]:
     """The parts in a field that is a string or an array of blocks; none if it is not there."""
-    parts = [_decode_part(block, place) for block, place in _blocks(fields, name)]
-    return _with_carried_signatures(parts)
+    return _with_carried_signatures(_decode_blocks(fields, name, _decode_part))
 
 
-def _blocks(fields: Fields, name: str) -> list[tuple[Any, str]]:
-    """The blocks and where they are; a text alone is as good as one block."""
+def _decode_blocks(fields: Fields, name: str, decode: Callable[[Any, str], _Part]) -> list[_Part | TextPart]:
+    """The blocks; a text alone is as good as one block."""
     content = fields.value(name)
-    if content is None or content == "":
-        return []
-    place = fields.place_of(name)
     if isinstance(content, str):
-        return [({"type": "text", "text": content}, place)]
+        return [TextPart(text=content)] if content else []
+    if content is None:
+        return []
     if not isinstance(content, list):
         raise fields.wrong(name, "a string or an array is needed")
-    return [(block, f"{place}[{index}]") for index, block in enumerate(content)]
+    place = fields.place_of(name)
+    return [decode(block, f"{place}[{index}]") for index, block in enumerate(content)]
 
 
 def _decode_part(block: Any, place: str) -> ContentPart:
     """The part. A block that is not known, or has more than is known of its kind, is kept as it is."""
-    match block:  # most are this, and it saves looking at each field
-        case {"type": "text", "text": str(text)} if len(block) == 2:
-            return TextPart(text=text)
+    # Most are this, and it saves looking at each field.
+    is_plain = isinstance(block, dict) and len(block) == 2 and block.get("type") == "text"
+    if is_plain and isinstance(text := block.get("text"), str):
+        return TextPart(text=text)
     fields = Fields(block, place)
     kind = fields.text("type")
     if kind == "search_result":
@@ -107,7 +110,7 @@ def _decode_call(fields: Fields) -> ToolCall:
 def _decode_result(fields: Fields) -> ToolResult:
     return ToolResult(
         call_id=fields.text("tool_use_id"),
-        content=tuple(_decode_result_part(block, place) for block, place in _blocks(fields, "content")),
+        content=tuple(_decode_blocks(fields, "content", _decode_result_part)),
         is_error=fields.truth("is_error") or False,
         cache=decode_cache(fields),
     )
@@ -136,6 +139,8 @@ _KEEPS_ALL = frozenset({"document", "tool_use"})
 
 def _with_carried_signatures(parts: list[ContentPart]) -> tuple[ContentPart, ...]:
     """The parts, with the signatures of calls that thinking blocks carry put back where they belong."""
+    if not any(isinstance(part, ReasoningPart) for part in parts):
+        return tuple(parts)
     signatures: dict[str, str] = {}
     rest: list[ContentPart] = []
     for part in parts:

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, assert_never
 
 import msgspec
@@ -46,13 +46,13 @@ class BlockWriter:
 
     def blocks(self, parts: Iterable[ContentPart]) -> list[dict[str, Any]]:
         """The blocks that say the same, each with the mark to cache up to it."""
-        return [block for part in parts for block in self._blocks(part)]
-
-    def _blocks(self, part: ContentPart) -> Iterator[dict[str, Any]]:
-        if (block := self._block(part)) is not None:
-            yield block
-            if (cache := _cache_of(part)) is not None and self._has_cache:
-                yield cache_point(cache)
+        blocks: list[dict[str, Any]] = []
+        for part in parts:
+            if (block := self._block(part)) is not None:
+                blocks.append(block)
+                if self._has_cache and (cache := _cache_of(part)) is not None:
+                    blocks.append(cache_point(cache))
+        return blocks
 
     def _block(self, part: ContentPart) -> dict[str, Any] | None:
         """The block; None for what the backend would refuse and that says nothing, or is to be passed over."""
@@ -87,8 +87,7 @@ class BlockWriter:
     def _text(self, part: TextPart) -> dict[str, Any] | None:
         if not part.text.strip() and not self._is_own:
             return None  # refused, though other dialects' clients send it beside calls
-        citations = [encode_citation(citation) for citation in part.citations if is_own(citation)]
-        if citations:
+        if part.citations and (citations := [encode_citation(each) for each in part.citations if is_own(each)]):
             return {"citationsContent": {"content": [{"text": part.text}], "citations": citations}}
         return {"text": part.text}
 

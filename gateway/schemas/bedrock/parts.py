@@ -1,11 +1,11 @@
 """Content blocks of Bedrock's requests to canonical parts."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from gateway.schemas.anthropic.arguments import to_arguments
 from gateway.schemas.bedrock.citations import decode_citation
@@ -49,8 +49,10 @@ def decode_parts(fields: Fields, name: str) -> tuple[ContentPart, ...]:
 
 def read_cache_point(block: object) -> CacheTtl | None:
     """The mark that a block is; None if it is another block."""
-    match block:
-        case {"cachePoint": {"type": "default", **rest}}:
+    if not isinstance(block, dict) or "cachePoint" not in block:
+        return None  # before the pattern, which costs more: every block is looked at
+    match block["cachePoint"]:
+        case {"type": "default", **rest}:
             return CacheTtl.ONE_HOUR if rest.get("ttl") == "1h" else CacheTtl.DEFAULT
         case _:
             return None
@@ -64,9 +66,9 @@ def _marked(part: ContentPart, cache: CacheTtl) -> ContentPart | None:
 
 def _decode_part(block: Any, place: str) -> ContentPart:
     """The part. A block that is not known, or has more than is known of its kind, is kept as it is."""
-    match block:  # most are this, and it saves looking at each field
-        case {"text": str(text)} if len(block) == 1:
-            return TextPart(text=text)
+    # Most are this, and it saves looking at each field.
+    if isinstance(block, dict) and len(block) == 1 and isinstance(text := block.get("text"), str):
+        return TextPart(text=text)
     fields = Fields(block, place)
     kinds = list(fields.extra)
     if len(kinds) != 1:

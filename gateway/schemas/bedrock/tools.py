@@ -1,8 +1,9 @@
 """Tools and the choice among them in Bedrock's requests, to canonical and back."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any, assert_never
+
+from msgspec.structs import replace
 
 from gateway.schemas.bedrock.blocks import cache_point
 from gateway.schemas.bedrock.parts import read_cache_point
@@ -34,7 +35,7 @@ def _decode_tool(fields: Fields, entry: dict[str, Any]) -> Tool | OpaqueTool:
     return Tool(
         name=spec.text("name"),
         description=spec.optional_text("description"),
-        parameters=schema.object("json").extra if schema.has("json") else None,
+        parameters=schema.mapping("json"),
         strict=spec.truth("strict"),
     )
 

@@ -1,8 +1,9 @@
 """The messages of Cohere's requests, and the documents beside them: to canonical and back."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any, assert_never
+
+from msgspec.structs import replace
 
 from gateway.schemas.cohere.citations import decode_citations, encode_citations, is_own
 from gateway.schemas.cohere.documents import decode_document, encode_document
@@ -168,7 +169,10 @@ class _Writer:
             yield self._message(message.role, rest)
 
     def _message(self, role: Role, parts: Sequence[ContentPart]) -> dict[str, Any]:
-        fields: dict[str, Any] = {"role": "system" if role is Role.DEVELOPER else role.value}
+        fields: dict[str, Any] = {"role": Role.SYSTEM if role is Role.DEVELOPER else role}
+        if len(parts) == 1 and isinstance(only := parts[0], TextPart) and not only.citations:
+            fields["content"] = only.text  # most are this, and it saves looking for all else
+            return fields
         calls = [_call(part) for part in parts if isinstance(part, ToolCall)]
         said = [part for part in parts if not isinstance(part, ToolCall)]
         plan = _plan(said) if calls else None

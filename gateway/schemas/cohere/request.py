@@ -77,7 +77,7 @@ def _decode_tool(fields: Fields, is_strict: bool | None) -> Tool | OpaqueTool:
     return Tool(
         name=function.text("name"),
         description=function.optional_text("description"),
-        parameters=function.object("parameters").extra if function.has("parameters") else None,
+        parameters=function.mapping("parameters"),
         strict=is_strict,
     )
 
@@ -103,7 +103,7 @@ def _decode_format(fields: Fields) -> PlainFormat | JsonSchemaFormat | None:
     name = "json_schema" if wanted.has("json_schema") else "schema"
     if plain is PlainFormat.TEXT or not wanted.has(name):
         return plain
-    return JsonSchemaFormat(name="answer", schema=wanted.object(name).extra)
+    return JsonSchemaFormat(name="answer", schema=wanted.mapping(name) or {})
 
 
 def _decode_thinking(fields: Fields) -> Reasoning | None:

@@ -1,7 +1,7 @@
 """Reading Gemini's JSON: names in camelCase or, as protobuf's JSON allows, in snake_case; one object for an array of
 one, and a text for an object that holds nothing else."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from gateway.schemas.json_fields import Fields
@@ -23,20 +23,27 @@ def camel(name: str) -> str:
 def read_inner(fields: Fields, name: str) -> Fields:
     """An object in a field; empty if it is not there."""
     value = fields.value(name)
-    return read_object({} if value is None else value, fields.place_of(name))
+    return Fields({}, fields.place_of(name)) if value is None else read_object(value, fields.place_of(name))
 
 
-def read_items(fields: Fields, name: str, from_text: Callable[[str], Any] | None = None) -> Iterator[Fields]:
+def read_items(fields: Fields, name: str, from_text: Callable[[str], Any] | None = None) -> list[Fields]:
     """The objects of an array, or the only one. `from_text` makes an object of a string, where one may stand."""
-    value = fields.value(name)
-    if isinstance(value, (dict, str)):
-        value = [value]
-    elif value is not None and not isinstance(value, list):
-        raise fields.wrong(name, "an array is needed")
+    value = read_array(fields, name)
     if not value:
-        return
+        return []
     place = fields.place_of(name)
-    for index, item in enumerate(value):
-        if from_text is not None and isinstance(item, str):
-            item = from_text(item)
-        yield read_object(item, f"{place}[{index}]")
+    if from_text is not None:
+        value = [from_text(item) if isinstance(item, str) else item for item in value]
+    return [read_object(item, f"{place}[{index}]") for index, item in enumerate(value)]
+
+
+def read_array(fields: Fields, name: str) -> list[Any]:
+    """What is in an array, or the only thing that stands for one; empty if it is not there."""
+    value = fields.value(name)
+    if isinstance(value, list):
+        return value
+    if value is None:
+        return []
+    if isinstance(value, (dict, str)):
+        return [value]
+    raise fields.wrong(name, "an array is needed")

@@ -11,7 +11,7 @@ import msgspec
 
 from gateway.errors import InvalidRequestError
 from gateway.schemas.call_ids import CallIds
-from gateway.schemas.gemini.fields import read_inner, read_items, read_object
+from gateway.schemas.gemini.fields import read_array, read_inner, read_items, read_object
 from gateway.schemas.gemini.media import decode_media
 from gateway.schemas.gemini.schema import json_schema
 from gateway.schemas.gemini.thinking import decode_thinking
@@ -114,20 +114,15 @@ def _decode(fields: Fields, model: str) -> ChatRequest:
         reasoning=decode_thinking(thinking),
         metadata=_decode_labels(fields),
         dialect=NAME,
-        extra={
-            **extra,
-            **_left(fields, ""),
-            **_left(config, "generationConfig."),
-            **_left(thinking, "generationConfig.thinkingConfig."),
-            **_left(tool_config, "toolConfig."),
-            **_left(calling, "toolConfig.functionCallingConfig."),
-        }
-        or None,
+        extra=_with_left(extra, fields, config, thinking, tool_config, calling) or None,
     )
 
 
-def _left(fields: Fields, place: str) -> dict[str, Any]:
-    return {f"{place}{name}": value for name, value in fields.extra.items()}
+def _with_left(extra: dict[str, Any], *objects: Fields) -> dict[str, Any]:
+    """The extra fields, with what nobody has taken of these objects, under its place."""
+    for fields in objects:
+        extra |= {fields.place_of(name): value for name, value in fields.extra.items()}
+    return extra
 
 
 def _whole(fields: Fields, name: str) -> int | None:
@@ -142,10 +137,6 @@ def _content_of(text: str) -> dict[str, Any]:
     return {"role": "user", "parts": [{"text": text}]}
 
 
-def _part_of(text: str) -> dict[str, Any]:
-    return {"text": text}
-
-
 def _decode_system(fields: Fields, calls: CallIds) -> tuple[ContentPart, ...]:
     contents = [_decode_content(content, calls) for content in read_items(fields, "systemInstruction", _content_of)]
     return tuple(part for content in contents for part in content.content)
@@ -155,10 +146,21 @@ def _decode_content(fields: Fields, calls: CallIds) -> Message:
     role = _ROLES.get(name := fields.text("role", "user"))
     if role is None:
         raise fields.wrong("role", f"'{name}' is not a role; known: user, model")
-    content = tuple(part for each in read_items(fields, "parts", _part_of) for part in _decode_part(each, calls))
+    content = tuple(_decode_parts(fields, calls))
     if role is Role.USER and content and all(isinstance(part, ToolResult) for part in content):
         role = Role.TOOL
     return Message(role=role, content=content)
+
+
+def _decode_parts(fields: Fields, calls: CallIds) -> Iterator[ContentPart]:
+    place = fields.place_of("parts")
+    for index, part in enumerate(read_array(fields, "parts")):
+        # Most are a text alone, written as one or not, and it saves looking at each field.
+        text = part.get("text") if isinstance(part, dict) and len(part) == 1 else part
+        if not isinstance(text, str):
+            yield from _decode_part(read_object(part, f"{place}[{index}]"), calls)
+        elif text:
+            yield TextPart(text=text)
 
 
 def _decode_part(fields: Fields, calls: CallIds) -> Iterator[ContentPart]:
@@ -190,7 +192,7 @@ def _decode_call(fields: Fields, signature: str | None, calls: CallIds) -> ToolC
     return ToolCall(
         id=calls.begin(name, fields.optional_text("id")),
         name=name,
-        arguments=msgspec.json.encode(fields.object("args").extra).decode(),
+        arguments=msgspec.json.encode(fields.mapping("args") or {}).decode(),
         signature=signature,
     )
 
@@ -230,7 +232,7 @@ def _decode_tools(fields: Fields, extra: dict[str, Any]) -> Iterator[Tool | Opaq
     for tool in read_items(fields, "tools"):
         for function in read_items(tool, "functionDeclarations"):
             decoded = _decode_function(function)
-            extra |= _left(function, f"tools.{decoded.name}.")
+            extra |= {f"tools.{decoded.name}.{name}": value for name, value in function.extra.items()}
             yield decoded
         if tool.extra:
             yield OpaqueTool(dialect=NAME, value=tool.extra)
@@ -248,8 +250,7 @@ def _decode_function(fields: Fields) -> Tool:
 
 def _decode_schema(fields: Fields, name: str, older: str) -> dict[str, Any] | None:
     """A JSON Schema, in the field that holds one as it is, or in the older one for OpenAPI's dialect."""
-    schema = fields.object(name).extra if fields.has(name) else None
-    older_schema = fields.object(older).extra if fields.has(older) else None
+    schema, older_schema = fields.mapping(name), fields.mapping(older)
     return schema if older_schema is None or schema is not None else json_schema(older_schema)
 
 

@@ -148,7 +148,7 @@ def _decode_tool(fields: Fields) -> Tool | OpaqueTool:
     return Tool(
         name=function.text("name"),
         description=function.optional_text("description"),
-        parameters=function.object("parameters").extra if function.has("parameters") else None,
+        parameters=function.mapping("parameters"),
     )
 
 

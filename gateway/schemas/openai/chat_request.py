@@ -43,6 +43,8 @@ NAME = "openai_chat"
 
 _WITHOUT_MAX_TOKENS = re.compile(r"o\d|gpt-(?:[5-9]|\d\d)")
 
+_ROLES = {role.value: role for role in Role}
+
 # Fields that say how the answer is to be delivered, not what it is to be.
 _DELIVERY = ("stream", "stream_options", "model")
 
@@ -98,22 +100,25 @@ def _decode_message(fields: Fields) -> Message:
     name = fields.optional_text("name")
     if role in ("tool", "function"):
         return Message(role=Role.TOOL, content=(_decode_result(fields, name),))
-    try:
-        known = Role(role)
-    except ValueError:
-        raise fields.wrong("role", f"'{role}' is not a role; known: {', '.join(Role)}") from None
-    content: list[ContentPart] = []
+    known = _ROLES.get(role)
+    if known is None:
+        raise fields.wrong("role", f"'{role}' is not a role; known: {', '.join(Role)}")
     if known is Role.ASSISTANT:
-        content += _decode_reasoning(fields)
-    content += _decode_content(fields)
-    if known is Role.ASSISTANT:
-        if refusal := fields.optional_text("refusal"):
-            content.append(RefusalPart(text=refusal))
-        content += (_decode_call(call) for call in fields.objects("tool_calls", required=False))
-        if fields.has("function_call"):
-            call = fields.object("function_call")
-            content.append(ToolCall(id="", name=call.text("name"), arguments=call.text("arguments", "")))
-    return Message(role=known, content=tuple(content), name=name)
+        return Message(role=known, content=tuple(_decode_answer(fields)), name=name)
+    return Message(role=known, content=tuple(_decode_content(fields)), name=name)
+
+
+def _decode_answer(fields: Fields) -> Iterator[ContentPart]:
+    """What the model has said: thoughts first, calls last."""
+    yield from _decode_reasoning(fields)
+    yield from _decode_content(fields)
+    if refusal := fields.optional_text("refusal"):
+        yield RefusalPart(text=refusal)
+    for call in fields.objects("tool_calls", required=False):
+        yield _decode_call(call)
+    if fields.has("function_call"):
+        older = fields.object("function_call")
+        yield ToolCall(id="", name=older.text("name"), arguments=older.text("arguments", ""))
 
 
 def _decode_reasoning(fields: Fields) -> Iterable[ReasoningPart]:
@@ -134,11 +139,11 @@ def _decode_result(fields: Fields, name: str | None) -> ToolResult:
 
 
 def _decode_content(fields: Fields) -> list[ContentPart]:
-    if not fields.has("content"):
-        return []
     content = fields.value("content")
     if isinstance(content, str):
         return [TextPart(text=content)] if content else []
+    if content is None:
+        return []
     if not isinstance(content, list):
         raise fields.wrong("content", "a string or an array is needed")
     place = fields.place_of("content")
@@ -186,13 +191,16 @@ def _decode_call(fields: Fields) -> ToolCall | OpaquePart:
     if fields.has("custom"):
         return OpaquePart(dialect=NAME, value=fields.extra)
     function = fields.object("function")
-    signature = fields.object("extra_content").object("google").optional_text("thought_signature")
     return ToolCall(
         id=fields.text("id", ""),
         name=function.text("name"),
         arguments=function.text("arguments", ""),
-        signature=signature,
+        signature=_decode_signature(fields) if fields.has("extra_content") else None,
     )
+
+
+def _decode_signature(fields: Fields) -> str | None:
+    return fields.object("extra_content").object("google").optional_text("thought_signature")
 
 
 def _decode_stop(fields: Fields) -> tuple[str, ...]:
@@ -218,7 +226,7 @@ def _decode_function(fields: Fields, cache: CacheTtl | None) -> Tool:
     return Tool(
         name=fields.text("name"),
         description=fields.optional_text("description"),
-        parameters=fields.object("parameters").extra if fields.has("parameters") else None,
+        parameters=fields.mapping("parameters"),
         strict=fields.truth("strict"),
         cache=cache,
     )
@@ -254,7 +262,7 @@ def _decode_response_format(fields: Fields) -> PlainFormat | JsonSchemaFormat | 
     schema = wanted.object("json_schema")
     return JsonSchemaFormat(
         name=schema.text("name", "answer"),
-        schema=schema.object("schema").extra,
+        schema=schema.mapping("schema") or {},
         description=schema.optional_text("description"),
         strict=schema.truth("strict"),
     )

@@ -4,8 +4,9 @@ Thoughts, calls and texts of the assistant are items of their own here; those th
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from gateway.errors import InvalidRequestError
 from gateway.schemas.json_fields import Fields

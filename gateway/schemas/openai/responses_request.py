@@ -124,7 +124,7 @@ def _decode_tools(fields: Fields) -> Iterator[Tool | OpaqueTool]:
             yield Tool(
                 name=tool.text("name"),
                 description=tool.optional_text("description"),
-                parameters=tool.object("parameters").extra if tool.has("parameters") else None,
+                parameters=tool.mapping("parameters"),
                 strict=tool.truth("strict"),
             )
         else:
@@ -159,7 +159,7 @@ def _decode_text(fields: Fields, extra: dict[str, Any]) -> PlainFormat | JsonSch
     if (kind := wanted.text("type")) == "json_schema":
         return JsonSchemaFormat(
             name=wanted.text("name"),
-            schema=wanted.object("schema").extra,
+            schema=wanted.mapping("schema") or {},
             description=wanted.optional_text("description"),
             strict=wanted.truth("strict"),
         )

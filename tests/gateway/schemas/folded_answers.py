@@ -1,7 +1,8 @@
 """What an answer says in all, whatever pieces it came in: canonical events folded, for tests of dialects to compare."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+
+import msgspec
 
 from gateway.types import (
     AnswerStarted,
@@ -27,18 +28,17 @@ from gateway.types import (
 )
 
 
-@dataclass(slots=True)
-class Alternative:
+class Alternative(msgspec.Struct):
     """What one choice says. Thoughts end with their signature; `finishes` has one item for each time it ended."""
 
     text: str = ""
     refusal: str = ""
-    thoughts: list[ReasoningPart] = field(default_factory=list)
-    calls: dict[int, ToolCall] = field(default_factory=dict)
-    citations: list[Citation] = field(default_factory=list)
-    opaque: list[OpaquePart] = field(default_factory=list)
-    logprobs: list[TokenLogprob] = field(default_factory=list)
-    finishes: list[tuple[FinishReason | None, str | None]] = field(default_factory=list)
+    thoughts: list[ReasoningPart] = []
+    calls: dict[int, ToolCall] = {}
+    citations: list[Citation] = []
+    opaque: list[OpaquePart] = []
+    logprobs: list[TokenLogprob] = []
+    finishes: list[tuple[FinishReason | None, str | None]] = []
 
     def add(self, event: ChatEvent) -> None:
         """One more event of this choice."""
@@ -83,13 +83,12 @@ class Alternative:
         )
 
 
-@dataclass(slots=True)
-class Folded:
+class Folded(msgspec.Struct):
     """What an answer says. `starts` has one item for each time it began."""
 
-    starts: list[AnswerStarted] = field(default_factory=list)
-    choices: dict[int, Alternative] = field(default_factory=dict)
-    usages: list[Usage] = field(default_factory=list)
+    starts: list[AnswerStarted] = []
+    choices: dict[int, Alternative] = {}
+    usages: list[Usage] = []
 
     @property
     def only(self) -> Alternative:

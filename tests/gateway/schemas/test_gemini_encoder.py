@@ -1,12 +1,12 @@
 """Answers for clients of Gemini: whole, and piece by piece, with what the events said."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from gateway.framing.sse import SseParser
 from gateway.schemas.gemini.generate_content import GeminiGenerateContent

@@ -1,12 +1,12 @@
 """Requests of Gemini's generateContent, recorded and made up: read with the places of what is wrong, and written."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from gateway.errors import InvalidRequestError
 from gateway.schemas.gemini.request import NAME, decode_request

@@ -1,10 +1,10 @@
 """Gemini behind clients of OpenAI and Anthropic, and in front of their backends: what must survive, both ways."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.errors import InvalidRequestError
 from gateway.framing.sse import SseParser

@@ -2,12 +2,12 @@
 
 import contextlib
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from gateway.errors import BadGatewayError
 from gateway.schemas.ollama.answer import LineDecoder, decode_answer

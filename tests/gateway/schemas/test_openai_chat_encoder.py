@@ -1,12 +1,12 @@
 """Answers for clients of OpenAI's chat completions: whole, and chunk by chunk, with what the events said."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from gateway.framing.sse import SseParser
 from gateway.schemas.chat_dialect import AnswerSettings

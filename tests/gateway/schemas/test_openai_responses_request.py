@@ -1,12 +1,12 @@
 """Requests for OpenAI's responses: each field read, written, refused by name, or left out as it changes nothing."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from gateway.errors import InvalidRequestError
 from gateway.schemas.openai.responses_reasoning import call_fields, reasoning_item
