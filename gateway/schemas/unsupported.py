@@ -9,6 +9,11 @@ class UnsupportedByBackendError(InvalidRequestError):
     default_reason = "UNSUPPORTED_FIELD"
 
 
+def nothing_said() -> InvalidRequestError:
+    """The error for a conversation of which nothing is left to send, to be raised."""
+    return InvalidRequestError("at least one message of the user with something in it is needed", param="messages")
+
+
 class Unsupported:
     """Takes note of each field that cannot be carried. With `drop` nothing happens, else the first is an error."""
 

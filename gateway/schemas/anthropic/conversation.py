@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, assert_never
 
-from gateway.errors import InvalidRequestError
 from gateway.schemas.anthropic.blocks import BlockWriter
 from gateway.schemas.anthropic.parts import decode_parts
 from gateway.schemas.anthropic.wire import NAME
 from gateway.schemas.json_fields import Fields
-from gateway.schemas.unsupported import Unsupported
+from gateway.schemas.unsupported import Unsupported, nothing_said
 from gateway.types import ChatRequest, Message, Role
 
 _ROLES = (Role.USER, Role.ASSISTANT, Role.SYSTEM)
@@ -60,7 +59,7 @@ def encode_conversation(request: ChatRequest, unsupported: Unsupported) -> Conve
         elif blocks:
             turns.append((side, blocks))
     if not turns:
-        raise InvalidRequestError("at least one message of the user with something in it is needed", param="messages")
+        raise nothing_said()
     messages = [{"role": side, "content": _content(_results_first(blocks))} for side, blocks in turns]
     return Conversation(_content(system) if system else None, messages)
 

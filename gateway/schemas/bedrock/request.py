@@ -13,7 +13,7 @@ from gateway.schemas.bedrock.tools import decode_tool_choice, decode_tools, enco
 from gateway.schemas.bedrock.wire import NAME
 from gateway.schemas.json_fields import FieldError, Fields
 from gateway.schemas.openai.fields import UNREADABLE
-from gateway.schemas.unsupported import Unsupported
+from gateway.schemas.unsupported import Unsupported, nothing_said
 from gateway.types import (
     ChatRequest,
     JsonSchemaFormat,
@@ -204,7 +204,7 @@ def _conversation(
         elif blocks or is_own:
             turns.append({"role": side, "content": blocks})
     if not turns:
-        raise InvalidRequestError("at least one message of the user with something in it is needed", param="messages")
+        raise nothing_said()
     if not is_own:
         for turn in turns:
             turn["content"].sort(key=lambda block: "toolResult" not in block)

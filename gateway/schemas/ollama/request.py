@@ -9,7 +9,7 @@ from gateway.errors import InvalidRequestError
 from gateway.schemas.call_ids import CallIds
 from gateway.schemas.json_fields import FieldError, Fields
 from gateway.schemas.openai.fields import UNREADABLE
-from gateway.schemas.unsupported import Unsupported
+from gateway.schemas.unsupported import Unsupported, nothing_said
 from gateway.types import (
     ChatRequest,
     ContentPart,
@@ -195,9 +195,12 @@ def encode_request(request: ChatRequest, model: str, *, stream: bool, drop_unsup
             options[name.removeprefix(_OPTIONS)] = value
         else:
             own[name] = value
+    messages = list(_messages(request.messages, unsupported))
+    if not messages:
+        raise nothing_said()
     fields: dict[str, Any] = {
         "model": model,
-        "messages": list(_messages(request.messages, unsupported)),
+        "messages": messages,
         "stream": stream,
         # That none may be called has no field of its own.
         "tools": (list(_tools(request.tools, unsupported)) or None) if request.tool_choice != ToolMode.NONE else None,

@@ -11,7 +11,7 @@ from gateway.schemas.json_fields import FieldError, Fields
 from gateway.schemas.openai.responses_items import decode_items, encode_items
 from gateway.schemas.openai.responses_reasoning import own_fields
 from gateway.schemas.openai.responses_wire import NAME
-from gateway.schemas.unsupported import Unsupported
+from gateway.schemas.unsupported import Unsupported, nothing_said
 from gateway.types import (
     ChatRequest,
     JsonSchemaFormat,
@@ -206,10 +206,13 @@ def encode_request(request: ChatRequest, model: str, *, stream: bool, drop_unsup
         for name in request.extra or {}:
             unsupported.field(name)
     instructions, messages = _instructions(request.messages)
+    items = encode_items(messages, unsupported)
+    if not items:
+        raise nothing_said()
     fields: dict[str, Any] = {
         "model": model,
         "instructions": instructions,
-        "input": encode_items(messages, unsupported),
+        "input": items,
         "max_output_tokens": request.max_output_tokens,
         "temperature": request.temperature,
         "top_p": request.top_p,
