@@ -127,7 +127,7 @@ class OpenAIClient(HttpClient):
 
     def read_error(self, body: Json) -> Reply:
         error = body["error"]
-        assert error.keys() >= {"message", "type", "param", "code"}
+        assert error.keys() >= {"message", "type", "code"}  # Azure, whose errors are shown as they are, has no `param`
         return Reply(error=error["message"], kind=error["type"])
 
 
