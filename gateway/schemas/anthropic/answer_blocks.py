@@ -182,6 +182,8 @@ class _OpaqueBlock(Block):
     def __init__(self, value: dict[str, Any]) -> None:
         self._value = value
         self._input: list[str] = []
+        self._texts: dict[str, list[str]] = {}
+        self._citations: list[Any] = []
 
     def add(self, delta: Delta, data: bytes) -> Sequence[ChatEvent]:
         if delta.partial_json is not None:
@@ -193,15 +195,18 @@ class _OpaqueBlock(Block):
         return ()
 
     def _add_piece(self, name: str, piece: Any) -> None:
-        before = self._value.get(name)
         if name == "citation":
-            self._value["citations"] = [*(self._value.get("citations") or ()), piece]
-        elif isinstance(before, str) and isinstance(piece, str):
-            self._value[name] = before + piece
+            self._citations.append(piece)
+        elif isinstance(self._value.get(name), str) and isinstance(piece, str):
+            self._texts.setdefault(name, []).append(piece)
         else:
             self._value[name] = piece
 
     def end(self) -> Sequence[ChatEvent]:
+        for name, pieces in self._texts.items():
+            self._value[name] += "".join(pieces)
+        if self._citations:
+            self._value["citations"] = [*(self._value.get("citations") or ()), *self._citations]
         if given := "".join(self._input):
             self._value["input"] = msgspec.json.decode(given)
         return (OpaqueAdded(choice=0, part=OpaquePart(dialect=NAME, value=self._value)),)

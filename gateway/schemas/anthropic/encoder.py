@@ -8,12 +8,12 @@ import msgspec
 
 from gateway.framing.sse import encode_event
 from gateway.schemas.anthropic.answer_parts import call_block, made_call_id, message_fields, signature_carrier
-from gateway.schemas.anthropic.arguments import is_object
 from gateway.schemas.anthropic.citations import encode_citation
 from gateway.schemas.anthropic.stop_reasons import stop_reason
 from gateway.schemas.anthropic.usage import usage_fields
 from gateway.schemas.anthropic.wire import NAME
 from gateway.schemas.chat_dialect import AnswerSettings
+from gateway.schemas.growing_arguments import GrowingArguments
 from gateway.types import (
     AnswerStarted,
     ChatEvent,
@@ -41,12 +41,9 @@ class _Call:
     name: str = ""
     signature: str = ""
     block: int | None = None
-    arguments: list[str] = field(default_factory=list)
+    arguments: GrowingArguments = field(default_factory=GrowingArguments)
     is_closed: bool = False
     is_signature_sent: bool = False
-
-    def is_whole(self) -> bool:
-        return is_object("".join(self.arguments))
 
 
 class EventEncoder:
@@ -65,6 +62,7 @@ class EventEncoder:
         self._open: str | None = None  # text or thinking: the block made last
         self._is_cited = False
         self._calls: dict[int, _Call] = {}
+        self._open_calls: list[_Call] = []
         self._usage: Usage | None = None
         self._finished: ChoiceFinished | None = None
         self._is_refused = False
@@ -171,10 +169,14 @@ class EventEncoder:
         self._send("content_block_stop", index=index)
 
     def _close_calls(self, *, are_all_whole: bool) -> None:
-        for call in self._calls.values():
-            if call.block is not None and not call.is_closed and (are_all_whole or call.is_whole()):
+        still_open: list[_Call] = []
+        for call in self._open_calls:
+            if call.block is not None and (are_all_whole or call.arguments.is_whole()):
                 call.is_closed = True
                 self._close(call.block)
+            else:
+                still_open.append(call)
+        self._open_calls = still_open
 
     def _add_whole(self, block: dict[str, Any]) -> None:
         self._close(self._begin(block))
@@ -198,8 +200,7 @@ class EventEncoder:
         call.signature = call.signature or event.signature
         if call.is_closed:
             return
-        if event.arguments:
-            call.arguments.append(event.arguments)
+        call.arguments.add(event.arguments)
         if call.block is None:
             if call.name:
                 self._begin_call(call, event.index)
@@ -210,8 +211,9 @@ class EventEncoder:
         call.id = call.id or made_call_id(self._started, number)
         self._send_signature(call)
         call.block = self._begin(call_block(call.id, call.name, call.signature, {}))
+        self._open_calls.append(call)
         if call.arguments:
-            self._send_arguments(call, "".join(call.arguments))
+            self._send_arguments(call, call.arguments.text())
 
     def _send_arguments(self, call: _Call, arguments: str) -> None:
         delta = {"type": "input_json_delta", "partial_json": arguments}

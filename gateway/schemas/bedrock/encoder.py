@@ -7,7 +7,7 @@ from typing import Any, assert_never
 import msgspec
 
 from gateway.framing.aws_event_stream import encode_frame
-from gateway.schemas.anthropic.arguments import is_object, to_input
+from gateway.schemas.anthropic.arguments import to_input
 from gateway.schemas.bedrock.blocks import tool_id
 from gateway.schemas.bedrock.citations import encode_citation
 from gateway.schemas.bedrock.reasoning import encode_reasoning, write_redacted
@@ -15,6 +15,7 @@ from gateway.schemas.bedrock.stop_reasons import stop_reason
 from gateway.schemas.bedrock.usage import usage_fields
 from gateway.schemas.bedrock.wire import NAME
 from gateway.schemas.chat_dialect import AnswerSettings
+from gateway.schemas.growing_arguments import GrowingArguments
 from gateway.types import (
     AnswerStarted,
     ChatEvent,
@@ -73,21 +74,20 @@ class _Call:
 
     id: str = ""
     name: str = ""
-    arguments: list[str] = field(default_factory=list)
+    arguments: GrowingArguments = field(default_factory=GrowingArguments)
     block: int | None = None
     is_closed: bool = False
 
     def add(self, event: ToolCallDelta) -> None:
         self.id = self.id or event.id
         self.name = self.name or event.name
-        if event.arguments:
-            self.arguments.append(event.arguments)
+        self.arguments.add(event.arguments)
 
     def head(self, number: int) -> dict[str, Any]:
         return {"toolUseId": tool_id(self.id or f"tooluse_{number}"), "name": self.name}
 
     def fields(self, number: int) -> dict[str, Any]:
-        return {"toolUse": {**self.head(number), "input": to_input("".join(self.arguments))}}
+        return {"toolUse": {**self.head(number), "input": to_input(self.arguments.text())}}
 
 
 @dataclass(slots=True)
@@ -212,6 +212,7 @@ class EventEncoder:
         self._open: str | None = None  # text or thought: the block made last
         self._is_cited = False
         self._calls: dict[int, _Call] = {}
+        self._open_calls: list[_Call] = []
         self._usage: Usage | None = None
         self._is_refused = False
         self._out: list[bytes] = []
@@ -319,10 +320,14 @@ class EventEncoder:
         self._send("contentBlockStop", contentBlockIndex=index)
 
     def _close_calls(self, *, are_all_whole: bool) -> None:
-        for call in self._calls.values():
-            if call.block is not None and not call.is_closed and (are_all_whole or is_object("".join(call.arguments))):
+        still_open: list[_Call] = []
+        for call in self._open_calls:
+            if call.block is not None and (are_all_whole or call.arguments.is_whole()):
                 call.is_closed = True
                 self._close(call.block)
+            else:
+                still_open.append(call)
+        self._open_calls = still_open
 
     def _add_opaque(self, part: OpaquePart) -> None:
         """A block that this dialect streams: the call of a tool that the backend runs itself, its result, a picture."""
@@ -357,8 +362,9 @@ class EventEncoder:
     def _begin_call(self, call: _Call, number: int) -> None:
         call.block = self._begin()
         self._send("contentBlockStart", contentBlockIndex=call.block, start={"toolUse": call.head(number)})
+        self._open_calls.append(call)
         if call.arguments:
-            self._send_arguments(call, "".join(call.arguments))
+            self._send_arguments(call, call.arguments.text())
 
     def _send_arguments(self, call: _Call, arguments: str) -> None:
         self._send("contentBlockDelta", contentBlockIndex=call.block, delta={"toolUse": {"input": arguments}})

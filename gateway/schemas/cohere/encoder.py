@@ -11,11 +11,11 @@ from typing import Any, assert_never
 import msgspec
 
 from gateway.framing.sse import encode_event
-from gateway.schemas.anthropic.arguments import is_object
 from gateway.schemas.chat_dialect import AnswerSettings
 from gateway.schemas.cohere.citations import encode_citations
 from gateway.schemas.cohere.usage import usage_fields
 from gateway.schemas.cohere.wire import DONE, NAME
+from gateway.schemas.growing_arguments import GrowingArguments
 from gateway.types import (
     AnswerStarted,
     ChatEvent,
@@ -52,7 +52,7 @@ class _Call:
     id: str = ""
     name: str = ""
     signature: str = ""
-    arguments: list[str] = field(default_factory=list)
+    arguments: GrowingArguments = field(default_factory=GrowingArguments)
     has_begun: bool = False
     is_open: bool = False
 
@@ -60,8 +60,7 @@ class _Call:
         self.id = self.id or event.id
         self.name = self.name or event.name
         self.signature = self.signature or event.signature
-        if event.arguments:
-            self.arguments.append(event.arguments)
+        self.arguments.add(event.arguments)
 
     def fields(self, number: int, arguments: str) -> dict[str, Any]:
         fields: dict[str, Any] = {
@@ -169,7 +168,8 @@ class _Answer:
     def _cite(self) -> bool:
         """Writes the sources that have come; whether there were any."""
         cited, self._cited = self._cited, []
-        self._citations += self._texts.encode(cited)
+        if cited:
+            self._citations += self._texts.encode(cited)
         return bool(cited)
 
     def _thought(self) -> dict[str, Any]:
@@ -187,7 +187,7 @@ class _Answer:
             message["content"] = self._content
         if self._calls:
             calls = sorted(self._calls.items())
-            message["tool_calls"] = [call.fields(number, "".join(call.arguments)) for number, call in calls]
+            message["tool_calls"] = [call.fields(number, call.arguments.text()) for number, call in calls]
         if self._citations:
             message["citations"] = self._citations
         fields: dict[str, Any] = {
@@ -215,6 +215,7 @@ class EventEncoder:
         self._is_cited = False
         self._citations = 0
         self._calls: dict[int, _Call] = {}
+        self._open_calls: list[int] = []
         self._usage: Usage | None = None
         self._finished: ChoiceFinished | None = None
         self._out: list[bytes] = []
@@ -331,19 +332,25 @@ class EventEncoder:
         self._close()
         self._end_calls(are_all_whole=False)
         call.has_begun = call.is_open = True
+        self._open_calls.append(number)
         self._send("tool-call-start", index=number, delta={"message": {"tool_calls": call.fields(number, "")}})
         if call.arguments:
-            self._send_arguments(number, "".join(call.arguments))
+            self._send_arguments(number, call.arguments.text())
 
     def _send_arguments(self, number: int, arguments: str) -> None:
         more = {"function": {"arguments": arguments}}
         self._send("tool-call-delta", index=number, delta={"message": {"tool_calls": more}})
 
     def _end_calls(self, *, are_all_whole: bool) -> None:
-        for number, call in self._calls.items():
-            if call.is_open and (are_all_whole or is_object("".join(call.arguments))):
+        still_open: list[int] = []
+        for number in self._open_calls:
+            call = self._calls[number]
+            if are_all_whole or call.arguments.is_whole():
                 call.is_open = False
                 self._send("tool-call-end", index=number)
+            else:
+                still_open.append(number)
+        self._open_calls = still_open
 
     def _close_all(self) -> None:
         """Ends what is open, after calls whose name never came."""

@@ -11,7 +11,7 @@ from gateway.schemas.gemini.answer import GROUNDING
 from gateway.schemas.gemini.request import NAME
 from gateway.schemas.gemini.request_encoder import call_arguments
 from gateway.schemas.gemini.usage import usage_fields
-from gateway.schemas.openai.fields import UNREADABLE
+from gateway.schemas.growing_arguments import GrowingArguments
 from gateway.types import (
     AnswerStarted,
     ChatEvent,
@@ -77,21 +77,10 @@ class _Call:
     id: str = ""
     name: str = ""
     signature: str = ""
-    arguments: list[str] = field(default_factory=list)
-
-    def is_whole(self) -> bool:
-        """Whether its arguments are an object already, after which nothing can come."""
-        text = "".join(self.arguments).strip()
-        if not (text.startswith("{") and text.endswith("}")):
-            return False
-        try:
-            msgspec.json.decode(text, type=msgspec.Raw)
-        except UNREADABLE:
-            return False
-        return True
+    arguments: GrowingArguments = field(default_factory=GrowingArguments)
 
     def part(self) -> dict[str, Any]:
-        call: dict[str, Any] = {"name": self.name, "args": call_arguments("".join(self.arguments))}
+        call: dict[str, Any] = {"name": self.name, "args": call_arguments(self.arguments.text())}
         if self.id:
             call["id"] = self.id
         return {"functionCall": call, "thoughtSignature": self.signature} if self.signature else {"functionCall": call}
@@ -148,12 +137,12 @@ class _Candidate:
         call.id = call.id or event.id
         call.name = call.name or event.name
         call.signature = call.signature or event.signature
-        call.arguments.append(event.arguments)
+        call.arguments.add(event.arguments)
 
     def send_whole_calls(self) -> None:
         """Sends the calls that nothing more can come of, up to the first that is still being written."""
         for index, call in list(self.calls.items()):
-            if not call.is_whole():
+            if not call.arguments.is_whole():
                 return
             self.parts.append(call.part())
             del self.calls[index]

@@ -73,6 +73,7 @@ class ResponseEncoder:
         self._message: GrowingMessage | None = None
         self._thought: GrowingThought | None = None
         self._calls: dict[int, GrowingCall] = {}
+        self._open_calls: list[GrowingCall] = []
         self._text: str = ""
         self._usage: Usage | None = None
         self._finished: ChoiceFinished | None = None
@@ -198,9 +199,13 @@ class ResponseEncoder:
         self._start()
         self._close_message("completed")
         self._close_thought({})
-        for call in self._calls.values():
-            if call.output_index is not None and not call.is_closed and call.is_whole():
+        still_open: list[GrowingCall] = []
+        for call in self._open_calls:
+            if call.arguments.is_whole():
                 self._close_call(call, "completed")
+            else:
+                still_open.append(call)
+        self._open_calls = still_open
         self._output.append({})
         return len(self._output) - 1
 
@@ -223,6 +228,7 @@ class ResponseEncoder:
                 self._begin_call(call, number)
         self._close_message(status)
         self._close_thought({})
+        self._open_calls = []
         for call in self._calls.values():
             if not call.is_closed:
                 self._close_call(call, status)
@@ -332,8 +338,7 @@ class ResponseEncoder:
         call.signature = call.signature or event.signature
         if call.is_closed:
             return
-        if event.arguments:
-            call.arguments.append(event.arguments)
+        call.arguments.add(event.arguments)
         if call.output_index is None:
             if call.name:
                 self._begin_call(call, event.index)
@@ -344,9 +349,10 @@ class ResponseEncoder:
         call.id = call.id or self._id("call", number)
         self._send_signature(call)
         call.output_index = self._begin()
+        self._open_calls.append(call)
         self._added(call.output_index, self._call_item(call, "", "in_progress"))
         if call.arguments:
-            self._send_arguments(call, "".join(call.arguments))
+            self._send_arguments(call, call.arguments.text())
 
     def _call_item(self, call: GrowingCall, arguments: str, status: str) -> dict[str, Any]:
         return {
@@ -375,9 +381,9 @@ class ResponseEncoder:
         if call.output_index is None:
             return
         if not call.arguments:  # clients read JSON
-            call.arguments.append("{}")
+            call.arguments.add("{}")
             self._send_arguments(call, "{}")
-        arguments = "".join(call.arguments)
+        arguments = call.arguments.text()
         place = self._call_place(call)
         self._send("response.function_call_arguments.done", **place, name=call.name, arguments=arguments)
         self._done(call.output_index, self._call_item(call, arguments, status))

@@ -3,9 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
-
-from gateway.schemas.openai.fields import UNREADABLE
+from gateway.schemas.growing_arguments import GrowingArguments
 from gateway.types import TokenLogprob, Usage
 
 
@@ -66,19 +64,9 @@ class GrowingCall:
     name: str = ""
     signature: str = ""
     output_index: int | None = None
-    arguments: list[str] = field(default_factory=list)
+    arguments: GrowingArguments = field(default_factory=GrowingArguments)
     is_closed: bool = False
     is_signature_sent: bool = False
-
-    def is_whole(self) -> bool:
-        """Whether the arguments are a JSON object, to which nothing can be added."""
-        text = "".join(self.arguments)
-        if not text.rstrip().endswith("}"):
-            return False
-        try:
-            return isinstance(msgspec.json.decode(text), dict)
-        except UNREADABLE:
-            return False
 
 
 def usage_fields(usage: Usage) -> dict[str, Any]:
