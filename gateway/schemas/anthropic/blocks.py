@@ -1,6 +1,7 @@
 """Canonical parts to content blocks of Anthropic's requests."""
 
 import re
+from collections import defaultdict, deque
 from collections.abc import Iterable
 from typing import Any, assert_never
 
@@ -35,7 +36,9 @@ class BlockWriter:
 
     def __init__(self, unsupported: Unsupported) -> None:
         self._unsupported = unsupported
-        self._unanswered: list[tuple[str, str]] = []
+        # The names of functions by the ids that their calls were given, and the other way round.
+        self._unanswered: dict[str, str] = {}
+        self._of_name: defaultdict[str, deque[str]] = defaultdict(deque)
         self._made = 0
 
     def blocks(self, parts: Iterable[ContentPart]) -> list[dict[str, Any]]:
@@ -101,15 +104,19 @@ class BlockWriter:
             return _NOT_IN_IDS.sub("_", call.id)
         made = f"janua_call_{self._made}"
         self._made += 1
-        self._unanswered.append((call.name, made))
+        self._unanswered[made] = call.name
+        self._of_name[call.name].append(made)
         return made
 
     def _id_answered(self, result: ToolResult) -> str:
-        for position, (name, made) in enumerate(self._unanswered):
-            if result.call_id == name or (not result.call_id and result.name in (None, name)):
-                del self._unanswered[position]
-                return made
-        return _NOT_IN_IDS.sub("_", result.call_id)
+        name = result.call_id or result.name
+        if name is None and self._unanswered:
+            name = next(iter(self._unanswered.values()))
+        if not self._of_name.get(name or ""):
+            return _NOT_IN_IDS.sub("_", result.call_id)
+        made = self._of_name[name or ""].popleft()
+        del self._unanswered[made]
+        return made
 
 
 def _text(part: TextPart) -> dict[str, Any] | None:

@@ -204,10 +204,13 @@ def _output_config(request: ChatRequest, thinking: Thinking, unsupported: Unsupp
 def _add_extra(
     fields: dict[str, Any], request: ChatRequest, tools: list[dict[str, Any]], unsupported: Unsupported
 ) -> None:
-    for name, value in (request.extra or {}).items():
+    if not request.extra:
+        return
+    by_name: dict[str, dict[str, Any]] = {tool["name"]: tool for tool in tools if "name" in tool}
+    for name, value in request.extra.items():
         if request.dialect not in ("", NAME):
             unsupported.field(name)
-        elif add_tool_extra(tools, name, value):
+        elif add_tool_extra(by_name, name, value):
             continue
         elif name in _SHARED and isinstance(value, dict):
             fields[name] = {**(fields[name] or {}), **value}

@@ -1,6 +1,6 @@
 """Tools and the choice among them, to canonical and back."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, assert_never
 
 from gateway.schemas.anthropic.cache import decode_cache, encode_cache
@@ -65,14 +65,13 @@ def _encode_tool(tool: Tool) -> dict[str, Any]:
     return encode_cache(fields, tool.cache)
 
 
-def add_tool_extra(tools: Iterable[dict[str, Any]], name: str, value: Any) -> bool:
-    """Puts an extra field of a function back into it; False if the field is of none."""
+def add_tool_extra(tools: Mapping[str, dict[str, Any]], name: str, value: Any) -> bool:
+    """Puts an extra field of a function back into it, of those by name; False if the field is of none."""
     if not name.startswith(_EXTRA):
         return False
     tool_name, _, field = name.removeprefix(_EXTRA).rpartition(".")
-    for tool in tools:
-        if tool.get("name") == tool_name:
-            tool.setdefault(field, value)
+    if tool_name in tools:
+        tools[tool_name].setdefault(field, value)
     return True
 
 

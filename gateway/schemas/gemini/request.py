@@ -262,7 +262,7 @@ def _decode_tool_choice(
     names = calling.strings("allowedFunctionNames")
     if mode == "ANY" and len(names) == 1:
         return NamedTool(name=names[0])
-    if names and any(isinstance(tool, Tool) and tool.name not in names for tool in tools):
+    if names and {tool.name for tool in tools if isinstance(tool, Tool)} - set(names):
         extra["toolConfig.functionCallingConfig.allowedFunctionNames"] = list(names)
     if mode is None or mode == "MODE_UNSPECIFIED":
         return None

@@ -1,7 +1,7 @@
 """Requests of Gemini's `generateContent`: canonical to JSON."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, assert_never
 
 import msgspec
@@ -63,22 +63,23 @@ def request_fields(request: ChatRequest, model: str, unsupported: Unsupported) -
         "labels": request.metadata if request.dialect == NAME else None,
     }
     fields = {name: value for name, value in fields.items() if value is not None}
-    for place, value in (request.extra or {}).items():
-        if request.dialect != NAME:
-            unsupported.field(place)
-        else:
-            _put(fields, place, value)
+    if request.extra:
+        tools = fields.get("tools", ())
+        functions = {each["name"]: each for tool in tools for each in tool.get("functionDeclarations", ())}
+        for place, value in request.extra.items():
+            if request.dialect != NAME:
+                unsupported.field(place)
+            else:
+                _put(fields, functions, place, value)
     return fields
 
 
-def _put(fields: dict[str, Any], place: str, value: Any) -> None:
+def _put(fields: dict[str, Any], functions: Mapping[str, dict[str, Any]], place: str, value: Any) -> None:
     """Puts what only Gemini knows back into its place."""
     if place.startswith("tools.") and place.count(".") > 1:
         function, _, name = place.removeprefix("tools.").rpartition(".")
-        for tool in fields.get("tools", ()):
-            for declared in tool.get("functionDeclarations", ()):
-                if declared["name"] == function:
-                    declared[name] = value
+        if function in functions:
+            functions[function][name] = value
         return
     *outer, name = place.split(".")
     for each in outer:
