@@ -17,7 +17,7 @@ from gateway.transport.http import HttpResponse, TransportError
 from gateway.upstream.answer import Answer, AnswerStream, Exchange, StreamAnswer, UnaryAnswer
 from gateway.upstream.lease import Lease
 from gateway.upstream.retry import AttemptFailedError
-from gateway.upstream.status_errors import event_error, reset, status_error
+from gateway.upstream.status_errors import answer_error, event_error, reset, status_error
 from gateway.upstream.transport_failures import transport_failure
 
 D = TypeVar("D", bound=Dialect)
@@ -90,6 +90,8 @@ class HttpInference(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
             body = await response.read_all(_MAX_ANSWER_BYTES)
             if not body.lstrip().startswith(b"{"):
                 raise reset("the upstream's answer is not a JSON object")
+            if (failed := answer_error(body, self.dialect)) is not None:
+                raise failed
             lease.close()
             return UnaryAnswer(status=response.status, headers=response.headers, body=body)
         finally:

@@ -32,9 +32,20 @@ def reset(message: str) -> AttemptFailedError:
 
 def event_error(data: bytes, dialect: ErrorReader) -> AttemptFailedError:
     """The error for a stream that begins with one."""
+    return _told_error("the upstream's stream began with an error", data, dialect)
+
+
+def answer_error(body: bytes, dialect: ErrorReader) -> AttemptFailedError | None:
+    """The error for a whole answer that is one although its status says success; None if it is none."""
+    if dialect.read_error(body) is None:
+        return None
+    return _told_error("the upstream answered with an error under a status of success", body, dialect)
+
+
+def _told_error(what: str, data: bytes, dialect: ErrorReader) -> AttemptFailedError:
     failure = dialect.classify_error(data) or Failure.GATEWAY_ERROR
     message = dialect.read_error(data)
-    text = "the upstream's stream began with an error" + (f": {message}" if message else "")
+    text = what + (f": {message}" if message else "")
     error: GatewayError
     match failure:
         case Failure.RATE_LIMITED:

@@ -1,5 +1,7 @@
-"""What a request or an answer costs grows with its size, and no faster: nobody must be able to hold up a node with a body
-that others would only take a while to read."""
+"""What a request or an answer costs grows with its size, and no faster.
+
+Nobody must be able to hold up a node with a body of a few megabytes.
+"""
 
 import gc
 import json
@@ -45,7 +47,7 @@ DIALECTS: Sequence[ChatDialect] = (
     COHERE_CHAT,
     OLLAMA_CHAT,
 )
-SMALL, LARGE = 400, 3200
+SMALL, LARGE = 200, 1600
 MOST = 24
 """Times as long may what is eight times as large take; what grows with the square takes 64 times as long."""
 
@@ -303,7 +305,7 @@ ANSWERS: Mapping[str, Callable[[int], list[ChatEvent]]] = {
     "thoughts": lambda count: started(*[THOUGHT] * count, SIGNED),
     "signed thoughts": lambda count: started(*[THOUGHT, SIGNED] * count),
     "sources": lambda count: started(*[TEXT, SOURCE] * count),
-    "blocks of its own": lambda count: started(*OWN * count),
+    "blocks of its own": lambda count: started(*list(OWN) * count),
     "calls": lambda count: started(*(call(number, '{"a":1}') for number in range(count))),
     "pieces of a call": lambda count: started(call(0, '{"a":"'), *[more(0, "x")] * count, more(0, '"}')),
     "pieces of calls by turns": lambda count: started(
