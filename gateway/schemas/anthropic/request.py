@@ -206,7 +206,7 @@ def _add_extra(
 ) -> None:
     if not request.extra:
         return
-    by_name: dict[str, dict[str, Any]] = {tool["name"]: tool for tool in tools if "name" in tool}
+    by_name: dict[str, dict[str, Any]] = {tool["name"]: tool for tool in tools if isinstance(tool.get("name"), str)}
     for name, value in request.extra.items():
         if request.dialect not in ("", NAME):
             unsupported.field(name)
