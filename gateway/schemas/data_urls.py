@@ -7,6 +7,9 @@ from urllib.parse import unquote_to_bytes
 
 from gateway.errors import InvalidRequestError
 
+# Both alphabets, padding and the line ends that some encoders write: backends differ in what they take.
+_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_= \t\r\n"
+
 
 class Inline(NamedTuple):
     """What a `data:` address holds: its media type in lower case, without parameters, and the data in base64."""
@@ -20,6 +23,19 @@ class Inline(NamedTuple):
             return base64.b64decode(self.data, validate=True).decode()
         except (binascii.Error, UnicodeDecodeError):
             raise InvalidRequestError("a file that says it is text is none", param="messages") from None
+
+
+def is_base64(data: str) -> bool:
+    """Whether the text can be base64, in any of its forms."""
+    return data.isascii() and not data.encode().translate(None, _BASE64)
+
+
+def is_readable(url: str) -> bool:
+    """Whether what a `data:` address says is base64 can be; other addresses are the backend's business."""
+    if not url.startswith("data:"):
+        return True
+    head, _, data = url.partition(",")
+    return not head.endswith(";base64") or is_base64(data)
 
 
 def data_url(media_type: str, data: str) -> str:

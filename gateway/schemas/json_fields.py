@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.schemas.data_urls import is_base64, is_readable
 from gateway.schemas.openai.fields import UNREADABLE
 
 
@@ -78,6 +79,20 @@ class Fields:
         if value is None or isinstance(value, str):
             return value
         raise self._unfit(name, value, "a string")
+
+    def base64(self, name: str) -> str:
+        """Data in base64, which must be there."""
+        data = self.text(name)
+        if not is_base64(data):
+            raise self.wrong(name, "data in base64 is needed")
+        return data
+
+    def address(self, name: str) -> str:
+        """The address of a picture or a file, which must be there; one that holds it must hold base64."""
+        url = self.text(name)
+        if not is_readable(url):
+            raise self.wrong(name, "what follows ';base64,' must be base64")
+        return url
 
     def truth(self, name: str) -> bool | None:
         """True or false, or None if it is not there."""

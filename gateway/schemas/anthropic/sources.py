@@ -1,14 +1,11 @@
 """Pictures and documents in Anthropic's blocks: to canonical and back."""
 
-import base64
-import binascii
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from gateway.errors import InvalidRequestError
+from gateway.schemas.data_urls import Inline, data_url, read_data_url, text_url
 from gateway.schemas.json_fields import Fields
 from gateway.schemas.unsupported import Unsupported
 from gateway.types import FilePart, ImagePart
@@ -26,7 +23,7 @@ def decode_image(fields: Fields) -> ImagePart | FilePart | None:
     source = fields.object("source")
     match source.text("type"):
         case "base64":
-            return ImagePart(url=_data_url(source.text("media_type"), source.text("data")))
+            return ImagePart(url=data_url(source.text("media_type"), source.base64("data")))
         case "url":
             return ImagePart(url=source.text("url"))
         case "file":
@@ -47,7 +44,7 @@ def decode_document(fields: Fields) -> FilePart | None:
     match source.text("type"):
         case "base64":
             media_type = source.text("media_type", PDF)
-            url = _data_url(media_type, source.text("data"))
+            url = data_url(media_type, source.base64("data"))
         case "text":
             media_type = source.text("media_type", _PLAIN)
             url = text_url(source.text("data"), media_type)
@@ -83,7 +80,7 @@ def kept_block(value: Mapping[str, Any]) -> FilePart:
                 return FilePart(url=text_url(text), name=title, media_type=_PLAIN, extra={"block": value})
         case _:
             pass
-    url = _data_url(_JSON, base64.b64encode(msgspec.json.encode(value)).decode())
+    url = text_url(msgspec.json.encode(value).decode(), _JSON)
     return FilePart(url=url, media_type=_JSON, extra={"block": value})
 
 
@@ -93,10 +90,10 @@ def encode_image(image: ImagePart) -> dict[str, Any]:
 
 
 def _image_source(url: str) -> dict[str, Any]:
-    if not url.startswith("data:"):
+    inline = read_data_url(url)
+    if inline is None:
         return {"type": "url", "url": url}
-    media_type, data = _read_data_url(url)
-    return {"type": "base64", "media_type": media_type.replace("image/jpg", "image/jpeg"), "data": data}
+    return {"type": "base64", "media_type": inline.media_type.replace("image/jpg", "image/jpeg"), "data": inline.data}
 
 
 def encode_file(file: FilePart, unsupported: Unsupported) -> dict[str, Any] | None:
@@ -127,21 +124,15 @@ def _document_source(file: FilePart, pieces: object) -> dict[str, Any] | None:
         return None
     if _is_image(file):
         return _image_source(file.url)
-    if file.url.startswith("data:"):
-        return _inline_source(file.url)
-    return {"type": "url", "url": file.url}
+    inline = read_data_url(file.url)
+    return {"type": "url", "url": file.url} if inline is None else _inline_source(inline)
 
 
-def _inline_source(url: str) -> dict[str, Any] | None:
-    media_type, data = _read_data_url(url)
-    if media_type == PDF:
-        return {"type": "base64", "media_type": PDF, "data": data}
-    if media_type.startswith("text/") or media_type == _JSON:
-        try:
-            text = base64.b64decode(data, validate=True).decode()
-        except (binascii.Error, UnicodeDecodeError):
-            raise InvalidRequestError("a file that says it is text is none", param="messages") from None
-        return {"type": "text", "media_type": _PLAIN, "data": text}
+def _inline_source(inline: Inline) -> dict[str, Any] | None:
+    if inline.media_type == PDF:
+        return {"type": "base64", "media_type": PDF, "data": inline.data}
+    if inline.media_type.startswith("text/") or inline.media_type == _JSON:
+        return {"type": "text", "media_type": _PLAIN, "data": inline.text()}
     return None
 
 
@@ -149,28 +140,8 @@ def _is_image(file: FilePart) -> bool:
     return (file.media_type or _media_type(file.url)).startswith("image/")
 
 
-def text_url(text: str, media_type: str = _PLAIN) -> str:
-    """A text as an address that holds it."""
-    return _data_url(media_type, base64.b64encode(text.encode()).decode())
-
-
-def _data_url(media_type: str, data: str) -> str:
-    return f"data:{media_type};base64,{data}"
-
-
 def _media_type(url: str | None) -> str:
     """The media type in a `data:` address, without its parameters; empty for any other."""
     if url is None or not url.startswith("data:"):
         return ""
     return url[len("data:") : url.find(",")].partition(";")[0].strip().lower()
-
-
-def _read_data_url(url: str) -> tuple[str, str]:
-    """The media type of a `data:` address, and what it holds in base64. Raises `InvalidRequestError`."""
-    head, comma, data = url.partition(",")
-    media_type = _media_type(url)
-    if not comma or not media_type:
-        raise InvalidRequestError("a data: address needs a media type, a comma and data", param="messages")
-    if not head.endswith(";base64"):
-        data = base64.b64encode(unquote_to_bytes(data)).decode()
-    return media_type, data

@@ -60,8 +60,8 @@ def decode_image(fields: Fields) -> ImagePart | None:
     """The picture in an `image` block; None if it has more than an address can say."""
     form = fields.text("format")
     source = fields.object("source")
-    if (data := source.optional_text("bytes")) is not None:
-        url = data_url(f"image/{form}", data)
+    if source.has("bytes"):
+        url = data_url(f"image/{form}", source.base64("bytes"))
     elif (url := _s3_address(source) or "") and _image_format(_ending(url)) != form:
         return None
     return None if not url or fields.extra or source.extra else ImagePart(url=url)
@@ -72,8 +72,7 @@ def decode_video(fields: Fields) -> FilePart | None:
     form = fields.text("format")
     kind = _VIDEOS.get(form, f"video/{form}")
     source = fields.object("source")
-    data = source.optional_text("bytes")
-    url = data_url(kind, data) if data is not None else _s3_address(source)
+    url = data_url(kind, source.base64("bytes")) if source.has("bytes") else _s3_address(source)
     return None if url is None or fields.extra or source.extra else FilePart(url=url, media_type=kind)
 
 
@@ -81,7 +80,7 @@ def decode_audio(fields: Fields) -> AudioPart | None:
     """The sound in an `audio` block; None if it is not in the request."""
     form = fields.text("format")
     source = fields.object("source")
-    data = source.optional_text("bytes")
+    data = source.base64("bytes") if source.has("bytes") else None
     return None if data is None or fields.extra or source.extra else AudioPart(data=data, format=form)
 
 
@@ -97,8 +96,8 @@ def decode_document(fields: Fields) -> FilePart | None:
     source = fields.object("source")
     extra: dict[str, Any] = {}
     url: str | None
-    if (data := source.optional_text("bytes")) is not None:
-        url = data_url(kind, data)
+    if source.has("bytes"):
+        url = data_url(kind, source.base64("bytes"))
     elif (text := source.optional_text("text")) is not None:
         url = text_url(text, kind) if kind.startswith("text/") else None
     elif source.has("content"):

@@ -9,6 +9,7 @@ from gateway.schemas.cohere.citations import decode_citations, encode_citations,
 from gateway.schemas.cohere.documents import decode_document, encode_document
 from gateway.schemas.cohere.wire import NAME
 from gateway.schemas.json_fields import Fields
+from gateway.schemas.openai.chat_request import read_image
 from gateway.schemas.unsupported import Unsupported
 from gateway.types import (
     AudioPart,
@@ -100,11 +101,8 @@ def _decode_block(block: Any, place: str) -> ContentPart:
         case "text":
             return TextPart(text=fields.text("text"))
         case "image_url":
-            image = fields.value("image_url")
-            if isinstance(image, str):
-                return ImagePart(url=image)
-            inner = Fields(image, fields.place_of("image_url"))
-            return ImagePart(url=inner.text("url"), detail=inner.optional_text("detail"))
+            inner = read_image(fields)
+            return ImagePart(url=inner.address("url"), detail=inner.optional_text("detail"))
         case "thinking":
             redacted = fields.optional_text("redacted")
             text = "" if redacted is not None else fields.text("thinking", "")

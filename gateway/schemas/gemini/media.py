@@ -1,9 +1,8 @@
 """Pictures, sound and files in Gemini's parts: `inlineData` and `fileData`, to canonical and back."""
 
-import base64
 from typing import Any
-from urllib.parse import unquote_to_bytes
 
+from gateway.schemas.data_urls import data_url, read_data_url
 from gateway.schemas.gemini.fields import read_inner
 from gateway.schemas.json_fields import Fields
 from gateway.schemas.unsupported import Unsupported
@@ -21,7 +20,7 @@ def decode_media(fields: Fields) -> ImagePart | AudioPart | FilePart | None:
     """The picture, sound or file of a part; None if it has none. Raises `FieldError`."""
     if fields.has("inlineData"):
         blob = read_inner(fields, "inlineData")
-        return _inline_media(blob.text("mimeType"), blob.text("data"), blob.optional_text("displayName"), fields)
+        return _inline_media(blob.text("mimeType"), blob.base64("data"), blob.optional_text("displayName"), fields)
     if fields.has("fileData"):
         file = read_inner(fields, "fileData")
         return _linked_media(file.text("fileUri"), file.optional_text("mimeType"), fields)
@@ -30,7 +29,7 @@ def decode_media(fields: Fields) -> ImagePart | AudioPart | FilePart | None:
 
 def _inline_media(media_type: str, data: str, name: str | None, fields: Fields) -> ImagePart | AudioPart | FilePart:
     kind, _, form = media_type.partition("/")
-    url = f"data:{media_type};base64,{data}"
+    url = data_url(media_type, data)
     if kind == "image":
         return ImagePart(url=url)
     if kind == "audio":
@@ -82,10 +81,5 @@ def _image_type(url: str) -> str:
 
 def _inline(url: str) -> dict[str, str] | None:
     """What a `data:` address holds; None for other addresses."""
-    if not url.startswith("data:"):
-        return None
-    head, _, data = url[len("data:") :].partition(",")
-    media_type, *parameters = head.split(";")
-    if "base64" not in parameters:
-        data = base64.b64encode(unquote_to_bytes(data)).decode()
-    return {"mimeType": media_type or "text/plain", "data": data}
+    inline = read_data_url(url)
+    return None if inline is None else {"mimeType": inline.media_type, "data": inline.data}

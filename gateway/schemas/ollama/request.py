@@ -7,6 +7,7 @@ import msgspec
 
 from gateway.errors import InvalidRequestError
 from gateway.schemas.call_ids import CallIds
+from gateway.schemas.data_urls import data_url, is_base64
 from gateway.schemas.json_fields import FieldError, Fields
 from gateway.schemas.openai.fields import UNREADABLE
 from gateway.schemas.unsupported import Unsupported, nothing_said
@@ -96,7 +97,7 @@ def _extra(fields: Fields, options: Fields) -> dict[str, Any] | None:
 def _decode_message(fields: Fields, calls: CallIds) -> Message:
     role = fields.text("role")
     text = fields.text("content", "")
-    images = [ImagePart(url=f"data:{_type_of(image)};base64,{image}") for image in fields.strings("images")]
+    images = [ImagePart(url=data_url(_type_of(image), image)) for image in _images(fields)]
     if role == "tool":
         name = fields.optional_text("tool_name") or fields.optional_text("name")
         identifier = calls.answer(name, fields.optional_text("tool_call_id"))
@@ -123,6 +124,14 @@ def _decode_call(fields: Fields, calls: CallIds) -> ToolCall:
     if not isinstance(arguments, str):  # some clients write them as OpenAI does
         arguments = msgspec.json.encode(arguments or {}).decode()
     return ToolCall(id=calls.begin(name, fields.optional_text("id")), name=name, arguments=arguments)
+
+
+def _images(fields: Fields) -> tuple[str, ...]:
+    images = fields.strings("images")
+    for index, image in enumerate(images):
+        if not is_base64(image):
+            raise fields.wrong(f"images[{index}]", "data in base64 is needed")
+    return images
 
 
 def _type_of(image: str) -> str:

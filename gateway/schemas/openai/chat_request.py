@@ -158,26 +158,29 @@ def _decode_part(fields: Fields) -> ContentPart:
         case "refusal":
             return RefusalPart(text=fields.text("refusal"))
         case "image_url":
-            image = fields.value("image_url")
-            if isinstance(image, str):
-                return ImagePart(url=image, cache=cache)
-            inner = Fields(image, fields.place_of("image_url"))
-            return ImagePart(url=inner.text("url"), detail=inner.optional_text("detail"), cache=cache)
+            inner = read_image(fields)
+            return ImagePart(url=inner.address("url"), detail=inner.optional_text("detail"), cache=cache)
         case "input_audio":
             audio = fields.object("input_audio")
-            return AudioPart(data=audio.text("data"), format=audio.text("format"))
+            return AudioPart(data=audio.base64("data"), format=audio.text("format"))
         case "file":
             file = fields.object("file")
             return FilePart(
-                url=file.optional_text("file_data"),
+                url=file.address("file_data") if file.has("file_data") else None,
                 file_id=file.optional_text("file_id"),
                 name=file.optional_text("filename"),
                 cache=cache,
             )
         case "document_url":
-            return FilePart(url=fields.text("document_url"), name=fields.optional_text("document_name"), cache=cache)
+            return FilePart(url=fields.address("document_url"), name=fields.optional_text("document_name"), cache=cache)
         case _:
             raise fields.wrong("type", f"'{kind}' is not a kind of content; known: text, image_url, input_audio, file")
+
+
+def read_image(fields: Fields) -> Fields:
+    """The object in `image_url`, where a string is as good as an address in one."""
+    image = fields.value("image_url")
+    return Fields({"url": image} if isinstance(image, str) else image, fields.place_of("image_url"))
 
 
 def _decode_cache(fields: Fields) -> CacheTtl | None:

@@ -53,7 +53,7 @@ def _decode_part(fields: Fields) -> ContentPart:
             return _decode_image(fields, cache)
         case "input_audio":
             audio = fields.object("input_audio")
-            return AudioPart(data=audio.text("data"), format=audio.text("format"))
+            return AudioPart(data=audio.base64("data"), format=audio.text("format"))
         case "input_file":
             return _decode_file(fields, cache)
         case _:
@@ -64,8 +64,8 @@ def _decode_part(fields: Fields) -> ContentPart:
 def _decode_image(fields: Fields, cache: CacheTtl | None) -> ContentPart:
     detail = fields.text("detail", _DEFAULT_DETAIL)
     known = None if detail == _DEFAULT_DETAIL else detail
-    if (url := fields.optional_text("image_url")) is not None:
-        return ImagePart(url=url, detail=known, cache=cache)
+    if fields.has("image_url"):
+        return ImagePart(url=fields.address("image_url"), detail=known, cache=cache)
     if (file_id := fields.optional_text("file_id")) is not None:
         extra = None if known is None else {"detail": known}
         return FilePart(file_id=file_id, media_type=_ANY_IMAGE, extra=extra, cache=cache)
@@ -74,7 +74,7 @@ def _decode_image(fields: Fields, cache: CacheTtl | None) -> ContentPart:
 
 def _decode_file(fields: Fields, cache: CacheTtl | None) -> FilePart:
     name = fields.optional_text("filename")
-    data = fields.optional_text("file_data")
+    data = fields.address("file_data") if fields.has("file_data") else None
     if data is not None and not data.startswith("data:"):
         media_type = mimetypes.guess_type(name or "")[0] or "application/pdf"
         data = f"data:{media_type};base64,{data}"

@@ -470,7 +470,7 @@ def test_thinking_is_asked_for_as_the_model_knows_it(model: str, reasoning: Reas
         (ToolCall(id="", name="f", arguments=""), [{"functionCall": {"name": "f", "args": {}}}]),
         (ToolCall(id="", name="f", arguments="{"), [{"functionCall": {"name": "f", "args": {"arguments": "{"}}}]),
         (ImagePart(url="data:image/png;base64,AA=="), [{"inlineData": {"mimeType": "image/png", "data": "AA=="}}]),
-        (ImagePart(url="data:,a%20b"), [{"inlineData": {"mimeType": "text/plain", "data": "YSBi"}}]),
+        (ImagePart(url="data:text/plain,a%20b"), [{"inlineData": {"mimeType": "text/plain", "data": "YSBi"}}]),
         (
             ImagePart(url="data:text/plain;charset=utf-8;base64,AA=="),
             [{"inlineData": {"mimeType": "text/plain", "data": "AA=="}}],

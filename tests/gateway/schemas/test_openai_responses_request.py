@@ -411,7 +411,7 @@ PICTURES = st.builds(ImagePart, url=WORDS.map("https://{}".format), detail=st.no
 FILES = st.builds(FilePart, url=WORDS.map("https://{}".format), name=st.none() | WORDS) | st.builds(
     FilePart, file_id=WORDS, name=st.none() | WORDS
 )
-SOUND = st.builds(AudioPart, data=WORDS, format=st.sampled_from(["wav", "mp3"]))
+SOUND = st.builds(AudioPart, data=st.text("abc+/=", max_size=8), format=st.sampled_from(["wav", "mp3"]))
 RESULTS = st.builds(ToolResult, call_id=WORDS, content=st.lists(SPOKEN | PICTURES | FILES, max_size=3).map(tuple))
 SYSTEM = st.builds(Message, role=st.just(Role.SYSTEM), content=st.tuples(SPOKEN))
 USERS = st.builds(
