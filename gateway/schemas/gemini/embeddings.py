@@ -142,7 +142,7 @@ class GeminiBatchEmbedContents(GeminiEmbeddings):
                 if _settings(text) != _settings(texts[0]):
                     raise fields.wrong(f"requests[{index}]", "all must be for the same purpose and of the same size")
         except FieldError as error:
-            raise InvalidRequestError(error.message, param=error.param or None) from None
+            raise InvalidRequestError(str(error), param=error.param or None) from None
         first = texts[0]
         return EmbeddingsRequest(
             model=model,
@@ -178,7 +178,7 @@ class GeminiEmbedContent(GeminiEmbeddings):
         try:
             return _decode_text(read_object(Fields.parse(body).extra, ""), model)
         except FieldError as error:
-            raise InvalidRequestError(error.message, param=error.param or None) from None
+            raise InvalidRequestError(str(error), param=error.param or None) from None
 
     def encode_request(self, request: EmbeddingsRequest, model: str, *, drop_unsupported: bool) -> bytes:
         """Canonical to JSON."""

@@ -69,7 +69,8 @@ def decode_value(value: object, model: str) -> ChatRequest:
     try:
         return _decode(read_object(value, ""), model)
     except FieldError as error:
-        raise InvalidRequestError(error.message, param=error.param or None) from None
+        # Gemini's errors have no field for the place: it stands in the text.
+        raise InvalidRequestError(str(error), param=error.param or None) from None
     except RecursionError:
         raise InvalidRequestError("the body is nested too deeply", reason="INVALID_JSON") from None
 

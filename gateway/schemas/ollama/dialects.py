@@ -172,7 +172,7 @@ class OllamaEmbeddings(OllamaDialect):
                 extra=fields.extra or None,
             )
         except FieldError as error:
-            raise InvalidRequestError(error.message, param=error.param or None) from None
+            raise InvalidRequestError(str(error), param=error.param or None) from None
 
     def encode_request(self, request: EmbeddingsRequest, model: str, *, drop_unsupported: bool) -> bytes:
         """Canonical to JSON."""

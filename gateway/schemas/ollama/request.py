@@ -56,7 +56,8 @@ def decode_request(body: bytes, model: str) -> ChatRequest:
     try:
         return _decode(Fields.parse(body), model)
     except FieldError as error:
-        raise InvalidRequestError(error.message, param=error.param or None) from None
+        # Ollama's errors have no field for the place: it stands in the text.
+        raise InvalidRequestError(str(error), param=error.param or None) from None
 
 
 def _decode(fields: Fields, model: str) -> ChatRequest:
