@@ -114,6 +114,7 @@ FAULTS = list(bad_beginnings(BACKENDS[0]))
 async def test_what_fails_before_its_content_is_never_a_200(
     client: Client, backend: Backend, fault: str, node: Node, upstream: FaultyUpstream
 ) -> None:
+    """Field failure: a failed upstream answer turned into 200 with an empty `stop`."""
     upstream.script = bad_beginnings(backend)[fault]
     reply = await client.ask(node, Ask(), streamed=True)
     assert reply.status in {"502", "504", client.kinds[502], client.kinds[504]}, reply

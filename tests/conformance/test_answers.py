@@ -71,6 +71,7 @@ async def test_tool_calls_pass_both_ways(
 async def test_logprobs_pass_both_ways(
     gateway: Gateway, upstream: FaultyUpstream, caller: Caller, streamed: bool
 ) -> None:
+    """Field failure: logprobs dropped."""
     await gateway.apply(one_pool(upstream.address))
     logprobs = {"content": [{"token": "Hi", "logprob": -0.25, "bytes": [72, 105], "top_logprobs": []}]}
     upstream.script = as_asked(

@@ -1,4 +1,4 @@
-"""Conversations that must be translated and cannot be: 400 in the dialect of the client, with the place of what is wrong.
+"""Conversations that must be translated and cannot be: 400 in the dialect of the client, and where the fault is.
 
 No backend is asked.
 """

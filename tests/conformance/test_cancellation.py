@@ -37,6 +37,7 @@ async def leave(asking: "asyncio.Task[object]") -> None:
 async def test_leaving_before_the_answer(
     gateway: Gateway, upstream: FaultyUpstream, caller: Caller, streamed: bool, sent: bytes
 ) -> None:
+    """Field failure: client disconnect does not cancel the upstream, unary and before the first token."""
     await gateway.apply(one_pool(upstream.address))
     upstream.script = stall(sent, len(sent))
     asking = asyncio.create_task(ask(caller, streamed=streamed))
@@ -53,6 +54,7 @@ async def test_leaving_before_the_answer(
 
 
 async def test_leaving_amid_a_stream(gateway: Gateway, upstream: FaultyUpstream, caller: Caller) -> None:
+    """Field failure: client disconnect does not cancel the upstream."""
     await gateway.apply(one_pool(upstream.address))
     upstream.script = stall(BEGUN, len(BEGUN))
 

@@ -44,6 +44,7 @@ async def test_answers(client: Http2Client) -> None:
 
 
 async def test_each_piece_arrives_before_the_next_is_sent(client: Http2Client, upstream: FaultyUpstream) -> None:
+    """Field failure: streaming over HTTP/2 broken."""
     words = [f"word-{number}" for number in range(10)]
     chunks = [open_stream(*sse(text_event(word), done=False)).removeprefix(open_stream()) for word in words]
     permits = asyncio.Semaphore(1)

@@ -67,6 +67,7 @@ async def test_fault_before_the_answer_is_retried(
 async def test_fault_before_the_first_content_of_a_stream_is_retried(
     gateway: Gateway, upstreams: Upstreams, caller: Caller, fault: Script
 ) -> None:
+    """Field failure: fallback never runs on a malformed first event."""
     pair = await upstreams(2)
     pair[0].script = fault
     await assert_second_endpoint_answers(gateway, pair, caller, streamed=True)
@@ -178,6 +179,7 @@ async def test_stream_without_end_mark_but_with_a_finish_reason_is_complete(
 async def test_all_endpoints_down_is_told_at_once(
     gateway: Gateway, upstreams: Upstreams, caller: Caller, streamed: bool
 ) -> None:
+    """Field failure: client told 200 although every attempt failed before content."""
     started = await upstreams(3)
     addresses = [upstream.address for upstream in started]
     for upstream in started:
@@ -226,6 +228,7 @@ async def test_policy_of_the_route_wins_over_that_of_the_service(
 async def test_attempt_that_takes_too_long_is_given_up_for_another(
     gateway: Gateway, upstreams: Upstreams, caller: Caller, streamed: bool
 ) -> None:
+    """Field failure: fallback never runs on a stalled first event."""
     first, second = await upstreams(2)
     first.script = stall()
     policy = {**QUICK, "retry_on": ["TIMEOUT"], "per_try_timeout": "200ms"}

@@ -30,6 +30,7 @@ MIB = 1024 * 1024
 async def test_each_piece_arrives_before_the_next_is_sent(
     gateway: Gateway, upstream: FaultyUpstream, caller: Caller, service: dict[str, object]
 ) -> None:
+    """Field failure: streamed answers buffered, first token delayed by a batching tick."""
     await gateway.apply(one_pool(upstream.address, service=service))
     words = [f"word-{number} " for number in range(20)]
     role, *pieces = sse(ROLE, *(text_event(word) for word in words), STOP)
@@ -101,6 +102,7 @@ FORMS = {
 async def test_every_form_of_event_stream_is_understood(
     gateway: Gateway, upstream: FaultyUpstream, caller: Caller, service: dict[str, object], form: str
 ) -> None:
+    """Field failure: CRLF, comments, multi-line `data:`."""
     await gateway.apply(one_pool(upstream.address, service=service))
     data = FORMS[form](b"".join(sse(ROLE, text_event("hello"), text_event(" there"), STOP, USAGE)))
     upstream.script = stream_of([data])

@@ -88,6 +88,7 @@ def without_ids(told: Told) -> Told:
 
 @pytest.mark.feature("text")
 async def test_text(client: Client, backend: Backend, inference_node: Node, world: World, streamed: bool) -> None:
+    """Field failure: usage of a streamed answer missing."""
     world.upstream.script = answering(backend, HELLO)
     reply = await client.ask(inference_node, Ask(), streamed=streamed)
     assert is_success(reply), reply
@@ -212,6 +213,7 @@ SIGNED = [
 async def test_signed_thought_goes_back_to_the_backend_that_had_it(
     client: Client, backend: Backend, inference_node: Node, world: World, streamed: bool
 ) -> None:
+    """Field failure: reasoning signatures not replayed, and the next turn is rejected."""
     world.upstream.script = answering(backend, THOUGHT)
     first = await client.ask(inference_node, Ask(thinks=True), streamed=streamed)
     assert is_success(await client.ask(inference_node, Ask(thinks=True, before=first.told), streamed=streamed))
@@ -233,6 +235,7 @@ COUNTING = [
 async def test_cached_tokens_are_part_of_what_was_read(
     client: Client, backend: Backend, inference_node: Node, world: World, streamed: bool
 ) -> None:
+    """Field failure: cached tokens counted twice or not at all."""
     told = replace(HELLO, usage=(100, 80, 7))
     world.upstream.script = answering(backend, told)
     reply = await client.ask(inference_node, Ask(), streamed=streamed)

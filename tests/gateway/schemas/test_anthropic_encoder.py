@@ -445,6 +445,7 @@ def without_refusals(events: Sequence[ChatEvent]) -> list[ChatEvent]:
 
 @given(st.data(), answers(choices=2, opaque_of=(NAME, "another")))
 def test_any_answer_is_a_well_formed_stream_that_says_the_same(data: st.DataObject, events: list[ChatEvent]) -> None:
+    """Field failure: thinking deltas inside a text block, `message_start` twice."""
     raw = stream(*data.draw(batches(events)))
     check_form(told(raw))
     folded = fold(decoded(raw))

@@ -163,6 +163,7 @@ def _as_told_by(target: ChatDialect, told: Said) -> Said:
 @pytest.mark.parametrize("target", DIALECTS, ids=lambda dialect: f"to-{dialect.name}")
 @pytest.mark.parametrize("name", [name for name in ANSWERS if name not in FAILED_MIDWAY])
 def test_answer_reaches_a_client_of_every_dialect(name: str, target: ChatDialect) -> None:
+    """Field failure: stop reasons, `n > 1` and refusals dropped."""
     recording = load(name)
     groups = groups_of(recording, chat_of(recording))
     events = [event for group in groups for event in group]
