@@ -1,8 +1,9 @@
 """What a canonical request asks for, under the names of the typed API, and the same request without it."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import TypeVar
+
+from msgspec.structs import replace
 
 from gateway.schemas.features.places import Asked
 from gateway.types import (
