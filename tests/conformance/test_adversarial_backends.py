@@ -61,14 +61,12 @@ async def node(
 
 @pytest.fixture
 async def impatient_node(
-    gateway: Gateway, upstream: FaultyUpstream, backend: Backend, inference_node: Node, tmp_path: Path
+    node: Node, gateway: Gateway, upstream: FaultyUpstream, backend: Backend, tmp_path: Path
 ) -> Node:
     """The same, but it waits for nothing long."""
-    key = tmp_path / "key"
-    key.write_text(SECRET, "utf-8")
     timeouts = {"first_token": LIMIT, "stream_idle": LIMIT}
-    await gateway.apply(configuration(backend, upstream.address, key, timeouts=timeouts))
-    return inference_node
+    await gateway.apply(configuration(backend, upstream.address, tmp_path / "key", timeouts=timeouts))
+    return node
 
 
 def stream_of(backend: Backend, *pieces: bytes) -> bytes:
