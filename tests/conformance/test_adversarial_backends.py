@@ -61,10 +61,15 @@ async def node(
 
 @pytest.fixture
 async def impatient_node(
-    node: Node, gateway: Gateway, upstream: FaultyUpstream, backend: Backend, tmp_path: Path
+    request: pytest.FixtureRequest,
+    node: Node,
+    gateway: Gateway,
+    upstream: FaultyUpstream,
+    backend: Backend,
+    tmp_path: Path,
 ) -> Node:
-    """The same, but it waits for nothing long."""
-    timeouts = {"first_token": LIMIT, "stream_idle": LIMIT}
+    """The same, but there is one thing that it does not wait for long."""
+    timeouts = {request.param: LIMIT}
     await gateway.apply(configuration(backend, upstream.address, tmp_path / "key", timeouts=timeouts))
     return node
 
@@ -120,6 +125,7 @@ async def test_what_fails_before_its_content_is_never_a_200(
     assert reply.error
 
 
+@pytest.mark.parametrize("impatient_node", ["first_token"], indirect=True)
 async def test_silence_before_content_is_never_a_200(
     client: Client, backend: Backend, impatient_node: Node, upstream: FaultyUpstream
 ) -> None:
@@ -154,6 +160,7 @@ async def test_cut_after_content(client: Client, backend: Backend, node: Node, u
     assert_broken(await client.ask(node, Ask(), streamed=True), client, "hello")
 
 
+@pytest.mark.parametrize("impatient_node", ["stream_idle"], indirect=True)
 async def test_silence_after_content(
     client: Client, backend: Backend, impatient_node: Node, upstream: FaultyUpstream
 ) -> None:
