@@ -3,6 +3,7 @@
 from ipaddress import ip_network
 
 import pytest
+from google.protobuf.json_format import ParseDict
 from janua.config.v1.policy_pb2 import AllowedRequests, ApiKeyAuth, Authorization, IpFilter, Policy
 from janua_resources.policy_rules import PLACES
 
@@ -37,6 +38,6 @@ def test_authorization() -> None:
 def test_every_kind_of_policy_is_compiled_has_a_filter_and_a_place() -> None:
     kinds = [field.name for field in Policy.DESCRIPTOR.oneofs_by_name["spec"].fields]
     assert set(kinds) == set(PLACES)
-    specs = {type(compile_policy(Policy(name="p", **{kind: {}})).spec) for kind in kinds}
+    specs = {type(compile_policy(ParseDict({"name": "p", kind: {}}, Policy())).spec) for kind in kinds}
     assert specs == set(FILTERS)
     assert len(specs) == len(kinds)
