@@ -14,7 +14,7 @@ STAFF, GUEST = "sk-staff-0123456789", "sk-guest-0123456789"
 
 def configuration(address: str, policy: dict[str, Any], *users: str) -> dict[str, Any]:
     """One pool with keys of a member of staff and a guest, and a policy that `users` name."""
-    config = with_keys(one_pool(address), api_key(STAFF))
+    config = dict(with_keys(one_pool(address), api_key(STAFF)))
     config["consumers"][0]["groups"] = ["staff"]
     config["consumers"].append({"name": "guest", "api_keys": [api_key(GUEST)]})
     config["policies"].append({"name": "rule", **policy})
