@@ -12,6 +12,7 @@ from gateway.types import Operation, Usage
 
 _NO_GROUPS: frozenset[str] = frozenset()
 _NO_QUERY: Mapping[str, str] = MappingProxyType({})
+_BY_PATH = frozenset({Operation.FILES, Operation.BATCHES, Operation.PROXY})
 
 
 class Reservation(Protocol):
@@ -65,8 +66,8 @@ class RequestContext:
 
     @property
     def is_inference(self) -> bool:
-        """Whether the request is for a model, as opposed to one that is passed through."""
-        return self.operation is not Operation.PROXY
+        """Whether the request is for a model, as opposed to one that is routed by its path alone."""
+        return self.operation not in _BY_PATH
 
     @property
     def takes_key_in_query(self) -> bool:

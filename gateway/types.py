@@ -17,7 +17,12 @@ class Operation(Enum):
 
     CHAT = auto()
     EMBEDDINGS = auto()
+    IMAGES = auto()
+    AUDIO = auto()
+    MODERATIONS = auto()
     OPEN_INFERENCE = auto()
+    FILES = auto()
+    BATCHES = auto()
     PROXY = auto()
 
 

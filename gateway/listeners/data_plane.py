@@ -18,9 +18,17 @@ from gateway.listeners.errors import internal_error
 from gateway.listeners.http_exchange import ErrorFormat, HttpExchange
 from gateway.listeners.http_proxy import HttpProxyListener
 from gateway.listeners.inbound import host_name, join_headers, request_id
+from gateway.listeners.model_relay import ModelRelayListener
 from gateway.listeners.open_inference_rest import OpenInferenceRestListener
 from gateway.listeners.service import GatewayService
-from gateway.listeners.surfaces import GEMINI_SURFACES, SURFACES, ChatSurface, Surface, find_surface
+from gateway.listeners.surfaces import (
+    GEMINI_SURFACES,
+    SURFACES,
+    ChatSurface,
+    Surface,
+    find_relayed_surface,
+    find_surface,
+)
 from gateway.listeners.unread_body import WithoutBody
 from gateway.listeners.websocket_proxy import WebSocketExchange, WebSocketProxyListener
 from gateway.pipeline import Pipeline
@@ -81,6 +89,10 @@ class DataPlane:
             context = make_context(scope, Operation.OPEN_INFERENCE)
             exchange = self._exchange(context, receive, send, self._open_inference.errors)
             await self._serve(exchange, self._open_inference.handle(exchange, target))
+        elif (relayed := find_relayed_surface(scope["path"], scope["headers"])) is not None:
+            relay = ModelRelayListener(self._service, relayed, scope, max_body_bytes=self._max_body_bytes)
+            exchange = self._exchange(make_context(scope, relayed.operation), receive, send, relay.errors)
+            await self._serve(exchange, relay.handle(exchange))
         elif (taken := self._take(scope)) is not None:
             context, pipeline, plan = taken
             exchange = self._exchange(context, receive, send, HttpProxyListener.errors)

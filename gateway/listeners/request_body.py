@@ -1,9 +1,9 @@
 """The body of a request that is passed through: read piece by piece, when a backend wants it."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
-from gateway.errors import InvalidRequestError
+from gateway.errors import InvalidRequestError, PayloadTooLargeError
 from gateway.listeners.disconnect import ClientGoneError, Receive
 from gateway.operations.replay import MAX_KEPT_BYTES, ReplayableParts
 
@@ -41,12 +41,33 @@ class RequestBody:
                 return part
         return None
 
-    async def parts(self, method: str, headers: Mapping[bytes, bytes], *, is_http2: bool) -> ReplayableParts | None:
+    async def read_whole(self, headers: Mapping[bytes, bytes], limit: int) -> bytes:
+        """All of it. Raises `PayloadTooLargeError` over the limit, before reading where the length is told, and as
+        `read` does."""
+        self._length = _told_length(headers)
+        size = self._length or 0
+        parts: list[bytes] = []
+        while size <= limit:
+            part = await self.read()
+            if part is None:
+                return b"".join(parts)
+            parts.append(part)
+            size = max(size, self._size)
+        raise PayloadTooLargeError(f"the body is larger than the limit of {limit} bytes")
+
+    async def parts(
+        self,
+        method: str,
+        headers: Mapping[bytes, bytes],
+        *,
+        is_http2: bool,
+        read: Callable[[], Awaitable[bytes | None]] | None = None,
+    ) -> ReplayableParts | None:
         """The body for a backend, or None if there is none. A small one is read whole, so that it can be sent again.
 
-        Raises as `read` does.
+        `read`, if it is given, stands between, and calls `read` of this. Raises as `read` does.
         """
-        parts = ReplayableParts(self.read)
+        parts = ReplayableParts(read or self.read)
         if b"transfer-encoding" in headers:
             return parts
         self._length = _told_length(headers)

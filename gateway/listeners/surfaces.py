@@ -1,6 +1,6 @@
 """The dialects that clients may speak over HTTP: which paths are whose, where the model is named, how errors look."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TypeAlias
@@ -25,6 +25,7 @@ from gateway.schemas.table import (
     OPENAI_EMBEDDINGS,
     OPENAI_RESPONSES,
 )
+from gateway.types import Operation
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,37 @@ SURFACES: Mapping[str, Surface] = MappingProxyType(
 )
 """By path."""
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelayedSurface:
+    """An operation of OpenAI's API that is passed through. `names_model`: its requests are for a model and routed by
+    it, even where they name none and leave the choice to the backend; others are routed by their path alone."""
+
+    operation: Operation
+    methods: frozenset[str] = frozenset({"POST"})
+    names_model: bool = True
+
+
+_FILES = RelayedSurface(operation=Operation.FILES, methods=frozenset({"GET", "POST", "DELETE"}), names_model=False)
+_BATCHES = RelayedSurface(operation=Operation.BATCHES, methods=frozenset({"GET", "POST"}), names_model=False)
+
+RELAYED_SURFACES: Mapping[str, RelayedSurface] = MappingProxyType(
+    {
+        **{
+            f"/v1/images/{kind}": RelayedSurface(operation=Operation.IMAGES)
+            for kind in ("generations", "edits", "variations")
+        },
+        **{
+            f"/v1/audio/{kind}": RelayedSurface(operation=Operation.AUDIO)
+            for kind in ("speech", "transcriptions", "translations")
+        },
+        "/v1/moderations": RelayedSurface(operation=Operation.MODERATIONS),
+        "/v1/files": _FILES,
+        "/v1/batches": _BATCHES,
+    }
+)
+"""By path."""
+
 GEMINI_PREFIXES = ("/v1beta/models/", "/v1/models/")
 
 GEMINI_SURFACES: Mapping[str, Surface] = MappingProxyType(
@@ -130,4 +162,14 @@ def find_surface(path: str) -> Surface | None:
     surface = SURFACES.get(path)
     if surface is None and ":" in path and path.startswith(GEMINI_PREFIXES):
         return GEMINI_SURFACES.get(path.rpartition(":")[2])
+    return surface
+
+
+def find_relayed_surface(path: str, headers: Iterable[tuple[bytes, bytes]]) -> RelayedSurface | None:
+    """Which of OpenAI's operations a path is, if it is one. Files of Anthropic's clients are not OpenAI's."""
+    surface = RELAYED_SURFACES.get(path)
+    if surface is None and path.startswith(("/v1/files/", "/v1/batches/")):
+        surface = _FILES if path.startswith("/v1/files/") else _BATCHES
+    if surface is _FILES and any(name == b"anthropic-version" for name, _ in headers):
+        return None
     return surface

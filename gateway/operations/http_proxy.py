@@ -1,14 +1,14 @@
 """Passing an HTTP request through: any method and path, bodies streamed both ways, answers as backends give them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from gateway.config.snapshot import Failure, RouteConfig
 from gateway.context import RequestContext
 from gateway.errors import BadGatewayError, ErrorCode, GatewayError, InvalidRequestError, TimeoutExceededError
-from gateway.operations.replay import ReplayableParts
+from gateway.operations.replay import OutgoingBody, ReplayableParts
 from gateway.operations.request_path import backend_path
 from gateway.plan import BackendPlan
 from gateway.providers.pass_through import ClientSide, pass_through_headers, with_host
@@ -22,8 +22,8 @@ from gateway.upstream.retry import AttemptFailedError
 from gateway.upstream.status_errors import parse_retry_after, reset
 from gateway.upstream.transport_failures import transport_failure
 
-# An answer that may be replaced by that of another attempt is held up to this size; a larger one is committed to.
-_MAX_HELD_BYTES = 1024 * 1024
+MAX_HELD_BYTES = 1024 * 1024
+"""An answer that may be replaced by that of another attempt is held up to this size; a larger one is committed to."""
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 
@@ -79,6 +79,20 @@ class HttpProxyInbound:
         self, context: RequestContext, backend: BackendPlan, cluster: Cluster, deadline: float
     ) -> "HttpProxyRequest":
         """The request with the path and the headers that the backend is to see."""
+        return self._request(context, backend, cluster, deadline, headers=self._headers, body=self._body)
+
+    def _request(
+        self,
+        context: RequestContext,
+        backend: BackendPlan,
+        cluster: Cluster,
+        deadline: float,
+        *,
+        headers: Sequence[tuple[bytes, bytes]],
+        body: OutgoingBody | None,
+        is_safe_to_repeat: bool = False,
+        hold: Callable[[HttpResponse], Awaitable[bytes]] | None = None,
+    ) -> "HttpProxyRequest":
         if cluster.connections.speaks_grpc:
             raise InvalidRequestError(
                 f"service {backend.service.name} speaks gRPC, which plain HTTP cannot be passed through to",
@@ -90,19 +104,20 @@ class HttpProxyInbound:
             method=context.method,
             target=proxied_target(context, backend, self._route, self._path),
             headers=pass_through_headers(
-                self._headers,
+                headers,
                 self._client,
                 configured=backend.headers.configured,
                 dropped=backend.headers.dropped,
                 host=rewrite.host if rewrite else None,
                 is_outside=backend.is_outside,
             ),
-            body=self._body,
+            body=body,
             connect_timeout_s=backend.connect_timeout_s or cluster.config.connect_timeout_s,
             headers_timeout_s=backend.retry.per_try_timeout_s,
             idle_timeout_s=backend.stream_idle_timeout_s,
             deadline=deadline,
-            is_safe_to_repeat=context.method in _IDEMPOTENT or backend.is_retry_configured,
+            is_safe_to_repeat=is_safe_to_repeat or context.method in _IDEMPOTENT or backend.is_retry_configured,
+            hold=hold or _hold_failure,
         )
 
     def demand(self) -> Demand:
@@ -133,7 +148,8 @@ class HttpProxyRequest:
     """The request as one backend is to get it.
 
     It can be sent again as long as what has been read of its body is kept, and, unless it is safe to do so twice or
-    somebody has configured when, as long as no backend can have acted on it (RFC 9110 section 9.2.2).
+    somebody has configured when, as long as no backend can have acted on it (RFC 9110 section 9.2.2). `hold` reads what
+    must be there before an answer is committed to; it raises for one that is not.
     """
 
     def __init__(
@@ -143,14 +159,16 @@ class HttpProxyRequest:
         method: str,
         target: str,
         headers: list[tuple[str, str]],
-        body: ReplayableParts | None,
+        body: OutgoingBody | None,
         connect_timeout_s: float,
         headers_timeout_s: float | None,
         idle_timeout_s: float,
         deadline: float,
         is_safe_to_repeat: bool,
+        hold: Callable[[HttpResponse], Awaitable[bytes]],
     ) -> None:
         self.deadline = deadline
+        self._hold = hold
         self._is_safe_to_repeat = is_safe_to_repeat
         self._inbound = inbound
         self._method = method
@@ -205,7 +223,7 @@ class HttpProxyRequest:
                 raise reset(f"the upstream answered with status {response.status}, which nobody asked for")
             if (response.header("transfer-encoding") or "chunked").lower() != "chunked":
                 raise reset("the upstream's answer has a transfer coding that nobody asked for")
-            first = await self._hold_failure(response)
+            first = await self._hold(response)
             is_kept = True
             body = AnswerBody(response, lease, idle_timeout_s=self._idle_timeout_s, deadline=self.deadline)
             return ProxyAnswer(status=response.status, headers=response.headers, first=first, rest=body)
@@ -219,26 +237,33 @@ class HttpProxyRequest:
         whole = self._body.whole
         return self._body.parts() if whole is None else whole
 
-    async def _hold_failure(self, response: HttpResponse) -> bytes:
-        """Raises for a status that a retry policy or a fallback may name. What has been read of one that is too large
-        to be held is returned: it is committed to."""
-        failures = status_failures(response.status)
-        if not failures:
-            return b""
-        held: list[bytes] = []
-        size = 0
-        while part := await response.read():
-            held.append(part)
-            size += len(part)
-            if size > _MAX_HELD_BYTES:
-                return b"".join(held)
-        error = UpstreamAnswerError(
-            status=response.status,
-            headers=response.headers,
-            body=b"".join(held),
-            retry_after_s=parse_retry_after(response.header("retry-after")),
-        )
-        raise AttemptFailedError(error, *failures)
+
+async def _hold_failure(response: HttpResponse) -> bytes:
+    """Raises for a status that a retry policy or a fallback may name. What has been read of one that is too large
+    to be held is returned: it is committed to."""
+    failures = status_failures(response.status)
+    if not failures:
+        return b""
+    held = await read_held(response)
+    if len(held) > MAX_HELD_BYTES:
+        return held
+    error = UpstreamAnswerError(
+        status=response.status,
+        headers=response.headers,
+        body=held,
+        retry_after_s=parse_retry_after(response.header("retry-after")),
+    )
+    raise AttemptFailedError(error, *failures)
+
+
+async def read_held(response: HttpResponse) -> bytes:
+    """The whole body, or a beginning of more than `MAX_HELD_BYTES`."""
+    held: list[bytes] = []
+    size = 0
+    while size <= MAX_HELD_BYTES and (part := await response.read()):
+        held.append(part)
+        size += len(part)
+    return b"".join(held)
 
 
 @contextmanager

@@ -217,9 +217,14 @@ def _first(dialects: tuple[D, ...], context: RequestContext, backend: BackendPla
     """The dialect that requests of others are translated to. Raises `UnsupportedByBackendError` where there is none."""
     if dialects:
         return dialects[0]
+    raise unsupported_by_service(context, backend)
+
+
+def unsupported_by_service(context: RequestContext, backend: BackendPlan) -> UnsupportedByBackendError:
+    """The error for a service that has nothing like what is asked for."""
     service, wanted = backend.service, context.operation.name.lower()
     text = f"service {service.name} speaks {service.schema.name}, which has no {wanted}"
-    raise UnsupportedByBackendError(
+    return UnsupportedByBackendError(
         f"{text}; ask for a model of another service",
         reason="UNSUPPORTED_BY_SERVICE",
         param="model",

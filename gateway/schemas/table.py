@@ -22,10 +22,14 @@ from gateway.types import Schema
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """A family of wire formats: its dialects for each operation, first the one that others are translated to."""
+    """A family of wire formats: its dialects for each operation, first the one that others are translated to.
+
+    `is_openai`: it may have OpenAI's other operations too, which are passed through as they are.
+    """
 
     chat: tuple[ChatDialect, ...] = ()
     embeddings: tuple[EmbeddingsDialect, ...] = ()
+    is_openai: bool = False
 
 
 OPENAI_CHAT = OpenAIChat()
@@ -43,9 +47,11 @@ COHERE_EMBEDDINGS = CohereEmbeddings()
 OLLAMA_CHAT = OllamaChat()
 OLLAMA_EMBEDDINGS = OllamaEmbeddings()
 
-_OPENAI = Family(chat=(OPENAI_CHAT, OPENAI_COMPLETIONS), embeddings=(OPENAI_EMBEDDINGS,))
+_OPENAI = Family(chat=(OPENAI_CHAT, OPENAI_COMPLETIONS), embeddings=(OPENAI_EMBEDDINGS,), is_openai=True)
 
-OPENAI_ITSELF = Family(chat=(OPENAI_CHAT, OPENAI_RESPONSES, OPENAI_COMPLETIONS), embeddings=(OPENAI_EMBEDDINGS,))
+OPENAI_ITSELF = Family(
+    chat=(OPENAI_CHAT, OPENAI_RESPONSES, OPENAI_COMPLETIONS), embeddings=(OPENAI_EMBEDDINGS,), is_openai=True
+)
 """What OpenAI and Azure speak; others who speak OpenAI's chat seldom have its responses."""
 
 _EVERYTHING = Family(
@@ -57,6 +63,7 @@ _EVERYTHING = Family(
         COHERE_EMBEDDINGS,
         OLLAMA_EMBEDDINGS,
     ),
+    is_openai=True,
 )
 
 SCHEMAS: Mapping[Schema, Family] = MappingProxyType(

@@ -13,6 +13,7 @@ from tests.conformance.http2_client import http2_client
 from tests.conformance.polling import until_still
 from tests.conformance.proxying import ProxyClient, proxied
 from tests.conformance.raw_http import connected, request
+from tests.conformance.watched_memory import Watched
 from tests.support.faulty_upstream import FaultyUpstream
 from tests.support.http_wire import LAST_CHUNK, chunk, response
 from tests.support.raw_backend import raw_backend, read_chunk, read_head, until_gone
@@ -46,28 +47,6 @@ async def count_body(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
     while part := await read_chunk(reader):
         size += len(part)
     writer.write(response(200, str(size).encode()))
-
-
-class Watched:
-    """The node's memory, looked at again and again."""
-
-    def __init__(self, gateway: Gateway) -> None:
-        self._process = gateway.process
-        self._before = self._process.resident_bytes
-        self.growth = 0
-
-    async def __aenter__(self) -> "Watched":
-        self._task = asyncio.create_task(self._watch())
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._task.cancel()
-        await asyncio.wait({self._task})
-
-    async def _watch(self) -> None:
-        while True:
-            self.growth = max(self.growth, self._process.resident_bytes - self._before)
-            await asyncio.sleep(0.02)
 
 
 async def test_large_upload_takes_no_memory(gateway: Gateway, client: ProxyClient) -> None:

@@ -30,12 +30,16 @@ from gateway.config.snapshot import (
     RouteMatch,
     Suffix,
 )
-from gateway.listeners.surfaces import SURFACES
+from gateway.listeners.surfaces import RELAYED_SURFACES, SURFACES
 from gateway.router import BackendChoice, Router
 
 CASES = Path(__file__).parents[1] / "golden" / "routing_cases.yaml"
 GRPC_METHODS = ("CreateChatCompletion", "StreamChatCompletion", "CreateEmbeddings")
-INFERENCE_PATHS = {*SURFACES, *(f"/janua.inference.v1.InferenceService/{method}" for method in GRPC_METHODS)}
+INFERENCE_PATHS = {
+    *SURFACES,
+    *(path for path, surface in RELAYED_SURFACES.items() if surface.names_model),
+    *(f"/janua.inference.v1.InferenceService/{method}" for method in GRPC_METHODS),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from enum import StrEnum
 import re2
 from janua.config.v1.route_pb2 import GrpcMatch, HeaderMatch, PathMatch, QueryParamMatch, Route
 from janua_resources.hosts import pattern_covers
-from janua_resources.surfaces import Surface, inference_methods, surface_of
+from janua_resources.surfaces import inference_methods, is_for_model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +161,7 @@ def _grpc(match: GrpcMatch, request: RequestFacts) -> _Fit | _Miss:
 
 
 def _inference_surface(request: RequestFacts) -> _Fit | _Miss:
-    if surface_of(request.path) is Surface.INFERENCE and request.method in inference_methods(request.path):
+    if is_for_model(request.path) and request.method in inference_methods(request.path):
         return _Fit(_LAST, "any inference path")
     return _Miss(
         f"{request.method} {request.path} is no inference request, and the route has neither `path` nor `grpc`"

@@ -88,11 +88,11 @@ def outcome(route: Route, request: RequestFacts, *, authority: str, target: str)
         return Redirected(status=route.redirect.status or 302, location=location)
     if route.HasField("direct_response"):
         return Answered(status=route.direct_response.status, body=route.direct_response.body)
+    surface = surface_of(request.path)
     # What a node understands, it asks for in the backend's own way.
-    is_passed_through = surface_of(request.path) is Surface.PASSED_THROUGH
-    rewrites = route.HasField("rewrite") and is_passed_through
+    rewrites = route.HasField("rewrite") and surface in (Surface.PASSED_THROUGH, Surface.RELAYED)
     return Called(
-        backends=_shares(route.backends, None if is_passed_through else request.model),
+        backends=_shares(route.backends, None if surface is Surface.PASSED_THROUGH else request.model),
         fallback_on=[_failure(number) for number in route.fallback_on or _DEFAULT_FALLBACK_ON],
         mirror=_copies(route) if route.HasField("mirror") else None,
         path=_rewritten(request.path, route) if rewrites and route.rewrite.HasField("path_prefix") else None,

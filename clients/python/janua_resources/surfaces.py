@@ -35,6 +35,10 @@ _INFERENCE: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
         },
     }
 )
+_RELAYED: Final = re.compile(
+    r"/v1/(images/(generations|edits|variations)|audio/(speech|transcriptions|translations)|moderations)"
+)
+
 _OPEN_INFERENCE: Final = re.compile(r"/v2/models/(?P<model>[^/]+)(/versions/[^/]+)?(?P<end>/infer|/ready)?")
 
 _GEMINI: Final = re.compile(
@@ -56,6 +60,8 @@ class Surface(Enum):
 
     INFERENCE = auto()
     """The node understands them, and routes see the model that they name."""
+    RELAYED = auto()
+    """Routes see the model that they name, and they go with everything else as it is to where a route sends them."""
     OWN = auto()
     """The node answers them itself, whatever routes say."""
     PASSED_THROUGH = auto()
@@ -66,11 +72,18 @@ def surface_of(path: str) -> Surface:
     """What a path is, percent-encoded or not."""
     if path in _INFERENCE or _OPEN_INFERENCE.fullmatch(path) or _GEMINI.fullmatch(path):
         return Surface.INFERENCE
+    if _RELAYED.fullmatch(path):
+        return Surface.RELAYED
     return Surface.OWN if _OWN.fullmatch(path) else Surface.PASSED_THROUGH
 
 
+def is_for_model(path: str) -> bool:
+    """Whether its requests are for a model, so that routes without a path take them too."""
+    return surface_of(path) in (Surface.INFERENCE, Surface.RELAYED)
+
+
 def inference_methods(path: str) -> frozenset[str]:
-    """The methods that a path of inference takes; others are refused whatever routes say."""
+    """The methods that a path for models takes; others are refused whatever routes say."""
     found = _OPEN_INFERENCE.fullmatch(path)
     if found is None:
         return _INFERENCE.get(path, _POST)

@@ -81,6 +81,10 @@ def rich(tmp_path: Path) -> str:
         ),
         (["--model", "one"], ["TIER  BACKEND  SHARE  MODEL", "0     a        100 %  one"]),
         (
+            ["--path", "/v1/audio/speech", "--model", "one"],
+            ["TIER  BACKEND  SHARE  MODEL", "0     a        100 %  one"],
+        ),
+        (
             ["--path", "/my.pkg.Service/Call"],
             [
                 "TIER  BACKEND  SHARE  MODEL",
@@ -145,6 +149,10 @@ def test_a_path_of_the_open_inference_protocol_says_method_and_model(
         (
             ["--path", "/v1/embeddings", "--method", "get"],
             "/v1/embeddings takes POST alone: GET is answered with 405, whatever routes say.",
+        ),
+        (
+            ["--path", "/v1/moderations", "--method", "get"],
+            "/v1/moderations takes POST alone: GET is answered with 405, whatever routes say.",
         ),
     ],
 )

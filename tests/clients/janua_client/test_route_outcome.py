@@ -102,6 +102,17 @@ def test_what_is_passed_through_has_another_host_and_no_model() -> None:
     assert (made.path, made.host, made.backends[0].model) == (None, "inner.example", "")
 
 
+def test_what_is_relayed_for_a_model_is_rewritten_and_has_one() -> None:
+    made = called(
+        path="/v1/audio/speech",
+        model="m",
+        match={"path": {"prefix": "/v1"}},
+        backends=[{"service": "s", "model_override": "n"}],
+        rewrite={"path_prefix": "/v2"},
+    )
+    assert (made.path, made.backends[0].model) == ("/v2/audio/speech", "n")
+
+
 def test_requests_for_inference_are_not_rewritten() -> None:
     made = called(
         match={"path": {"prefix": "/v1"}},

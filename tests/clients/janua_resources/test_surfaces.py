@@ -6,9 +6,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from janua.inference.v1 import inference_service_pb2
-from janua_resources.surfaces import Surface, inference_methods, is_inference_service, model_in_path, surface_of
+from janua_resources.surfaces import (
+    Surface,
+    inference_methods,
+    is_for_model,
+    is_inference_service,
+    model_in_path,
+    surface_of,
+)
 
-from gateway.listeners.surfaces import GEMINI_PREFIXES, GEMINI_SURFACES, SURFACES, find_surface
+from gateway.listeners.surfaces import (
+    GEMINI_PREFIXES,
+    GEMINI_SURFACES,
+    RELAYED_SURFACES,
+    SURFACES,
+    RelayedSurface,
+    find_surface,
+)
 from gateway.schemas.open_inference.paths import GRPC_SERVICE, ModelAction, ModelPath, ServerAction, match_path
 
 OWN_METHODS = {"ListModels"}
@@ -21,6 +35,15 @@ def test_paths_of_dialects_are_for_inference() -> None:
     for path in SURFACES:
         assert surface_of(path) is Surface.INFERENCE
         assert inference_methods(path) == {"POST"}
+        assert model_in_path(path) == ""
+
+
+@pytest.mark.parametrize(("path", "surface"), RELAYED_SURFACES.items())
+def test_paths_that_are_relayed_are_for_models_where_nodes_read_one(path: str, surface: RelayedSurface) -> None:
+    assert surface_of(path) is (Surface.RELAYED if surface.names_model else Surface.PASSED_THROUGH)
+    assert is_for_model(path) is surface.names_model
+    if surface.names_model:
+        assert inference_methods(path) == surface.methods
         assert model_in_path(path) == ""
 
 

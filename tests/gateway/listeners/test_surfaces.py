@@ -5,8 +5,18 @@ import json
 import pytest
 
 from gateway.errors import InvalidRequestError
-from gateway.listeners.surfaces import GEMINI_SURFACES, SURFACES, ChatSurface, EmbeddingsSurface, Head, find_surface
+from gateway.listeners.surfaces import (
+    GEMINI_SURFACES,
+    RELAYED_SURFACES,
+    SURFACES,
+    ChatSurface,
+    EmbeddingsSurface,
+    Head,
+    find_relayed_surface,
+    find_surface,
+)
 from gateway.schemas.table import GEMINI, SCHEMAS
+from gateway.types import Operation
 
 HELLO = b'{"model": "m"}'
 STREAM = b'{"model": "m", "stream": true}'
@@ -116,3 +126,33 @@ def test_streams_tell_their_usage_as_the_dialect_has_it(
 def test_body_without_a_model_is_refused(path: str, body: bytes) -> None:
     with pytest.raises(InvalidRequestError):
         SURFACES[path].read_head(path, {}, body)
+
+
+@pytest.mark.parametrize("path", RELAYED_SURFACES)
+def test_what_is_relayed_is_no_dialect(path: str) -> None:
+    assert find_relayed_surface(path, []) is RELAYED_SURFACES[path]
+    assert find_surface(path) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "operation"),
+    [
+        ("/v1/files/file-1", Operation.FILES),
+        ("/v1/files/file-1/content", Operation.FILES),
+        ("/v1/batches/batch_1", Operation.BATCHES),
+        ("/v1/batches/batch_1/cancel", Operation.BATCHES),
+        ("/v1/filesx", None),
+        ("/v1/audio", None),
+        ("/v1/audio/speech/", None),
+    ],
+)
+def test_what_lies_below_files_and_batches(path: str, operation: Operation | None) -> None:
+    surface = find_relayed_surface(path, [])
+    assert (surface.operation if surface else None) is operation
+
+
+def test_files_of_anthropics_clients_are_not_openais() -> None:
+    headers = [(b"anthropic-version", b"2023-06-01")]
+    assert find_relayed_surface("/v1/files", headers) is None
+    assert find_relayed_surface("/v1/files/file_1", headers) is None
+    assert find_relayed_surface("/v1/batches", headers) is not None

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.operations.replay import MAX_KEPT_BYTES, ReplayableParts
+from gateway.operations.replay import MAX_KEPT_BYTES, ReplayableParts, SplicedParts, WholeBody
+from gateway.schemas.multipart_form import Splice
 from tests.gateway.upstream.calls import turns
 
 
@@ -201,3 +202,58 @@ def test_as_long_as_it_is_replayable_any_attempt_gets_the_same_and_little_is_kep
             assert parts.is_replayable
 
     asyncio.run(run())
+
+
+async def test_what_is_read_ahead_is_kept_whatever_its_size() -> None:
+    client = Client([b"aaaa", b"bbbb", b"cccc", b"dddd"])
+    parts = replayable(client, max_kept_bytes=4)
+    await parts.read_until(lambda: client.reads == 2)
+    assert client.reads == 2
+    assert parts.is_replayable
+    assert not parts.is_complete
+    assert await collect(parts) == [b"aaaa", b"bbbb", b"cccc", b"dddd"]
+    assert not parts.is_replayable, "beyond what was read ahead the bound holds"
+
+
+async def test_reading_ahead_ends_at_the_end() -> None:
+    parts = replayable(Client([b"aa", b"bb"]), max_kept_bytes=1)
+    await parts.read_until(lambda: False)
+    assert parts.is_complete
+    assert parts.whole == b"aabb"
+    for _ in range(2):
+        assert await collect(parts) == [b"aa", b"bb"]
+
+
+async def test_many_large_parts_are_not_copied_into_one() -> None:
+    parts = replayable(Client([b"a" * MAX_KEPT_BYTES, b"b"]))
+    await parts.read_until(lambda: False)
+    assert parts.is_replayable
+    assert parts.whole is None
+    assert len(b"".join(await collect(parts))) == MAX_KEPT_BYTES + 1
+
+
+async def test_a_body_that_is_there_is_one_part() -> None:
+    body = WholeBody(b"abc")
+    assert body.whole == b"abc"
+    assert [part async for part in body.parts()] == [b"abc"]
+
+
+@given(
+    st.lists(st.binary(max_size=6), max_size=6),
+    st.integers(0, 20),
+    st.integers(0, 10),
+    st.binary(max_size=5),
+)
+async def test_splice_is_the_same_however_the_body_is_cut(
+    pieces: list[bytes], start: int, length: int, new: bytes
+) -> None:
+    whole = b"".join(pieces)
+    start = min(start, len(whole))
+    splice = Splice(start, min(start + length, len(whole)), new)
+    expected = whole[: splice.start] + new + whole[splice.end :]
+    parts = replayable(Client(pieces))
+    if pieces:
+        spliced = SplicedParts(parts, splice)
+        assert b"".join([part async for part in spliced.parts()]) == expected
+        assert (spliced.whole, spliced.is_complete, spliced.is_replayable) == (expected, True, True)
+    assert len(expected) - len(whole) == splice.growth

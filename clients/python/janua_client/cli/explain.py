@@ -10,7 +10,7 @@ import typer
 from janua.config.v1.resource_pb2 import KIND_ROUTE
 from janua.config.v1.route_pb2 import Route
 from janua_resources.kinds import unwrap
-from janua_resources.surfaces import Surface, inference_methods, model_in_path, surface_of
+from janua_resources.surfaces import Surface, inference_methods, is_for_model, model_in_path, surface_of
 from rich.text import Text
 
 from janua_client.cli.batch import read_batch
@@ -91,7 +91,7 @@ def explain(
 
 
 def _usual_method(path: str) -> str:
-    if surface_of(path) is Surface.INFERENCE:
+    if is_for_model(path):
         return min(inference_methods(path))
     return "POST"
 
@@ -99,7 +99,7 @@ def _usual_method(path: str) -> str:
 def _model(path: str, given: str) -> str:
     """The model that nodes see in a request."""
     match surface_of(path):
-        case Surface.INFERENCE:
+        case Surface.INFERENCE | Surface.RELAYED:
             return model_in_path(path) or given
         case _ if given:
             warn(f"--model is not looked at: nodes read no model from requests to {path}")
@@ -137,7 +137,7 @@ def _own_answer(request: RequestFacts) -> str:
     match surface_of(request.path):
         case Surface.OWN:
             return f"The node itself answers {request.path}, whatever routes say."
-        case Surface.INFERENCE if request.method not in (methods := inference_methods(request.path)):
+        case Surface.INFERENCE | Surface.RELAYED if request.method not in (methods := inference_methods(request.path)):
             wanted = " and ".join(methods)
             return f"{request.path} takes {wanted} alone: {request.method} is answered with 405, whatever routes say."
         case _:

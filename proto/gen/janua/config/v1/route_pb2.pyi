@@ -151,7 +151,9 @@ class Route(_message.Message):
 
     @_builtins.property
     def rewrite(self) -> Global___Rewrite:
-        """Changes where the request goes at the backend. Only for requests that are passed through."""
+        """Changes where the request goes at the backend. Only for requests that are passed through, as those for images, audio
+        and moderations are.
+        """
 
     @_builtins.property
     def redirect(self) -> Global___Redirect:
@@ -333,7 +335,8 @@ class RouteMatch(_message.Message):
     @_builtins.property
     def path(self) -> Global___PathMatch:
         """The request path without query. For gRPC it is `/package.Service/Method`. Empty: any inference path, and nothing
-        else. A path that is not an inference path is passed through to the backend as it is.
+        else; OpenAI's paths of images, audio and moderations are among them. A path that is not an inference path is passed
+        through to the backend as it is.
         """
 
     @_builtins.property
@@ -350,8 +353,8 @@ class RouteMatch(_message.Message):
 
     @_builtins.property
     def models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Model names: exact, or a prefix and one `*` at the end; `*` alone matches any. Empty: any model. Requests that are
-        passed through name no model.
+        """Model names: exact, or a prefix and one `*` at the end; `*` alone matches any. Empty: any model. Requests to paths
+        that are not inference paths name no model; those for images and moderations may leave it to the backend.
         """
 
     @_builtins.property
