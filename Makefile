@@ -18,7 +18,7 @@ help: ## Print this list
 
 setup: $(VENV)/.dev ## Make .venv with all that work on Janua needs
 
-components: $(VENV)/.components $(VENV)/mlserver/.made ## Install the outside components that some tests need
+components: $(VENV)/.components $(VENV)/mlserver/.made $(VENV)/frameworks/.made $(VENV)/node/.made ## Install the outside components that some tests need
 
 # The echo model needs none of the 290 MB that the real one does.
 demo: $(if $(findstring echo,$(ARGS)),$(VENV)/.janua,$(VENV)/.demo) ## Run Janua before two local models (ARGS=--once, ARGS="--model echo")
@@ -125,3 +125,16 @@ $(VENV)/mlserver/.made: tests/support/mlserver/requirements.txt | $(VENV)/.made
 	$(bin)/python -m venv $(VENV)/mlserver
 	$(VENV)/mlserver/bin/python -m pip install --quiet --requirement $<
 	@touch $@
+
+# Clients that pull in much: frameworks beside the clients that we test with ourselves.
+$(VENV)/frameworks/.made: tests/support/frameworks/requirements.txt | $(VENV)/.made
+	$(bin)/python -m venv $(VENV)/frameworks
+	$(VENV)/frameworks/bin/python -m pip install --quiet --requirement $<
+	@touch $@
+
+# Without a lock file, which would name hosts; the versions in package.json are exact.
+$(VENV)/node/.made: tests/support/node/package.json | $(VENV)/.made
+	@if ! command -v npm >/dev/null; then echo 'npm is absent, and with it the clients for Node' >&2; exit; fi; \
+	set -ex; mkdir -p $(VENV)/node; cp $< $(VENV)/node; \
+	npm install --prefix $(VENV)/node --no-package-lock --ignore-scripts --no-audit --no-fund --loglevel error; \
+	touch $@

@@ -77,7 +77,7 @@ async def test_picture(client: openai.AsyncOpenAI, upstream: FaultyUpstream) -> 
 
 
 async def test_stream_of_a_picture(client: openai.AsyncOpenAI, upstream: FaultyUpstream) -> None:
-    events = [
+    events: list[dict[str, Any]] = [
         {"type": "image_generation.partial_image", "partial_image_index": 0, "b64_json": "QQ=="},
         {"type": "image_generation.completed", "b64_json": "QUE="},
     ]
@@ -147,7 +147,7 @@ async def test_stream_of_a_transcription(
     gateway: Gateway, client: openai.AsyncOpenAI, upstream: FaultyUpstream
 ) -> None:
     usage = {"type": "tokens", "input_tokens": 14, "output_tokens": 2, "total_tokens": 16}
-    events = [
+    events: list[dict[str, Any]] = [
         {"type": "transcript.text.delta", "delta": "hel"},
         {"type": "transcript.text.done", "text": "hello", "usage": usage},
     ]

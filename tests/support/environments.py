@@ -1,4 +1,4 @@
-"""Python environments of their own beside ours, for programs that cannot live in it: `make components` makes them."""
+"""Environments of their own beside ours, for programs that cannot live in it: `make components` makes them."""
 
 import sys
 from dataclasses import dataclass
@@ -28,3 +28,9 @@ class Environment:
 
 MLSERVER = Environment(Path(sys.prefix) / "mlserver")
 """MLServer and tritonclient. Each defines the protobuf package `inference`, as we do; one process can have one only."""
+
+FRAMEWORKS = Environment(Path(sys.prefix) / "frameworks")
+"""LangChain and Pydantic AI, with the versions of OpenAI's and Anthropic's clients that they want."""
+
+NODE_MODULES = Path(sys.prefix) / "node" / "node_modules"
+"""Clients for Node."""

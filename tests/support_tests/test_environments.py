@@ -21,6 +21,8 @@ def test_what_is_in_an_environment(tmp_path: Path) -> None:
     assert packages.parts == ("lib", Path(sys.executable).resolve().name, "site-packages", "json")
 
 
-@pytest.mark.parametrize("name", ["mlserver", "tritonclient"])
+@pytest.mark.parametrize(
+    "name", ["ai-sdk", "anthropic-node", "langchain", "mlserver", "openai-node", "pydantic-ai", "tritonclient"]
+)
 def test_absent_environment_is_made_by_make_components(name: str) -> None:
-    assert COMPONENTS[name].install == "make components"
+    assert COMPONENTS[name].install.endswith("make components")

@@ -15,6 +15,9 @@ _WORDS = {mode: word for word, mode in _MODES.items()}
 # What only this dialect knows of a function is kept in the request's extra fields, under this and the function's name.
 _EXTRA = "tools."
 
+# Asks only that arguments be streamed as they are written, as others do unasked.
+_WISH_ALL_FULFIL = "eager_input_streaming"
+
 
 def decode_tools(fields: Fields, extra: dict[str, Any]) -> tuple[Tool | OpaqueTool, ...]:
     """The tools. What has no canonical place is put into `extra`, as `tools.NAME.FIELD`."""
@@ -38,6 +41,7 @@ def _decode_tool(value: Any, place: str, extra: dict[str, Any]) -> Tool | Opaque
         strict=fields.truth("strict"),
         cache=decode_cache(fields),
     )
+    fields.truth(_WISH_ALL_FULFIL)
     extra |= {f"{_EXTRA}{name}.{field}": value for field, value in fields.extra.items()}
     return tool
 

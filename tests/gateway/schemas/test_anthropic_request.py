@@ -134,6 +134,13 @@ def test_field(sent: dict[str, Any], fields: dict[str, Any]) -> None:
     assert encode(canonical) == {"model": "sent", **body(**sent)}
 
 
+@pytest.mark.parametrize("is_eager", [True, False])
+def test_wish_for_arguments_as_they_are_written_is_fulfilled_by_every_backend(is_eager: bool) -> None:
+    tool = {"name": "f", "input_schema": SCHEMA, "eager_input_streaming": is_eager}
+    decoded = decode(body(tools=[tool]))
+    assert (decoded.tools, decoded.extra) == ((Tool(name="f", parameters=SCHEMA),), None)
+
+
 @pytest.mark.parametrize(
     ("sent", "choice", "is_parallel"),
     [
