@@ -119,6 +119,7 @@ class ModelRelayListener:
         told = {name.lower(): value for name, value in answer.headers}
         content_type = told.get(b"content-type", b"").decode("latin-1").lower()
         is_json = content_type.startswith(_JSON)
+        # Larger ones are pictures, which say nothing of their model.
         if is_json and len(answer.first) <= MAX_HELD_BYTES:
             context.usage = read_relayed_usage(answer.first)
             whole = answer.first if rename_model_to is None else replace_model(answer.first, rename_model_to)

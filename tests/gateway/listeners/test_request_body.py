@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.errors import InvalidRequestError
+from gateway.errors import InvalidRequestError, PayloadTooLargeError
 from gateway.listeners.disconnect import AsgiMessage, ClientGoneError
 from gateway.listeners.request_body import RequestBody
 from gateway.operations.replay import MAX_KEPT_BYTES, ReplayableParts
@@ -154,3 +154,42 @@ def test_any_body_comes_as_it_was_sent(sent: list[bytes]) -> None:
             assert await all_of(parts) == body
 
     asyncio.run(check())
+
+
+@pytest.mark.parametrize("headers", [{b"content-length": b"6"}, CHUNKED, {}], ids=["length", "chunked", "neither"])
+async def test_whole_body(headers: Mapping[bytes, bytes]) -> None:
+    body = RequestBody(Client(b"abc", b"", b"def").receive)
+    assert await body.read_whole(headers, 6) == b"abcdef"
+    assert body.ended.is_set()
+
+
+async def test_whole_body_over_the_limit_is_not_read_on() -> None:
+    client = Client(b"abc", b"def", b"ghi")
+    with pytest.raises(PayloadTooLargeError, match="limit of 5 bytes"):
+        await RequestBody(client.receive).read_whole(CHUNKED, 5)
+    assert client.taken == 2
+
+
+async def test_whole_body_that_is_told_to_be_over_the_limit_is_not_read_at_all() -> None:
+    client = Client(b"abcdef")
+    with pytest.raises(PayloadTooLargeError):
+        await RequestBody(client.receive).read_whole({b"content-length": b"6"}, 5)
+    assert client.taken == 0
+
+
+async def test_whole_body_of_another_length_than_was_told_is_refused() -> None:
+    with pytest.raises(InvalidRequestError, match="not as long"):
+        await RequestBody(Client(b"abc").receive).read_whole({b"content-length": b"6"}, 9)
+
+
+async def test_parts_go_through_whoever_stands_between() -> None:
+    client = Client(b"abc", b"def")
+    body = RequestBody(client.receive)
+
+    async def read() -> bytes | None:
+        part = await body.read()
+        return None if part is None else part.upper()
+
+    parts = await body.parts("POST", {b"content-length": b"6"}, is_http2=False, read=read)
+    assert parts is not None
+    assert parts.whole == b"ABCDEF"
