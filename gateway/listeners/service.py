@@ -12,8 +12,14 @@ from gateway.telemetry.access_log import AccessLog, AccessLogEntry
 from gateway.telemetry.metrics import Metrics
 from gateway.types import Operation
 
-# As OpenTelemetry's conventions call what models are asked for.
-_OPERATIONS = {Operation.CHAT: "chat", Operation.EMBEDDINGS: "embeddings"}
+# As OpenTelemetry's conventions call what models are asked for; it has no names yet for what is neither.
+_OPERATIONS = {
+    Operation.CHAT: "chat",
+    Operation.EMBEDDINGS: "embeddings",
+    Operation.IMAGES: "images",
+    Operation.AUDIO: "audio",
+    Operation.MODERATIONS: "moderations",
+}
 
 
 class GatewayService:

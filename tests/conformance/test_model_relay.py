@@ -276,6 +276,31 @@ async def test_usage_of_a_whole_answer_is_counted(
     assert (entry["input_tokens"], entry["output_tokens"], entry.get("stream")) == (5, 6, None)
 
 
+async def test_answer_is_counted_and_paid_for(gateway: Gateway, client: ProxyClient, upstream: FaultyUpstream) -> None:
+    models = [{"name": "m", "upstream_name": MODEL, "price": {"output": 2.5}}]
+    await gateway.apply(one_pool(upstream.address, service={"models": models}))
+    usage = {"input_tokens": 5, "output_tokens": 1_000_000}
+    upstream.script = answer(json_response(200, {"data": [], "usage": usage}))
+    labels = {"service": "llm", "gen_ai_operation_name": "images", "gen_ai_token_type": "output"}
+    before = await gateway.metric("gen_ai_client_token_usage_sum", labels)
+    answered = await post(client, "/v1/images/generations", {"model": "m"})
+    entry = await gateway.access_log_entry(answered.header("x-request-id") or "")
+    assert entry["cost_usd"] == 2.5
+    assert await gateway.metric("gen_ai_client_token_usage_sum", labels) - before == 1_000_000
+
+
+async def test_service_of_another_family_is_passed_over(
+    gateway: Gateway, client: ProxyClient, upstream: FaultyUpstream
+) -> None:
+    upstream.script = answer(response(200, SOUND, content_type="audio/mpeg"))
+    base = one_pool(upstream.address)
+    other = {"name": "other", "upstream_service": {"upstream": "pool", "schema": "ANTHROPIC"}}
+    route = {"name": "any", "match": {"models": ["m"]}, "backends": [{"service": "other"}, {"service": "llm"}]}
+    await gateway.apply({**base, "services": [*base["services"], other], "routes": [route]})
+    for _ in range(2):
+        assert (await post(client, SPEECH_PATH, {"model": "m"})).header("x-janua-service") == "llm"
+
+
 async def test_stream_of_events_that_breaks_ends_with_an_error(client: ProxyClient, upstream: FaultyUpstream) -> None:
     begun = open_stream(b'data: {"type": "speech.audio.delta"}\n\n', b'data: {"type": "spee')
     upstream.script = cut(begun, len(begun))
