@@ -76,7 +76,9 @@ class Node:
         self._subscriber: Subscriber | None = None
         self._reporter: StatusReporter | None = None
         self._identity = NodeIdentity(id=settings.node_id, cluster=settings.node_cluster, version=version("janua"))
-        self._metrics.registry.register(UpstreamCollector(self._clusters.report, self._clusters.report_breakers))
+        self._metrics.registry.register(
+            UpstreamCollector(self._clusters.report, self._clusters.report_breakers, self._clusters.report_credentials)
+        )
         self._metrics.xds_connected.set_function(lambda: float(self._is_connected))
         self._metrics.config_revision.set_function(lambda: self._config.revision)
         self._metrics.config_rejected.set_function(lambda: self._config.table.rejected_count)
@@ -202,6 +204,18 @@ class Node:
         )
 
     def _describe_endpoints(self) -> list[dict[str, Any]]:
+        credentials: dict[str, list[dict[str, Any]]] = {}
+        for each in self._clusters.report_credentials():
+            credentials.setdefault(each.upstream, []).append(
+                {
+                    "secret": each.secret,
+                    "weight": each.weight,
+                    "fresh": each.is_fresh,
+                    "reason": each.reason,
+                    "fresh_at": each.fresh_at.isoformat(timespec="milliseconds") if each.fresh_at else None,
+                    "refusals": each.refusals,
+                }
+            )
         return [
             {
                 "upstream": endpoint.upstream,
@@ -217,6 +231,7 @@ class Node:
                 "ejected_until": endpoint.ejected_until.isoformat(timespec="milliseconds")
                 if endpoint.ejected_until
                 else None,
+                **({"credentials": credentials[endpoint.upstream]} if endpoint.upstream in credentials else {}),
             }
             for endpoint in self._clusters.report()
         ]

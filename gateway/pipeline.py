@@ -73,7 +73,7 @@ class LiveState:
     def reconcile(self, snapshot: Snapshot) -> None:
         """Makes the live state be that of a configuration. What did not change is kept."""
         upstreams = [_with_certificate(upstream, snapshot) for upstream in snapshot.upstreams.values()]
-        self.clusters.reconcile([*upstreams, *service_upstreams(snapshot.services.values())])
+        self.clusters.reconcile([*upstreams, *service_upstreams(snapshot)])
         self.choices = {
             name: _kept_choice(self.choices.get(name), route.backends) for name, route in snapshot.routes.items()
         }

@@ -1,7 +1,8 @@
 """What a configuration says of each route, joined and ready for requests: the plans that a pipeline runs."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from gateway.config.prices import PricedModel
 from gateway.config.snapshot import (
@@ -20,7 +21,7 @@ from gateway.filters.node_services import NodeServices
 from gateway.filters.phases import NO_FILTERS, Filter, Filters
 from gateway.filters.table import build_filters, filters_of
 from gateway.providers.limits import FeatureLimits, feature_limits
-from gateway.providers.outbound import OutboundHeaders, outbound_headers, provider_upstream
+from gateway.providers.outbound import OutboundHeaders, outbound_headers, provider_pool
 from gateway.providers.prices import ServicePrices, service_prices
 from gateway.providers.table import PROVIDERS
 from gateway.router import BackendChoice
@@ -37,8 +38,9 @@ _NOTHING: frozenset[Feature] = frozenset()
 @dataclass(frozen=True, slots=True)
 class BackendPlan:
     """One service as one route calls it. `connect_timeout_s` None leaves it to the upstream; `is_retry_configured`:
-    `retry` is what somebody has written, not the default. `prices` and `limits` None: it has none. `needs_usage`:
-    streams must tell their usage, also where the caller does not want it."""
+    `retry` is what somebody has written, not the default. `make_path` is there where a provider's paths are its own.
+    `prices` and `limits` None: it has none. `needs_usage`: streams must tell their usage, also where the caller does
+    not want it."""
 
     service: ServiceConfig
     family: Family
@@ -56,6 +58,7 @@ class BackendPlan:
     prices: ServicePrices | None = None
     needs_usage: bool = False
     limits: FeatureLimits | None = None
+    make_path: Callable[[str, str], str] | None = None
 
     @property
     def is_outside(self) -> bool:
@@ -76,6 +79,10 @@ class BackendPlan:
     def lacks(self, model: str) -> frozenset[Feature]:
         """What the model cannot do."""
         return self.limits.of(self.model_override or model) if self.limits is not None else _NOTHING
+
+    def inference_path(self, path: str, model: str) -> str:
+        """Where the backend has what the dialect has at `path`, for its own name of the model."""
+        return self.path_prefix + path if self.make_path is None else self.make_path(path, model)
 
     def first_content_timeout_s(self, *, is_streaming: bool) -> float | None:
         """How long one attempt may take until its first content."""
@@ -203,11 +210,15 @@ def _plan_backend(
     service = planned.service
     own, its = route.timeouts, service.timeouts
     target = service.target
-    provider = provider_upstream(service)
+    family, make_path = SCHEMAS[service.schema], None
+    if isinstance(target, ProviderTarget):
+        provider = PROVIDERS[target.provider]
+        family = provider.own_family or family
+        make_path = partial(provider.make_path, target) if provider.make_path is not None else None
     return BackendPlan(
         service=service,
-        family=SCHEMAS[service.schema] if isinstance(target, UpstreamTarget) else PROVIDERS[target.provider].family,
-        cluster=target.upstream if isinstance(target, UpstreamTarget) else provider.name if provider else "",
+        family=family,
+        cluster=target.upstream if isinstance(target, UpstreamTarget) else provider_pool(service.name),
         headers=planned.headers,
         path_prefix=target.path_prefix if isinstance(target, UpstreamTarget) else "",
         model_override=backend.model_override,
@@ -221,4 +232,5 @@ def _plan_backend(
         needs_usage=planned.prices is not None and planned.prices.is_of_tokens,
         limits=planned.limits,
         filters=planned.filters,
+        make_path=make_path,
     )

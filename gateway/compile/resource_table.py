@@ -32,16 +32,20 @@ from gateway.compile.secret import SecretReader
 from gateway.compile.service import compile_service
 from gateway.compile.upstream import compile_upstream
 from gateway.config import resources as types
+from gateway.config.credential import TokenGrant
 from gateway.config.resources import ReceivedResource, Rejection
 from gateway.config.snapshot import (
     ConsumerConfig,
     PolicyConfig,
+    ProviderTarget,
     RouteConfig,
     SecretConfig,
     ServiceConfig,
     Snapshot,
 )
 from gateway.config.upstream import UpstreamConfig
+from gateway.providers.accounts import foreign_issuer
+from gateway.providers.keys import read_key
 from gateway.providers.published_prices import PricesNotInstalledError
 from gateway.transport.tls import client_context, split_certificate
 
@@ -161,9 +165,9 @@ class ResourceTable:
     def _settle(self) -> None:
         """Brings into use what waits and can be; lets go of what leaves and may. In the order in which each kind
         names only kinds before it, so that one pass is enough."""
-        for info in KINDS:
-            waiting = self._waiting[info.type_url]
-            for compiled in list(waiting.values()):
+        for type_url in (*(info.type_url for info in KINDS), types.SECRET):
+            # Secrets once more: the version of a service that can use them may have come into use.
+            for compiled in list(self._waiting[type_url].values()):
                 if self._missing(compiled) is None:
                     self._activate(compiled)
         for info in reversed(KINDS):
@@ -179,9 +183,14 @@ class ResourceTable:
         return None
 
     def _activate(self, compiled: _Compiled) -> None:
-        refused = self._host_refusal(compiled) or self._tls_refusal(compiled) or self._policy_refusal(compiled)
+        refused = (
+            self._service_refusal(compiled)
+            or self._secret_refusal(compiled)
+            or self._tls_refusal(compiled)
+            or self._policy_refusal(compiled)
+        )
         if refused is not None:
-            # It goes on waiting: the version of the secret that allows it may come after it.
+            # It goes on waiting: the version of the secret, or of the service, that allows it may come after it.
             self._rejections[compiled.key] = (compiled.resource, (refused,))
             return
         del self._waiting[compiled.resource.type_url][compiled.resource.name]
@@ -194,18 +203,21 @@ class ResourceTable:
         if self._rejections.pop(compiled.key, None) is not None:
             self._recovered.append(compiled.key)
 
-    def _host_refusal(self, compiled: _Compiled) -> Rejection | None:
-        """Why a service may not be used with its secret: it would send it where the secret does not allow."""
+    def _service_refusal(self, compiled: _Compiled) -> Rejection | None:
+        """Why a service may not be used with its secrets: they are not what its provider takes, or it would send them
+        where they do not allow."""
         if not isinstance(compiled.message, Service):
             return None
         for type_url, name in compiled.references:
             if type_url != types.SECRET:
                 continue
-            if "\n" in cast("SecretConfig", self._active[type_url][name].value).value.reveal():
-                text = f"secret '{name}' is a certificate, which cannot be sent as a credential"
-                return _rejection(compiled.resource, INVALID_FIELD, text, compiled.references[type_url, name])
-            secret = cast("Secret", self._active[type_url][name].message)
-            if not egress.is_allowed(secret, compiled.message.proxy_service):
+            secret = self._active[type_url][name]
+            if (fault := _credential_fault(compiled, secret)) is not None:
+                reason, text = fault
+                return _rejection(
+                    compiled.resource, reason, f"secret '{name}' {text}", compiled.references[type_url, name]
+                )
+            if not egress.is_allowed(cast("Secret", secret.message), compiled.message.proxy_service):
                 host = egress.base_address(compiled.message.proxy_service).host
                 text = f"secret '{name}' may not be sent to {host}; see its allowed_hosts"
                 return _rejection(compiled.resource, SECRET_HOST_NOT_ALLOWED, text, "proxy_service.base_url")
@@ -218,6 +230,18 @@ class ResourceTable:
                 policy = cast("Policy", self._active[type_url][name].message)
                 if (text := misplaced(policy, compiled.message)) is not None:
                     return _rejection(compiled.resource, INVALID_FIELD, text, field)
+        return None
+
+    def _secret_refusal(self, compiled: _Compiled) -> Rejection | None:
+        """Why a secret may not stand for the version before: a service in use could not work with it."""
+        message = compiled.message
+        if not isinstance(message, Secret) or not self._users[compiled.key]:
+            return None
+        for service in self._active[types.SERVICE].values():
+            if compiled.key in service.references and (fault := _credential_fault(service, compiled)) is not None:
+                reason, text = fault
+                text = f"service '{service.resource.name}' cannot use it: the secret {text}"
+                return _rejection(compiled.resource, reason, text, message.WhichOneof("source") or "")
         return None
 
     def _tls_refusal(self, compiled: _Compiled) -> Rejection | None:
@@ -296,6 +320,9 @@ class ResourceTable:
                 unreadable += error.rejections
                 continue
             if fresh.value != compiled.value:
+                if (refused_value := self._secret_refusal(fresh)) is not None:
+                    unreadable.append(refused_value)
+                    continue
                 self._active[compiled.resource.type_url][compiled.resource.name] = fresh
                 self.generation += 1
         for resource in refused:
@@ -370,6 +397,20 @@ class ResourceTable:
     def messages(self) -> Iterable[ConfigMessage]:
         """The messages of everything in use, for people to look at."""
         return (compiled.message for info in KINDS for compiled in self._active[info.type_url].values())
+
+
+def _credential_fault(service: _Compiled, secret: _Compiled) -> tuple[str, str] | None:
+    """Why a service cannot use a secret that it names: a reason, and words to follow the secret's name."""
+    target = cast("ServiceConfig", service.value).target
+    assert isinstance(target, ProviderTarget), "no other service names a secret"
+    try:
+        key = read_key(target, cast("SecretConfig", secret.value).value)
+    except ValueError as error:
+        return INVALID_FIELD, str(error)
+    host = foreign_issuer(key) if isinstance(key, TokenGrant) else None
+    if host is None or egress.is_allowed_for_tokens(cast("Secret", secret.message), host):
+        return None
+    return SECRET_HOST_NOT_ALLOWED, f"may not be sent to {host}, where it says to get tokens; see its allowed_hosts"
 
 
 def _decode(resource: ReceivedResource, info: KindInfo) -> ConfigMessage:

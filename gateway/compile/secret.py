@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
 from janua.config.v1 import secret_pb2
 
 from gateway.compile.node_files import FileUnreadableError
@@ -34,8 +35,8 @@ class SecretReader:
         value = self._read(message).strip()
         if not value:
             raise SecretUnreadableError(place, f"{_where(message)} is empty")
-        # Certificates and keys have lines; whatever stands in a header has not.
-        if not value.startswith(_PEM) and not (value.isascii() and value.isprintable()):
+        # Certificates and JSON have lines; whatever stands in a header has not.
+        if not (value.isascii() and value.isprintable()) and not value.startswith(_PEM) and not _is_json_object(value):
             raise SecretUnreadableError(place, f"{_where(message)} has characters that cannot stand in a header")
         return SecretConfig(name=message.name, value=SecretValue(value))
 
@@ -52,6 +53,13 @@ class SecretReader:
             raise SecretUnreadableError("file", f"{_where(message)}: {reason}") from None
         except UnicodeDecodeError:
             raise SecretUnreadableError("file", f"{_where(message)} is not text") from None
+
+
+def _is_json_object(value: str) -> bool:
+    try:
+        return isinstance(msgspec.json.decode(value), dict)
+    except (msgspec.DecodeError, RecursionError):
+        return False
 
 
 def _where(message: secret_pb2.Secret) -> str:

@@ -4,13 +4,15 @@ from collections.abc import Iterable
 from types import MappingProxyType
 
 from janua.config.v1 import service_pb2
-from janua_resources.egress import base_address
+from janua_resources.egress import base_address, region
 from janua_resources.providers import PUBLISHED_PRICES
 
 from gateway.compile.durations import optional_seconds, seconds
 from gateway.compile.health import compile_health_check, compile_outlier_detection
+from gateway.config.credential import AuthConfig, AwsAuth, HeaderAuth, QueryAuth
 from gateway.config.prices import Price
 from gateway.config.snapshot import (
+    CredentialRef,
     Failure,
     ProviderTarget,
     RetryConfig,
@@ -72,8 +74,9 @@ def compile_service(message: service_pb2.Service) -> ServiceConfig:
         )
         schema = _SCHEMAS[upstream.schema]
     else:
-        target = _provider_target(message.proxy_service)
-        schema = PROVIDERS[target.provider].schema
+        proxy = message.proxy_service
+        target = _provider_target(proxy)
+        schema = _SCHEMAS[proxy.schema] if proxy.schema else PROVIDERS[target.provider].schema
     has_published_prices = message.price_list == service_pb2.PRICE_LIST_PUBLISHED
     if has_published_prices:
         check_published(PUBLISHED_PRICES[message.proxy_service.provider])
@@ -109,13 +112,30 @@ def _provider_target(message: service_pb2.ProxyService) -> ProviderTarget:
     return ProviderTarget(
         provider=message.provider,
         base_url=str(base_address(message)),
-        secret=message.credentials[0].secret if message.credentials else None,
+        credentials=tuple(
+            CredentialRef(secret=each.secret, weight=each.weight if each.HasField("weight") else 1)
+            for each in message.credentials
+        ),
+        auth=_auth(message.auth) if message.HasField("auth") else None,
+        region=region(message),
+        project=message.project,
+        api_version=message.api_version,
         headers=tuple(sorted((name.lower(), value) for name, value in message.headers.items())),
         health_checks=tuple(compile_health_check(check) for check in message.health_checks),
         outlier_detection=compile_outlier_detection(message.outlier_detection)
         if message.HasField("outlier_detection")
         else None,
     )
+
+
+def _auth(message: service_pb2.ProviderAuth) -> AuthConfig:
+    if message.HasField("query"):
+        return QueryAuth(name=message.query.name)
+    if message.HasField("aws_sigv4"):
+        return AwsAuth(service=message.aws_sigv4.service)
+    default = HeaderAuth()
+    name = message.header.name.lower() or default.name
+    return HeaderAuth(name=name, scheme=message.header.scheme or (default.scheme if name == default.name else ""))
 
 
 def compile_retry(message: service_pb2.RetryPolicy) -> RetryConfig:

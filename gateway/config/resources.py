@@ -84,6 +84,20 @@ class EndpointReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CredentialReport:
+    """How one credential of a pool is: `fresh_at` and `reason` tell how long it is left alone, and why. Never the
+    credential itself."""
+
+    upstream: str
+    secret: str
+    weight: int
+    is_fresh: bool
+    reason: str
+    refusals: int
+    fresh_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerReport:
     """Whether one bound of an upstream's circuit breaker is reached."""
 

@@ -13,6 +13,7 @@ from typing import Final, TypeAlias
 
 import re2
 
+from gateway.config.credential import AuthConfig
 from gateway.config.prices import Price
 from gateway.config.secret import SecretValue
 from gateway.config.upstream import HealthCheckConfig, OutlierConfig, UpstreamConfig
@@ -35,6 +36,9 @@ class Failure(Enum):
     CONTENT_FILTER = auto()
     NO_ENDPOINT = auto()
     BREAKER_OPEN = auto()
+    UNAUTHENTICATED = auto()
+    PERMISSION_DENIED = auto()
+    NO_CREDENTIAL = auto()
 
 
 UNAVAILABLE: Final = frozenset(
@@ -45,6 +49,7 @@ UNAVAILABLE: Final = frozenset(
         Failure.SERVER_ERROR,
         Failure.NO_ENDPOINT,
         Failure.BREAKER_OPEN,
+        Failure.NO_CREDENTIAL,
     }
 )
 """The failures that mean that a backend cannot answer at all."""
@@ -84,12 +89,27 @@ class UpstreamTarget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CredentialRef:
+    """The secret that holds a credential, and its share of the requests."""
+
+    secret: str
+    weight: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderTarget:
-    """Models of an outside provider. `base_url` has no trailing slash; `secret` names the credential."""
+    """Models of an outside provider. `base_url` has no trailing slash; `auth` None is the provider's own way.
+
+    `region`, `project` and `api_version` are empty where they are not given.
+    """
 
     provider: str
     base_url: str
-    secret: str | None = None
+    credentials: tuple[CredentialRef, ...] = ()
+    auth: AuthConfig | None = None
+    region: str = ""
+    project: str = ""
+    api_version: str = ""
     headers: tuple[tuple[str, str], ...] = ()
     health_checks: tuple[HealthCheckConfig, ...] = ()
     outlier_detection: OutlierConfig | None = None

@@ -5,6 +5,7 @@ from enum import Enum, auto
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
+from gateway.config.credential import CredentialConfig
 from gateway.config.secret import SecretValue
 
 
@@ -223,7 +224,8 @@ class TlsConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpstreamConfig:
-    """A pool of endpoints. `dns_refresh_s` None leaves host names to the transport."""
+    """A pool of endpoints. `dns_refresh_s` None leaves host names to the transport. `credentials` are those that each
+    attempt takes one of; none where there is none, or a single one that is a header like any other."""
 
     name: str
     endpoints: tuple[EndpointConfig, ...]
@@ -237,3 +239,4 @@ class UpstreamConfig:
     health_checks: tuple[HealthCheckConfig, ...] = ()
     outlier_detection: OutlierConfig | None = None
     circuit_breakers: BreakerConfig = field(default_factory=BreakerConfig)
+    credentials: tuple[CredentialConfig, ...] = ()

@@ -27,6 +27,9 @@ MAX_HELD_BYTES = 1024 * 1024
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 
+# A backend that does not let somebody in does nothing for them.
+_REFUSED = frozenset({Failure.UNAUTHENTICATED, Failure.PERMISSION_DENIED, Failure.RATE_LIMITED, Failure.NO_CREDENTIAL})
+
 _CODES = {429: ErrorCode.RATE_LIMITED, 503: ErrorCode.UNAVAILABLE, 504: ErrorCode.TIMEOUT}
 
 
@@ -91,7 +94,7 @@ class HttpProxyInbound:
         headers: Sequence[tuple[bytes, bytes]],
         body: OutgoingBody | None,
         is_safe_to_repeat: bool = False,
-        hold: Callable[[HttpResponse], Awaitable[bytes]] | None = None,
+        hold: Callable[[HttpResponse, Lease], Awaitable[bytes]] | None = None,
     ) -> "HttpProxyRequest":
         if cluster.connections.speaks_grpc:
             raise InvalidRequestError(
@@ -165,7 +168,7 @@ class HttpProxyRequest:
         idle_timeout_s: float,
         deadline: float,
         is_safe_to_repeat: bool,
-        hold: Callable[[HttpResponse], Awaitable[bytes]],
+        hold: Callable[[HttpResponse, Lease], Awaitable[bytes]],
     ) -> None:
         self.deadline = deadline
         self._hold = hold
@@ -204,16 +207,19 @@ class HttpProxyRequest:
                     return await self._send(lease)
         except AttemptFailedError as failure:
             self._inbound.last_failure = failure
-            self._inbound.is_spent = not self._is_safe_to_repeat and Failure.CONNECT_FAILURE not in failure.failures
+            self._inbound.is_spent = not self._is_safe_to_repeat and not _was_not_acted_on(failure, lease)
             raise
 
     async def _send(self, lease: Lease) -> ProxyAnswer:
         endpoint = lease.endpoint
+        data = self._outgoing_body()
+        named = with_host(self._headers, endpoint.authority)
+        url, headers = await lease.authorize(self._method, endpoint.make_url(self._target), named, data)
         response = await lease.cluster.connections.http.send(
             self._method,
-            endpoint.make_url(self._target),
-            headers=with_host(self._headers, endpoint.authority),
-            body=self._outgoing_body(),
+            url,
+            headers=headers,
+            body=data,
             connect_timeout_s=self._connect_timeout_s,
             server_name=endpoint.server_name,
         )
@@ -223,7 +229,7 @@ class HttpProxyRequest:
                 raise reset(f"the upstream answered with status {response.status}, which nobody asked for")
             if (response.header("transfer-encoding") or "chunked").lower() != "chunked":
                 raise reset("the upstream's answer has a transfer coding that nobody asked for")
-            first = await self._hold(response)
+            first = await self._hold(response, lease)
             is_kept = True
             body = AnswerBody(response, lease, idle_timeout_s=self._idle_timeout_s, deadline=self.deadline)
             return ProxyAnswer(status=response.status, headers=response.headers, first=first, rest=body)
@@ -238,10 +244,10 @@ class HttpProxyRequest:
         return self._body.parts() if whole is None else whole
 
 
-async def _hold_failure(response: HttpResponse) -> bytes:
-    """Raises for a status that a retry policy or a fallback may name. What has been read of one that is too large
-    to be held is returned: it is committed to."""
-    failures = status_failures(response.status)
+async def _hold_failure(response: HttpResponse, lease: Lease) -> bytes:
+    """Raises for a status that another attempt may be made after. What has been read of one that is too large to be
+    held is returned: it is committed to."""
+    failures = answer_failures(response.status, lease)
     if not failures:
         return b""
     held = await read_held(response)
@@ -290,3 +296,17 @@ def status_failures(status: int) -> list[Failure]:
     if status in (502, 503, 504):
         failures.insert(0, Failure.GATEWAY_ERROR)
     return failures
+
+
+def answer_failures(status: int, lease: Lease) -> list[Failure]:
+    """The same, and whether the status speaks against the credential, if there may be another."""
+    if lease.credential is not None and status in (401, 403):
+        return [Failure.UNAUTHENTICATED if status == 401 else Failure.PERMISSION_DENIED]
+    return status_failures(status)
+
+
+def _was_not_acted_on(failure: AttemptFailedError, lease: Lease) -> bool:
+    """Whether no backend can have done what the request asks for."""
+    if lease.credential is not None and not _REFUSED.isdisjoint(failure.failures):
+        return True
+    return Failure.CONNECT_FAILURE in failure.failures

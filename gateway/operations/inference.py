@@ -252,7 +252,7 @@ def _http_inference(
             headers.append((name, value))
     return HttpInference(
         dialect=dialect,
-        path=backend.path_prefix + dialect.path(model, stream=context.is_streaming),
+        path=backend.inference_path(dialect.path(model, stream=context.is_streaming), model),
         headers=headers,
         body=body,
         is_streaming=context.is_streaming,

@@ -20,6 +20,7 @@ from gateway.schemas.openai.fields import UNREADABLE, set_request_model, without
 from gateway.schemas.table import OPENAI_EMBEDDINGS
 from gateway.transport.http import HttpResponse
 from gateway.upstream.cluster import Cluster
+from gateway.upstream.lease import Lease
 from gateway.upstream.status_errors import reset, status_error
 
 
@@ -144,7 +145,7 @@ def _headers(inbound: Sequence[tuple[bytes, bytes]], growth: int) -> list[tuple[
     return [*headers, (b"accept-encoding", b"identity")]
 
 
-async def _hold(response: HttpResponse) -> bytes:
+async def _hold(response: HttpResponse, _: Lease) -> bytes:
     """Raises for everything but success. JSON is read whole, so that a broken answer can be asked for again, unless
     there is too much of it; of other answers nothing is held."""
     if not 200 <= response.status < 300:

@@ -54,10 +54,12 @@ class UnaryHttp(Generic[A]):
 
     async def _send(self, lease: Lease) -> UnaryAnswer:
         endpoint = lease.endpoint
+        named = self.headers if endpoint.authority is None else [*self.headers, ("host", endpoint.authority)]
+        url, headers = await lease.authorize(self.method, endpoint.url(self.path), named, self.body)
         response = await lease.cluster.connections.http.send(
             self.method,
-            endpoint.url(self.path),
-            headers=self.headers if endpoint.authority is None else [*self.headers, ("host", endpoint.authority)],
+            url,
+            headers=headers,
             body=self.body,
             connect_timeout_s=self.connect_timeout_s,
             server_name=endpoint.server_name,

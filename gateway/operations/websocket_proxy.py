@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from gateway.config.snapshot import RouteConfig
 from gateway.context import RequestContext
-from gateway.operations.http_proxy import UpstreamAnswerError, attempt_failures, proxied_target, status_failures
+from gateway.operations.http_proxy import UpstreamAnswerError, answer_failures, attempt_failures, proxied_target
 from gateway.plan import BackendPlan
 from gateway.providers.pass_through import ClientSide, pass_through_headers, with_host
 from gateway.transport.websocket import WebSocketConnection, WebSocketRefusedError
@@ -103,13 +103,15 @@ class WebSocketRequest:
                     return BackendWebSocket(await self._open(lease), lease)
                 except WebSocketRefusedError as refusal:
                     error = UpstreamAnswerError(status=refusal.status, headers=(), body=b"", retry_after_s=None)
-                    raise AttemptFailedError(error, *status_failures(refusal.status)) from None
+                    raise AttemptFailedError(error, *answer_failures(refusal.status, lease)) from None
 
     async def _open(self, lease: Lease) -> WebSocketConnection:
         endpoint = lease.endpoint
+        named = with_host(self.headers, endpoint.authority)
+        url, headers = await lease.authorize("GET", endpoint.make_url(self.target), named, None)
         return await lease.cluster.connections.websockets.open_websocket(
-            endpoint.make_url(self.target),
-            headers=with_host(self.headers, endpoint.authority),
+            url,
+            headers=headers,
             subprotocols=self.subprotocols,
             connect_timeout_s=self.connect_timeout_s,
             max_message_bytes=self.max_message_bytes,

@@ -1,10 +1,12 @@
 """How a service is called: where its endpoints are, and which headers a request to it carries."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from gateway.config.snapshot import ProviderTarget, SecretConfig, ServiceConfig
+from gateway.config.credential import AwsKey, CredentialConfig, HeaderKey
+from gateway.config.snapshot import ProviderTarget, SecretConfig, ServiceConfig, Snapshot
 from gateway.config.upstream import EndpointConfig, UpstreamConfig
+from gateway.providers.keys import read_credentials
 from gateway.providers.table import PROVIDERS
 
 _PROVIDER_CONNECT_TIMEOUT_S = 5.0
@@ -19,6 +21,9 @@ _NEVER_FORWARDED = frozenset(
         b"x-request-id", b"grpc-timeout", b"grpc-encoding", b"grpc-accept-encoding",
     }
 )  # fmt: skip
+
+# What is told beside a signature.
+_AWS_HEADERS = frozenset({b"x-amz-date", b"x-amz-security-token", b"x-amz-content-sha256"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,32 +65,58 @@ def outbound_headers(service: ServiceConfig, secrets: Mapping[str, SecretConfig]
     configured: list[tuple[str, str]] = []
     dropped: frozenset[bytes] = frozenset()
     if isinstance(service.target, ProviderTarget):
-        provider = PROVIDERS[service.target.provider]
+        credentials = read_credentials(service.target, secrets)
         configured += service.target.headers
-        dropped = provider.strip_headers
-        if service.target.secret is not None:
-            configured.append(provider.credential_header(secrets[service.target.secret].value))
+        dropped = PROVIDERS[service.target.provider].strip_headers | _headers_of(credentials)
+        if (header := _fixed_header(credentials)) is not None:
+            configured.append(header)
     own = (*json, *configured)
     stripped = _NEVER_FORWARDED | dropped | {name.lower().encode() for name, _ in own}
     return OutboundHeaders(own, stripped, tuple(configured), dropped)
 
 
-def provider_upstream(service: ServiceConfig) -> UpstreamConfig | None:
+def _fixed_header(credentials: Sequence[CredentialConfig]) -> tuple[str, str] | None:
+    """The header that is the same for all requests, if there is one."""
+    if len(credentials) == 1 and isinstance(key := credentials[0].key, HeaderKey):
+        return key.name, key.value.reveal()
+    return None
+
+
+def _headers_of(credentials: Iterable[CredentialConfig]) -> frozenset[bytes]:
+    """The headers of clients that ours stand for."""
+    names: set[bytes] = set()
+    for credential in credentials:
+        if isinstance(credential.key, HeaderKey):
+            names.add(credential.key.name.encode())
+        elif isinstance(credential.key, AwsKey):
+            names |= _AWS_HEADERS
+    return frozenset(names)
+
+
+def provider_pool(service: str) -> str:
+    """The name of the pool that stands for a service's provider. It has a colon, which no configured name can have."""
+    return f"provider:{service}"
+
+
+def provider_upstream(service: ServiceConfig, secrets: Mapping[str, SecretConfig]) -> UpstreamConfig | None:
     """The pool of one that stands for a provider, so that proxy services are called like any other; None for a
-    service with an upstream. Its name has a colon, which no configured name can have."""
+    service with an upstream."""
     if not isinstance(service.target, ProviderTarget):
         return None
     target = service.target
     url = target.base_url
+    credentials = read_credentials(target, secrets)
     return UpstreamConfig(
-        name=f"provider:{service.name}",
+        name=provider_pool(service.name),
         endpoints=(EndpointConfig(address=url, url=url),),
         connect_timeout_s=_PROVIDER_CONNECT_TIMEOUT_S,
         health_checks=target.health_checks,
         outlier_detection=target.outlier_detection,
+        credentials=() if _fixed_header(credentials) is not None else credentials,
     )
 
 
-def service_upstreams(services: Iterable[ServiceConfig]) -> list[UpstreamConfig]:
+def service_upstreams(snapshot: Snapshot) -> list[UpstreamConfig]:
     """The pools that stand for providers."""
-    return [upstream for service in services if (upstream := provider_upstream(service)) is not None]
+    found = (provider_upstream(service, snapshot.secrets) for service in snapshot.services.values())
+    return [upstream for upstream in found if upstream is not None]

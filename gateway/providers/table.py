@@ -1,43 +1,43 @@
 """The table of providers. One that speaks OpenAI's API as OpenAI does needs no row here, only its base URL in
 `janua_resources.providers`, which the config server validates against too."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
 
 from janua_resources.providers import PROVIDER_BASE_URLS
 
-from gateway.config.secret import SecretValue
-from gateway.schemas.table import OPENAI_ITSELF, SCHEMAS, Family
+from gateway.config.credential import HeaderAuth, Key
+from gateway.config.snapshot import ProviderTarget
+from gateway.providers.accounts import read_aws_key, read_entra_app, read_google_account
+from gateway.providers.paths import azure_path, path_without_version, vertex_path
+from gateway.schemas.table import GEMINI, OPENAI_ITSELF, Family
 from gateway.types import Feature, Schema
+
+AccountReader: TypeAlias = Callable[[str, ProviderTarget], Key]
+PathMaker: TypeAlias = Callable[[ProviderTarget, str, str], str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provider:
-    """One provider. A credential is sent as `auth_header: auth_scheme CREDENTIAL`; `base_url` None must be configured.
+    """One provider. `base_url` None must be configured, or follows from a region.
 
-    `strip_headers` are client headers that would name another account than that of the credential. `own_family`: it
-    speaks more than others of its schema. `lacks`: what it refuses from whatever model, by its own documentation.
+    A secret is a key, sent as `auth` says, unless it is JSON and `read_account` knows what it tells. `make_path` makes
+    the path of an inference request from the dialect's and the model. `strip_headers` are client headers that would
+    name another account than that of the credential. `own_family`: it speaks more, or less, than others of its schema.
+    `lacks`: what it refuses from whatever model, by its own documentation.
     """
 
     name: str
     base_url: str | None
     schema: Schema = Schema.OPENAI
-    auth_header: str = "authorization"
-    auth_scheme: str = "Bearer"
+    auth: HeaderAuth = field(default_factory=HeaderAuth)
+    read_account: AccountReader | None = None
+    make_path: PathMaker | None = None
     strip_headers: frozenset[bytes] = frozenset({b"openai-organization", b"openai-project"})
     own_family: Family | None = None
     lacks: frozenset[Feature] = frozenset()
-
-    @property
-    def family(self) -> Family:
-        """What it speaks."""
-        return self.own_family or SCHEMAS[self.schema]
-
-    def credential_header(self, credential: SecretValue) -> tuple[str, str]:
-        """The header that carries the credential."""
-        return self.auth_header, f"{self.auth_scheme} {credential.reveal()}".lstrip()
 
 
 _NOTHING: frozenset[bytes] = frozenset()
@@ -45,18 +45,34 @@ _NOTHING: frozenset[bytes] = frozenset()
 # What differs from OpenAI.
 _ROWS: Mapping[str, Mapping[str, Any]] = {
     "openai": {"own_family": OPENAI_ITSELF},
-    "azure_openai": {"auth_header": "api-key", "auth_scheme": "", "own_family": OPENAI_ITSELF},
+    "azure_openai": {
+        "auth": HeaderAuth(name="api-key", scheme=""),
+        "read_account": lambda text, _: read_entra_app(text),
+        "make_path": azure_path,
+        "own_family": OPENAI_ITSELF,
+    },
+    "perplexity": {"make_path": path_without_version},
     "anthropic": {
         "schema": Schema.ANTHROPIC,
-        "auth_header": "x-api-key",
-        "auth_scheme": "",
+        "auth": HeaderAuth(name="x-api-key", scheme=""),
         "strip_headers": frozenset({b"anthropic-organization-id"}),
     },
     "gemini": {
         "schema": Schema.GEMINI,
-        "auth_header": "x-goog-api-key",
-        "auth_scheme": "",
+        "auth": HeaderAuth(name="x-goog-api-key", scheme=""),
         "strip_headers": frozenset({b"x-goog-user-project"}),
+    },
+    "vertex_ai": {
+        "schema": Schema.GEMINI,
+        "read_account": lambda text, _: read_google_account(text),
+        "make_path": vertex_path,
+        "strip_headers": frozenset({b"x-goog-user-project"}),
+        "own_family": Family(chat=(GEMINI,)),
+    },
+    "bedrock": {
+        "schema": Schema.BEDROCK,
+        "read_account": lambda text, target: read_aws_key(text, region=target.region, service="bedrock"),
+        "strip_headers": _NOTHING,
     },
     "cohere": {"schema": Schema.COHERE, "strip_headers": _NOTHING},
     "groq": {"lacks": frozenset({Feature.LOGPROBS, Feature.MULTIPLE_CHOICES})},

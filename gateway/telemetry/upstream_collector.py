@@ -31,17 +31,34 @@ class BreakerView(Protocol):
     def is_open(self) -> bool: ...
 
 
+class CredentialView(Protocol):
+    """What is shown of one credential of a pool: the name of its secret, never its value."""
+
+    @property
+    def upstream(self) -> str: ...
+    @property
+    def secret(self) -> str: ...
+    @property
+    def is_fresh(self) -> bool: ...
+    @property
+    def refusals(self) -> int: ...
+
+
 class UpstreamCollector(Collector):
-    """Shows the endpoints and breakers of all upstreams."""
+    """Shows the endpoints, breakers and credentials of all upstreams."""
 
     def __init__(
-        self, endpoints: Callable[[], Iterable[EndpointView]], breakers: Callable[[], Iterable[BreakerView]]
+        self,
+        endpoints: Callable[[], Iterable[EndpointView]],
+        breakers: Callable[[], Iterable[BreakerView]],
+        credentials: Callable[[], Iterable[CredentialView]] = tuple,
     ) -> None:
         self._endpoints = endpoints
         self._breakers = breakers
+        self._credentials = credentials
 
     def collect(self) -> Iterator[Metric]:
-        """One sample per endpoint, or per bound."""
+        """One sample per endpoint, per bound, or per credential."""
         labels = ("upstream", "endpoint")
         healthy = GaugeMetricFamily(
             "janua_endpoint_healthy", "Whether requests are sent to the endpoint.", labels=labels
@@ -61,3 +78,19 @@ class UpstreamCollector(Collector):
         for breaker in self._breakers():
             is_open.add_metric((breaker.upstream, breaker.kind), float(breaker.is_open))
         yield is_open
+        yield from self._of_credentials()
+
+    def _of_credentials(self) -> Iterator[Metric]:
+        labels = ("upstream", "secret")
+        fresh = GaugeMetricFamily(
+            "janua_credential_fresh", "Whether the credential is used, and not left alone.", labels=labels
+        )
+        refusals = CounterMetricFamily(
+            "janua_credential_refusals", "Times that the provider has refused the credential.", labels=labels
+        )
+        for credential in self._credentials():
+            names = (credential.upstream, credential.secret)
+            fresh.add_metric(names, float(credential.is_fresh))
+            refusals.add_metric(names, float(credential.refusals))
+        yield fresh
+        yield refusals

@@ -1,7 +1,7 @@
 """A call of an upstream: attempts on one endpoint after another until one answers or the retry policy is exhausted."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from random import Random
 from typing import Protocol, TypeVar
 
@@ -9,9 +9,11 @@ from gateway.coarse_timers import TimeLimit
 from gateway.config.snapshot import Failure, RetryConfig
 from gateway.context import RequestContext
 from gateway.errors import TimeoutExceededError, UnavailableError, UpstreamRejectedError, UpstreamStatusError
+from gateway.providers.credential import Credential
 from gateway.telemetry.metrics import Metrics
 from gateway.upstream.circuit_breaker import BreakerOpenError
 from gateway.upstream.cluster import Cluster
+from gateway.upstream.credential_pool import CredentialTurn
 from gateway.upstream.endpoint import Endpoint
 from gateway.upstream.lease import Lease
 from gateway.upstream.outlier_detection import Outcome
@@ -20,12 +22,13 @@ from gateway.upstream.retry import AttemptFailedError, RetryPlan
 A_co = TypeVar("A_co", covariant=True)
 A = TypeVar("A")
 
-_OUTCOMES = {
+_OUTCOMES: Mapping[Failure, Outcome | None] = {
     Failure.CONNECT_FAILURE: Outcome.LOCAL_ORIGIN_FAILURE,
     Failure.RESET: Outcome.LOCAL_ORIGIN_FAILURE,
     Failure.TIMEOUT: Outcome.LOCAL_ORIGIN_FAILURE,
     Failure.GATEWAY_ERROR: Outcome.GATEWAY_FAILURE,
     Failure.SERVER_ERROR: Outcome.SERVER_ERROR,
+    Failure.NO_CREDENTIAL: None,  # nothing has been asked of the endpoint
 }
 
 
@@ -88,16 +91,26 @@ class Caller:
         tried: set[Endpoint] = set()
         attempts = 0
         is_retrying = False
+        turn = CredentialTurn(cluster.credentials) if cluster.credentials is not None else None
         try:
             while True:
-                lease = await _take_endpoint(cluster, key, tried)
+                credential = turn.next() if turn is not None else None
+                lease = await _take_endpoint(cluster, key, tried, credential)
                 tried.add(lease.endpoint)
                 attempts += 1
                 context.attempts += 1
                 context.endpoint = lease.endpoint.address
                 try:
-                    return await self._attempt(lease, request, context)
+                    answer = await self._attempt(lease, request, context)
+                    if turn is not None:
+                        turn.succeeded()
+                    return answer
                 except AttemptFailedError as failure:
+                    if turn is not None and turn.goes_on(failure) and request.is_repeatable:
+                        # The credential has failed, not the endpoint, and the policy is about endpoints.
+                        tried.discard(lease.endpoint)
+                        attempts -= 1
+                        continue
                     is_same = not cluster.has_other(tried)
                     wait_s = plan.wait_before_retry(attempts, failure, is_same_endpoint=is_same)
                     if wait_s is None or not request.is_repeatable or _now() + wait_s >= request.deadline:
@@ -144,7 +157,9 @@ class Caller:
                 cluster.outliers.record(endpoint, outcome)
 
 
-async def _take_endpoint(cluster: Cluster, key: int | None, tried: set[Endpoint]) -> Lease:
+async def _take_endpoint(
+    cluster: Cluster, key: int | None, tried: set[Endpoint], credential: Credential | None
+) -> Lease:
     """A place at an endpoint. Waits while the circuit breaker says so."""
     breaker = cluster.breaker
     if not breaker.try_acquire():
@@ -161,7 +176,7 @@ async def _take_endpoint(cluster: Cluster, key: int | None, tried: set[Endpoint]
         raise AttemptFailedError(
             UnavailableError(message, reason="NO_ENDPOINT", retry_after_s=1.0), Failure.NO_ENDPOINT
         )
-    return Lease(cluster, endpoint)
+    return Lease(cluster, endpoint, credential)
 
 
 def _now() -> float:

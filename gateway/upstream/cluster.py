@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from urllib.parse import urlsplit
 
-from gateway.config.resources import BreakerReport, EndpointReport
+from gateway.config.resources import BreakerReport, CredentialReport, EndpointReport
 from gateway.config.upstream import (
     BalancingPolicy,
     BreakerConfig,
@@ -20,6 +20,7 @@ from gateway.upstream.balancing.load_balancer import BALANCERS, LoadBalancer
 from gateway.upstream.balancing.priority import LevelHealth, PriorityChoice, level_loads
 from gateway.upstream.circuit_breaker import CircuitBreaker
 from gateway.upstream.connections import Connections
+from gateway.upstream.credential_pool import CredentialPool
 from gateway.upstream.endpoint import Endpoint
 from gateway.upstream.outlier_detection import OutlierDetector
 from gateway.upstream.resolver import is_host_name
@@ -73,6 +74,8 @@ class Cluster:
             now=self._now,
             on_change=self._ejections_changed,
         )
+        self.credentials: CredentialPool | None = None
+        self._set_credentials()
         self.endpoints: tuple[Endpoint, ...] = ()
         self._addresses: dict[str, tuple[str, ...]] = {}
         self._levels: dict[int, _Level] = {}
@@ -92,7 +95,9 @@ class Cluster:
 
     @property
     def is_live(self) -> bool:
-        """Whether there is an endpoint that is thought to be well."""
+        """Whether there is an endpoint that is thought to be well, and a credential for it if it needs one."""
+        if self.credentials is not None and not self.credentials.has_fresh:
+            return False
         return any(self.is_well(endpoint) for level in self._levels.values() for endpoint in level.members)
 
     def is_well(self, endpoint: Endpoint) -> bool:
@@ -162,6 +167,10 @@ class Cluster:
         ):
             yield BreakerReport(upstream=self.name, kind=kind, is_open=is_open)
 
+    def describe_credentials(self) -> Sequence[CredentialReport]:
+        """How the credentials are that attempts choose from."""
+        return self.credentials.describe(self.name) if self.credentials is not None else ()
+
     def health_changed(self) -> None:
         """Takes the endpoints' health into account. To be called after every change of it."""
         balancing = self.config.balancing
@@ -205,11 +214,21 @@ class Cluster:
         self.outliers.reconfigure(config.outlier_detection or _NO_OUTLIERS)
         if config.outlier_detection is None:
             self.outliers.forget()
+        self._set_credentials()
         self._set_endpoints()
         if fresh is None:
             return None
         replaced, self.connections = self.connections, fresh
         return replaced
+
+    def _set_credentials(self) -> None:
+        configs = self.config.credentials
+        if self.credentials is not None and configs:
+            self.credentials.reconfigure(configs)
+        else:
+            self.credentials = (
+                CredentialPool(configs, random=self._random, clock=self._clock, now=self._now) if configs else None
+            )
 
     def set_addresses(self, address: str, ips: tuple[str, ...]) -> None:
         """Takes what a resolver found for the host name in a configured address."""

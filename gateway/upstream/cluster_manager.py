@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import structlog
 
-from gateway.config.resources import BreakerReport, EndpointReport
+from gateway.config.resources import BreakerReport, CredentialReport, EndpointReport
 from gateway.config.upstream import EndpointConfig, HealthCheckConfig, UpstreamConfig
 from gateway.upstream.active_health import HealthChecker
 from gateway.upstream.cluster import Cluster
@@ -82,6 +82,10 @@ class ClusterManager:
     def report_breakers(self) -> list[BreakerReport]:
         """Every bound of every circuit breaker."""
         return [report for cluster in self._clusters.values() for report in cluster.describe_breaker()]
+
+    def report_credentials(self) -> list[CredentialReport]:
+        """Every credential of a pool."""
+        return [report for cluster in self._clusters.values() for report in cluster.describe_credentials()]
 
     def _endpoints_changed(self) -> None:
         self._reconcile_watchers()

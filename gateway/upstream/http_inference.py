@@ -14,6 +14,7 @@ from gateway.framing.framing import EventParser
 from gateway.framing.sse import EventTooLargeError
 from gateway.schemas.dialect import Dialect, EventKind
 from gateway.transport.http import HttpResponse, TransportError
+from gateway.transport.messages import Headers
 from gateway.upstream.answer import Answer, AnswerStream, Exchange, StreamAnswer, UnaryAnswer
 from gateway.upstream.lease import Lease
 from gateway.upstream.retry import AttemptFailedError
@@ -68,10 +69,16 @@ class HttpInference(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
 
     async def _send(self, lease: Lease) -> Answer:
         endpoint = lease.endpoint
+        url = endpoint.url(self.path)
+        headers: Headers = self.headers
+        if endpoint.authority is not None:
+            headers = [*self.headers, ("host", endpoint.authority)]
+        if lease.credential is not None:
+            url, headers = await lease.authorize("POST", url, headers, self.body)
         response = await lease.cluster.connections.http.send(
             "POST",
-            endpoint.url(self.path),
-            headers=self.headers if endpoint.authority is None else [*self.headers, ("host", endpoint.authority)],
+            url,
+            headers=headers,
             body=self.body,
             connect_timeout_s=self.connect_timeout_s,
             server_name=endpoint.server_name,

@@ -73,7 +73,8 @@ async def status_error(response: HttpResponse, dialect: ErrorReader) -> AttemptF
         return AttemptFailedError(BadGatewayError(text))
     if status in (401, 403, 407):
         text = f"the upstream refused the gateway's credential (status {status}); check the service's secret"
-        return AttemptFailedError(BadGatewayError(text, reason="UPSTREAM_AUTH_FAILED"))
+        failure = Failure.PERMISSION_DENIED if status == 403 else Failure.UNAUTHENTICATED
+        return AttemptFailedError(BadGatewayError(text, reason="UPSTREAM_AUTH_FAILED"), failure)
     if status == 429:
         text = message or "the upstream asks to slow down"
         return AttemptFailedError(RateLimitedError(text, retry_after_s=retry_after_s), Failure.RATE_LIMITED)

@@ -1,11 +1,12 @@
 """The providers that a proxy service can name. A provider here is where its API is; what they speak, nodes know."""
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
 # Name → base URL without a version segment: the request path, such as `/v1/chat/completions`, follows it.
-# None: there is no public address, so that the service must give its own `base_url`.
+# None: there is no one public address, so that the service must give its own `base_url`, or its `region`.
 PROVIDER_BASE_URLS: Final[Mapping[str, str | None]] = MappingProxyType(
     {
         "openai": "https://api.openai.com",
@@ -22,6 +23,7 @@ PROVIDER_BASE_URLS: Final[Mapping[str, str | None]] = MappingProxyType(
         "openrouter": "https://openrouter.ai/api",
         "deepseek": "https://api.deepseek.com",
         "xai": "https://api.x.ai",
+        "perplexity": "https://api.perplexity.ai",
         "nvidia": "https://integrate.api.nvidia.com",
         "huggingface": "https://router.huggingface.co",
         "ollama": "http://127.0.0.1:11434",
@@ -54,3 +56,28 @@ PUBLISHED_PRICES: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 """The providers whose list prices `genai-prices` has, and what it calls them."""
+
+REGIONAL_PROVIDERS: Final = frozenset({"bedrock", "vertex_ai"})
+"""Those with an address in each region."""
+
+_GOOGLE: Final = "aiplatform.googleapis.com"
+# Locations of Google's that are several regions have hosts of another form.
+_GOOGLE_HOSTS: Final[Mapping[str, str]] = MappingProxyType(
+    {"global": _GOOGLE, "us": "aiplatform.us.rep.googleapis.com", "eu": "aiplatform.eu.rep.googleapis.com"}
+)
+_BEDROCK_HOST: Final = re.compile(
+    r"(?:[a-z0-9-]+\.)*bedrock-runtime(?:-fips)?\.([a-z0-9-]+)\.(?:vpce\.)?amazonaws\.com"
+)
+
+
+def regional_url(provider: str, region: str) -> str:
+    """The base URL in that region of a provider that has one in each."""
+    if provider == "bedrock":
+        return f"https://bedrock-runtime.{region}.amazonaws.com"
+    return f"https://{_GOOGLE_HOSTS.get(region) or f'{region}-{_GOOGLE}'}"
+
+
+def region_of_bedrock(host: str) -> str:
+    """The region in a host name of Bedrock's; empty for other names."""
+    found = _BEDROCK_HOST.fullmatch(host)
+    return found[1] if found is not None else ""

@@ -3,13 +3,14 @@
 import heapq
 from collections.abc import Callable, Collection, Sequence
 from random import Random
-from typing import Generic
+from typing import Generic, TypeVar
 
-from gateway.upstream.balancing.host import H
+H = TypeVar("H")
 
 
 class Schedule(Generic[H]):
-    """A calendar of turns. A host with weight w has a turn every 1/w units of time; who is due first is next.
+    """A calendar of turns, of whatever can be hashed. A host with weight w has a turn every 1/w units of time; who is
+    due first is next.
 
     The weight is asked for anew at every turn and every update. First turns are at random times, so that many nodes
     that start together do not all begin with the same host.

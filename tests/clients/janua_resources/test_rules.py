@@ -1,5 +1,6 @@
 import contextlib
 import math
+from typing import Any
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
@@ -17,8 +18,11 @@ from janua.config.v1.service_pb2 import (
     PRICE_LIST_PUBLISHED,
     RETRY_ON_RESET,
     RETRY_ON_UNSPECIFIED,
+    SCHEMA_ANTHROPIC,
+    Credential,
     Model,
     ModelPrice,
+    ProviderAuth,
     ProxyService,
     RetryBackOff,
     RetryPolicy,
@@ -51,6 +55,23 @@ RIGHT: list[ConfigMessage] = [
     Service(name="hosted", upstream_service=UpstreamService(upstream="pool", path_prefix="/base")),
     Service(name="openai", proxy_service=ProxyService(provider="openai", headers={"x-a": "b", "X-B": "c\td"})),
     Service(name="custom", proxy_service=ProxyService(provider="custom", base_url="https://box/api")),
+    Service(
+        name="signed",
+        proxy_service=ProxyService(
+            provider="custom",
+            base_url="https://box/api",
+            schema=SCHEMA_ANTHROPIC,
+            auth=ProviderAuth(aws_sigv4=ProviderAuth.AwsSigV4(service="execute-api")),
+            region="eu-west-1",
+            credentials=[Credential(secret="a", weight=9), Credential(secret="b")],
+        ),
+    ),
+    Service(name="bedrock", proxy_service=ProxyService(provider="bedrock", region="eu-west-1")),
+    Service(name="vertex", proxy_service=ProxyService(provider="vertex_ai", region="global", project="example.com:p")),
+    Service(
+        name="azure",
+        proxy_service=ProxyService(provider="azure_openai", base_url="https://a", api_version="2024-10-21"),
+    ),
     Service(
         name="patient",
         upstream_service=UpstreamService(upstream="pool"),
@@ -94,6 +115,14 @@ def checked_by(http: HealthCheck.Http) -> Upstream:
 
 def proxy(provider: str = "openai", **fields: str) -> Service:
     return Service(name="s", proxy_service=ProxyService(provider=provider, **fields))  # type: ignore[arg-type]
+
+
+def outside(**fields: Any) -> Service:
+    return Service(name="s", proxy_service=ProxyService(**fields))
+
+
+def custom(auth: ProviderAuth) -> Service:
+    return outside(provider="custom", base_url="https://a", auth=auth)
 
 
 def with_header(name: str, value: str = "x") -> Service:
@@ -146,6 +175,66 @@ def retrying(retry_policy: RetryPolicy, request: Duration | None = None) -> Rout
         (proxy("vllm"), "proxy_service.base_url", "required for provider 'vllm'"),
         (proxy(base_url="api.openai.com"), "proxy_service.base_url", "does not start with http"),
         (proxy(base_url="https://u:p@a"), "proxy_service.base_url", "user name or password"),
+        (proxy("bedrock"), "proxy_service.base_url", "unless it has a region"),
+        (proxy("bedrock", region="EU"), "proxy_service.region", "'EU' is no region"),
+        (proxy("bedrock", region="eu.evil.example/"), "proxy_service.region", "is no region"),
+        (
+            proxy(region="eu-west-1"),
+            "proxy_service.region",
+            "only for provider bedrock and vertex_ai, not for 'openai'",
+        ),
+        (proxy("vertex_ai", project="p", base_url="https://a"), "proxy_service.region", "part of every path"),
+        (proxy("vertex_ai", region="global"), "proxy_service.project", "part of every path"),
+        (proxy("vertex_ai", region="eu", project="../x"), "proxy_service.project", "is no project"),
+        (proxy("bedrock", region="eu-west-1", project="p"), "proxy_service.project", "only for provider vertex_ai"),
+        (proxy(api_version="2024-10-21"), "proxy_service.api_version", "only for provider azure_openai"),
+        (
+            proxy("azure_openai", base_url="https://a", api_version="1&x=y"),
+            "proxy_service.api_version",
+            "is no api version",
+        ),
+        (
+            outside(provider="openai", schema=SCHEMA_ANTHROPIC),
+            "proxy_service.schema",
+            "only for provider custom, not for 'openai'",
+        ),
+        (
+            outside(provider="openai", auth=ProviderAuth(query=ProviderAuth.Query(name="key"))),
+            "proxy_service.auth",
+            "only for provider custom",
+        ),
+        (
+            custom(ProviderAuth(header=ProviderAuth.Header(name="a b"))),
+            "proxy_service.auth.header.name",
+            "not a header name",
+        ),
+        (
+            custom(ProviderAuth(header=ProviderAuth.Header(name="Host"))),
+            "proxy_service.auth.header.name",
+            "cannot be set",
+        ),
+        (
+            custom(ProviderAuth(header=ProviderAuth.Header(scheme="a b"))),
+            "proxy_service.auth.header.scheme",
+            "not a word",
+        ),
+        (custom(ProviderAuth(query=ProviderAuth.Query(name="a&b"))), "proxy_service.auth.query.name", "not a name"),
+        (custom(ProviderAuth(aws_sigv4=ProviderAuth.AwsSigV4(service="x"))), "proxy_service.region", "for signatures"),
+        (
+            outside(
+                provider="custom",
+                base_url="https://a",
+                headers={"X-Key": "1"},
+                auth=ProviderAuth(header=ProviderAuth.Header(name="x-key")),
+            ),
+            'proxy_service.headers["X-Key"]',
+            "name a secret",
+        ),
+        (
+            outside(provider="openai", credentials=[Credential(secret="a", weight=0)]),
+            "proxy_service.credentials[0].weight",
+            "never used",
+        ),
         (with_header("a b"), 'proxy_service.headers["a b"]', "not a header name"),
         (with_header(""), 'proxy_service.headers[""]', "not a header name"),
         (with_header("Authorization"), 'proxy_service.headers["Authorization"]', "name a secret"),
@@ -297,3 +386,15 @@ def test_no_bytes_make_check_raise(info: KindInfo, data: bytes) -> None:
     with contextlib.suppress(DecodeError):
         message.ParseFromString(data)
     check(message)  # also what was read before the error
+
+
+def test_one_secret_is_one_credential() -> None:
+    twice = [Credential(secret="a"), Credential(secret="b"), Credential(secret="a")]
+    [found] = check(outside(provider="openai", credentials=twice))
+    assert (found.field, found.reason) == ("proxy_service.credentials[2]", DUPLICATE)
+    assert "names 'a', as credentials[0] does already" in found.message
+
+
+def test_a_way_for_keys_that_is_not_known_is_refused() -> None:
+    [found] = check(custom(ProviderAuth()))
+    assert (found.field, found.reason) == ("proxy_service.auth.kind", UNKNOWN_KIND)

@@ -96,7 +96,8 @@ def unresolved(snapshot: Snapshot) -> list[str]:
     for service in snapshot.services.values():
         target = service.target
         if isinstance(target, ProviderTarget):
-            found += [f"{service.name} -> {target.secret}"] if target.secret not in {None, *snapshot.secrets} else []
+            named = [credential.secret for credential in target.credentials]
+            found += [f"{service.name} -> {name}" for name in named if name not in snapshot.secrets]
         elif target.upstream not in snapshot.upstreams:
             found.append(f"{service.name} -> {target.upstream}")
     return found

@@ -30,7 +30,8 @@ from tests.gateway.transport.certificates import TestCertificates
 
 CERTIFICATES = TestCertificates()
 FILES = {"/ca.pem": CERTIFICATES.ca_pem, "/secret": "sk-1"}
-ENVIRON = {"KEY": "sk-1", "CERTIFICATE": CERTIFICATES.client_certificate().reveal()}
+AWS_KEY = '{"access_key_id": "AKIA", "secret_access_key": "sk-1"}'
+ENVIRON = {"KEY": "sk-1", "AWS_KEY": AWS_KEY, "CERTIFICATE": CERTIFICATES.client_certificate().reveal()}
 
 # What the resources name, in the order in which it can be used.
 NAMED: Sequence[ConfigMessage] = (
@@ -60,6 +61,8 @@ def credential_for(user: ConfigMessage) -> Secret:
     secret = Secret(name="key", env="KEY")
     if isinstance(user, Service) and user.HasField("proxy_service"):
         secret.allowed_hosts.append(egress.base_address(user.proxy_service).host)
+        if user.proxy_service.auth.HasField("aws_sigv4"):
+            secret.env = "AWS_KEY"
     return secret
 
 

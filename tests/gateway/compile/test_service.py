@@ -9,8 +9,10 @@ from janua_resources import rules
 from janua_resources.providers import PROVIDER_BASE_URLS
 
 from gateway.compile.service import compile_retry, compile_service, compile_timeouts
+from gateway.config.credential import AuthConfig, AwsAuth, HeaderAuth, QueryAuth
 from gateway.config.prices import Price
 from gateway.config.snapshot import (
+    CredentialRef,
     Failure,
     ProviderTarget,
     RetryConfig,
@@ -40,7 +42,7 @@ def test_defaults_before_a_pool() -> None:
 
 def test_defaults_before_a_provider() -> None:
     assert compiled(proxy_service={"provider": "groq"}).target == ProviderTarget(
-        provider="groq", base_url="https://api.groq.com:443/openai", secret=None, headers=()
+        provider="groq", base_url="https://api.groq.com:443/openai", headers=()
     )
 
 
@@ -67,12 +69,82 @@ def test_every_field_before_a_provider() -> None:
         proxy_service={
             "provider": "custom",
             "base_url": "https://API.Example/base/",
-            "credentials": [{"secret": "key"}],
+            "credentials": [{"secret": "key"}, {"secret": "other", "weight": 3}],
             "headers": {"X-B": "2", "a": "1"},
+            "auth": {"header": {"name": "X-Key"}},
         }
     ).target == ProviderTarget(
-        provider="custom", base_url="https://api.example:443/base", secret="key", headers=(("a", "1"), ("x-b", "2"))
+        provider="custom",
+        base_url="https://api.example:443/base",
+        credentials=(CredentialRef(secret="key"), CredentialRef(secret="other", weight=3)),
+        auth=HeaderAuth(name="x-key", scheme=""),
+        headers=(("a", "1"), ("x-b", "2")),
     )
+
+
+@pytest.mark.parametrize(
+    ("auth", "expected"),
+    [
+        ({"header": {}}, HeaderAuth(name="authorization", scheme="Bearer")),
+        ({"header": {"scheme": "Token"}}, HeaderAuth(name="authorization", scheme="Token")),
+        ({"header": {"name": "X-Key", "scheme": "Key"}}, HeaderAuth(name="x-key", scheme="Key")),
+        ({"query": {"name": "key"}}, QueryAuth(name="key")),
+        ({"aws_sigv4": {"service": "execute-api"}}, AwsAuth(service="execute-api")),
+    ],
+)
+def test_how_a_provider_of_ones_own_wants_its_key(auth: dict[str, Any], expected: AuthConfig) -> None:
+    proxy = {"provider": "custom", "base_url": "https://a", "auth": auth}
+    target = compiled(proxy_service=proxy | ({"region": "eu-west-1"} if "aws_sigv4" in auth else {})).target
+    assert isinstance(target, ProviderTarget)
+    assert target.auth == expected
+
+
+def test_what_a_provider_of_ones_own_speaks() -> None:
+    proxy = {"provider": "custom", "base_url": "https://a"}
+    assert compiled(proxy_service=proxy).schema is Schema.OPENAI
+    assert compiled(proxy_service={**proxy, "schema": "SCHEMA_ANTHROPIC"}).schema is Schema.ANTHROPIC
+
+
+@pytest.mark.parametrize(
+    ("fields", "base_url", "region"),
+    [
+        (
+            {"provider": "bedrock", "region": "eu-west-1"},
+            "https://bedrock-runtime.eu-west-1.amazonaws.com:443",
+            "eu-west-1",
+        ),
+        (
+            {"provider": "bedrock", "base_url": "https://bedrock-runtime.us-east-1.amazonaws.com"},
+            "https://bedrock-runtime.us-east-1.amazonaws.com:443",
+            "us-east-1",
+        ),
+        (
+            {"provider": "bedrock", "base_url": "https://box.example", "region": "us-east-2"},
+            "https://box.example:443",
+            "us-east-2",
+        ),
+        ({"provider": "bedrock", "base_url": "https://box.example"}, "https://box.example:443", ""),
+        (
+            {"provider": "vertex_ai", "project": "p", "region": "europe-west4"},
+            "https://europe-west4-aiplatform.googleapis.com:443",
+            "europe-west4",
+        ),
+        (
+            {"provider": "vertex_ai", "project": "p", "region": "global"},
+            "https://aiplatform.googleapis.com:443",
+            "global",
+        ),
+        (
+            {"provider": "vertex_ai", "project": "p", "region": "eu"},
+            "https://aiplatform.eu.rep.googleapis.com:443",
+            "eu",
+        ),
+    ],
+)
+def test_region(fields: dict[str, Any], base_url: str, region: str) -> None:
+    target = compiled(proxy_service=fields).target
+    assert isinstance(target, ProviderTarget)
+    assert (target.base_url, target.region) == (base_url, region)
 
 
 @pytest.mark.parametrize("provider", [name for name, url in PROVIDER_BASE_URLS.items() if url])

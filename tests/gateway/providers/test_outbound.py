@@ -2,17 +2,21 @@
 it could pass off as ours."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
+from gateway.config.credential import HeaderAuth
 from gateway.config.secret import SecretValue
 from gateway.config.snapshot import (
+    CredentialRef,
     ProviderTarget,
     SecretConfig,
     ServiceConfig,
+    Snapshot,
     UpstreamTarget,
 )
 from gateway.config.upstream import EndpointConfig, UpstreamConfig
@@ -36,7 +40,10 @@ OURS = [
 def provider(
     name: str = "openai", *, secret: str | None = "key", headers: Sequence[tuple[str, str]] = ()
 ) -> ServiceConfig:
-    target = ProviderTarget(provider=name, base_url="https://api.example", secret=secret, headers=tuple(headers))
+    credentials = (CredentialRef(secret=secret),) if secret else ()
+    target = ProviderTarget(
+        provider=name, base_url="https://api.example", credentials=credentials, headers=tuple(headers)
+    )
     return ServiceConfig(name="outside", target=target)
 
 
@@ -178,14 +185,47 @@ async def test_value_cannot_inject_a_header(value: bytes, faulty_upstream: Fault
 
 def test_provider_is_a_pool_of_one() -> None:
     url = "https://api.example"
-    assert provider_upstream(provider()) == UpstreamConfig(
+    assert provider_upstream(provider(), SECRETS) == UpstreamConfig(
         name="provider:outside", endpoints=(EndpointConfig(address=url, url=url),), connect_timeout_s=5.0
     )
 
 
 def test_service_with_an_upstream_has_no_pool_of_its_own() -> None:
-    assert provider_upstream(LOCAL) is None
-    assert [upstream.name for upstream in service_upstreams([LOCAL, provider()])] == ["provider:outside"]
+    assert provider_upstream(LOCAL, SECRETS) is None
+    snapshot = Snapshot(services={"local": LOCAL, "outside": provider()}, secrets=SECRETS)
+    assert [upstream.name for upstream in service_upstreams(snapshot)] == ["provider:outside"]
+
+
+def with_credentials(name: str, *texts: str, **fields: Any) -> tuple[ServiceConfig, Mapping[str, SecretConfig]]:
+    """A service of that provider, and the secrets that its credentials are."""
+    secrets = {f"s{n}": SecretConfig(name=f"s{n}", value=SecretValue(text)) for n, text in enumerate(texts)}
+    credentials = tuple(CredentialRef(secret=each) for each in secrets)
+    target = ProviderTarget(provider=name, base_url="https://api.example", credentials=credentials, **fields)
+    return ServiceConfig(name="outside", target=target), secrets
+
+
+def test_one_key_in_a_header_is_like_any_other_header_and_costs_no_more() -> None:
+    service, secrets = with_credentials("openai", "sk-1")
+    upstream = provider_upstream(service, secrets)
+    assert upstream is not None
+    assert upstream.credentials == ()
+    assert ("authorization", "Bearer sk-1") in outbound_headers(service, secrets).configured
+
+
+def test_several_keys_are_left_to_each_attempt() -> None:
+    service, secrets = with_credentials("openai", "sk-1", "sk-2")
+    upstream = provider_upstream(service, secrets)
+    assert upstream is not None
+    assert [each.secret for each in upstream.credentials] == ["s0", "s1"]
+    assert "sk-" not in str(outbound_headers(service, secrets).build({}, "r", is_streaming=False))
+    assert "sk-" not in repr(upstream)
+
+
+def test_headers_that_a_key_or_a_signature_takes_are_not_the_clients() -> None:
+    service, secrets = with_credentials("custom", "sk-1", "sk-2", auth=HeaderAuth(name="x-key", scheme=""))
+    assert outbound_headers(service, secrets).dropped >= {b"x-key"}
+    service, secrets = with_credentials("bedrock", '{"access_key_id":"A","secret_access_key":"S"}', region="eu-west-1")
+    assert outbound_headers(service, secrets).dropped >= {b"x-amz-date", b"x-amz-security-token"}
 
 
 def test_headers_are_compiled_once_per_service() -> None:

@@ -6,8 +6,11 @@ import pytest
 from janua_resources.addresses import parse_url
 from janua_resources.providers import PROVIDER_BASE_URLS
 
+from gateway.config.credential import HeaderKey
 from gateway.config.secret import SecretValue
-from gateway.providers.table import PROVIDERS, Provider
+from gateway.config.snapshot import ProviderTarget
+from gateway.providers.keys import read_key
+from gateway.providers.table import PROVIDERS
 from gateway.schemas.table import SCHEMAS
 from gateway.types import Schema
 
@@ -27,18 +30,15 @@ def test_row_is_usable(name: str) -> None:
     provider = PROVIDERS[name]
     assert provider.name == name
     assert SCHEMAS[provider.schema].chat or provider.schema is Schema.OPEN_INFERENCE
-    assert provider.auth_header == provider.auth_header.lower()
+    assert provider.auth.name == provider.auth.name.lower()
     assert all(header == header.lower() for header in provider.strip_headers)
-    assert provider.credential_header(SecretValue("sk")) == CREDENTIALS.get(name, ("authorization", "Bearer sk"))
+    key = read_key(ProviderTarget(provider=name, base_url="https://a"), SecretValue("sk"))
+    assert isinstance(key, HeaderKey)
+    assert (key.name, key.value.reveal()) == CREDENTIALS.get(name, ("authorization", "Bearer sk"))
     if provider.base_url is not None:
         address = parse_url(provider.base_url)
         assert address.scheme == "https" or address.is_loopback
         assert not provider.base_url.endswith(("/", "/v1")), "the request path begins with /v1"
-
-
-def test_credential_without_a_scheme_stands_alone() -> None:
-    provider = Provider(name="p", base_url=None, auth_header="x-api-key", auth_scheme="")
-    assert provider.credential_header(SecretValue("sk")) == ("x-api-key", "sk")
 
 
 def test_table_cannot_be_changed() -> None:

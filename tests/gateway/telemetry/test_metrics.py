@@ -52,6 +52,8 @@ def test_public_names() -> None:
         "janua_endpoint_healthy",
         "janua_endpoint_ejections",
         "janua_circuit_open",
+        "janua_credential_fresh",
+        "janua_credential_refusals",
         "janua_tokens",
         "janua_config_revision",
         "janua_config_rejected_resources",

@@ -170,8 +170,8 @@ async def test_stream_that_fails_after_content_is_not_tried_again(script: script
     ("status", "result"),
     [
         (301, "failed"),
-        (401, "failed"),
-        (403, "failed"),
+        (401, "unauthenticated"),
+        (403, "permission_denied"),
         (429, "rate_limited"),
         (500, "server_error"),
         (501, "server_error"),

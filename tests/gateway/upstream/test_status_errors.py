@@ -133,7 +133,7 @@ async def test_a_rate_limit_is_told_with_its_words_and_its_pause() -> None:
 @pytest.mark.parametrize("status", [401, 403, 407])
 async def test_a_refused_credential_is_never_the_callers_and_its_words_are_not_shown(status: int) -> None:
     failure = await failed(status, {"message": "Incorrect API key provided: sk-ours"})
-    assert failure.failures == ()
+    assert failure.failures == (Failure.PERMISSION_DENIED if status == 403 else Failure.UNAUTHENTICATED,)
     assert isinstance(failure.error, BadGatewayError)
     assert failure.error.reason == "UPSTREAM_AUTH_FAILED"
     assert "sk-ours" not in failure.error.message

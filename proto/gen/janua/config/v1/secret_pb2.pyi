@@ -59,7 +59,9 @@ class Secret(_message.Message):
     env: _builtins.str
     """Name of an environment variable of the node."""
     file: _builtins.str
-    """Absolute path of a file on the node. White space around its content is dropped. Read again on SIGHUP."""
+    """Absolute path of a file on the node. White space around its content is dropped. Read again on SIGHUP. One that
+    services in use cannot work with is refused, and the value before stays.
+    """
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Free labels for people and for `label` filters. They do not change how requests are handled."""

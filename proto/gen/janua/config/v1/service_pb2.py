@@ -27,7 +27,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from janua.config.v1 import upstream_pb2 as janua_dot_config_dot_v1_dot_upstream__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1djanua/config/v1/service.proto\x12\x0fjanua.config.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1ejanua/config/v1/upstream.proto\"\xc0\x05\n\x07Service\x12\x38\n\x04name\x18\x01 \x01(\tB*\xbaH\'r%\x18\xfd\x01\x32 ^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$\x12\x34\n\x06labels\x18\x02 \x03(\x0b\x32$.janua.config.v1.Service.LabelsEntry\x12\x1d\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12<\n\x10upstream_service\x18\x04 \x01(\x0b\x32 .janua.config.v1.UpstreamServiceH\x00\x12\x36\n\rproxy_service\x18\x05 \x01(\x0b\x32\x1d.janua.config.v1.ProxyServiceH\x00\x12&\n\x06models\x18\x06 \x03(\x0b\x32\x16.janua.config.v1.Model\x12\x32\n\x0cretry_policy\x18\x07 \x01(\x0b\x32\x1c.janua.config.v1.RetryPolicy\x12+\n\x08timeouts\x18\x08 \x01(\x0b\x32\x19.janua.config.v1.Timeouts\x12H\n\x12unsupported_fields\x18\t \x01(\x0e\x32\".janua.config.v1.UnsupportedFieldsB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12I\n\x14unsupported_features\x18\n \x03(\x0e\x32\x18.janua.config.v1.FeatureB\x11\xbaH\x0e\x92\x01\x0b\x18\x01\"\x07\x82\x01\x04\x10\x01 \x00\x12\x38\n\nprice_list\x18\x0b \x01(\x0e\x32\x1a.janua.config.v1.PriceListB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1a\n\x08policies\x18\x0c \x03(\tB\x08\xbaH\x05\x92\x01\x02\x18\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\r\n\x04kind\x12\x05\xbaH\x02\x08\x01\"\x8c\x01\n\x0fUpstreamService\x12\x19\n\x08upstream\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12\x31\n\x06schema\x18\x02 \x01(\x0e\x32\x17.janua.config.v1.SchemaB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12+\n\x0bpath_prefix\x18\x03 \x01(\tB\x16\xbaH\x13r\x11\x18\x80\x10\x32\x0c^(/.*[^/])?$\"\x87\x03\n\x0cProxyService\x12\x19\n\x08provider\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12@\n\x08\x62\x61se_url\x18\x02 \x01(\tB.\xbaH+r)\x18\x80\x10\x32$^(https?://[^\\s/?#@]+(/[^\\s?#]*)?)?$\x12:\n\x0b\x63redentials\x18\x03 \x03(\x0b\x32\x1b.janua.config.v1.CredentialB\x08\xbaH\x05\x92\x01\x02\x10\x01\x12;\n\x07headers\x18\x04 \x03(\x0b\x32*.janua.config.v1.ProxyService.HeadersEntry\x12\x33\n\rhealth_checks\x18\x05 \x03(\x0b\x32\x1c.janua.config.v1.HealthCheck\x12<\n\x11outlier_detection\x18\x06 \x01(\x0b\x32!.janua.config.v1.OutlierDetection\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"%\n\nCredential\x12\x17\n\x06secret\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\"\xb9\x01\n\x05Model\x12\x18\n\x04name\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\x12\x1f\n\rupstream_name\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12*\n\x05price\x18\x03 \x01(\x0b\x32\x1b.janua.config.v1.ModelPrice\x12I\n\x14unsupported_features\x18\x04 \x03(\x0e\x32\x18.janua.config.v1.FeatureB\x11\xbaH\x0e\x92\x01\x0b\x18\x01\"\x07\x82\x01\x04\x10\x01 \x00\"\x94\x02\n\nModelPrice\x12\r\n\x05input\x18\x01 \x01(\x01\x12\x19\n\x0c\x63\x61\x63hed_input\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x1b\n\x0e\x63\x61\x63he_creation\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12\x18\n\x0b\x61udio_input\x18\x04 \x01(\x01H\x02\x88\x01\x01\x12\x0e\n\x06output\x18\x05 \x01(\x01\x12\x16\n\treasoning\x18\x06 \x01(\x01H\x03\x88\x01\x01\x12\x19\n\x0c\x61udio_output\x18\x07 \x01(\x01H\x04\x88\x01\x01\x12\x0f\n\x07request\x18\x08 \x01(\x01\x42\x0f\n\r_cached_inputB\x11\n\x0f_cache_creationB\x0e\n\x0c_audio_inputB\x0c\n\n_reasoningB\x0f\n\r_audio_output\"\xae\x02\n\x0bRetryPolicy\x12!\n\x0bnum_retries\x18\x01 \x01(\rB\x07\xbaH\x04*\x02\x18\nH\x00\x88\x01\x01\x12=\n\x08retry_on\x18\x02 \x03(\x0e\x32\x18.janua.config.v1.RetryOnB\x11\xbaH\x0e\x92\x01\x0b\x18\x01\"\x07\x82\x01\x04\x10\x01 \x00\x12<\n\x0fper_try_timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02*\x00\x12\x35\n\x0eretry_back_off\x18\x04 \x01(\x0b\x32\x1d.janua.config.v1.RetryBackOff\x12 \n\x13respect_retry_after\x18\x05 \x01(\x08H\x01\x88\x01\x01\x42\x0e\n\x0c_num_retriesB\x16\n\x14_respect_retry_after\"\x85\x01\n\x0cRetryBackOff\x12:\n\rbase_interval\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02*\x00\x12\x39\n\x0cmax_interval\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02*\x00\"\xea\x01\n\x08Timeouts\x12\x34\n\x07\x63onnect\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02*\x00\x12\x34\n\x07request\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02*\x00\x12\x38\n\x0b\x66irst_token\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02*\x00\x12\x38\n\x0bstream_idle\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02*\x00*\xad\x02\n\x07\x46\x65\x61ture\x12\x17\n\x13\x46\x45\x41TURE_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x46\x45\x41TURE_CHAT\x10\x01\x12\x16\n\x12\x46\x45\x41TURE_EMBEDDINGS\x10\x02\x12\x15\n\x11\x46\x45\x41TURE_STREAMING\x10\x03\x12\x11\n\rFEATURE_TOOLS\x10\x04\x12\x12\n\x0e\x46\x45\x41TURE_IMAGES\x10\x05\x12\x11\n\rFEATURE_AUDIO\x10\x06\x12\x11\n\rFEATURE_FILES\x10\x07\x12\x17\n\x13\x46\x45\x41TURE_JSON_OBJECT\x10\x08\x12\x17\n\x13\x46\x45\x41TURE_JSON_SCHEMA\x10\t\x12\x15\n\x11\x46\x45\x41TURE_REASONING\x10\n\x12\x14\n\x10\x46\x45\x41TURE_LOGPROBS\x10\x0b\x12\x1c\n\x18\x46\x45\x41TURE_MULTIPLE_CHOICES\x10\x0c*V\n\tPriceList\x12\x1a\n\x16PRICE_LIST_UNSPECIFIED\x10\x00\x12\x13\n\x0fPRICE_LIST_NONE\x10\x01\x12\x18\n\x14PRICE_LIST_PUBLISHED\x10\x02*\xc9\x01\n\x06Schema\x12\x16\n\x12SCHEMA_UNSPECIFIED\x10\x00\x12\x11\n\rSCHEMA_OPENAI\x10\x01\x12\x19\n\x15SCHEMA_OPEN_INFERENCE\x10\x02\x12\x16\n\x12SCHEMA_PASSTHROUGH\x10\x03\x12\x14\n\x10SCHEMA_ANTHROPIC\x10\x04\x12\x11\n\rSCHEMA_GEMINI\x10\x05\x12\x12\n\x0eSCHEMA_BEDROCK\x10\x06\x12\x11\n\rSCHEMA_COHERE\x10\x07\x12\x11\n\rSCHEMA_OLLAMA\x10\x08*s\n\x11UnsupportedFields\x12\"\n\x1eUNSUPPORTED_FIELDS_UNSPECIFIED\x10\x00\x12\x1d\n\x19UNSUPPORTED_FIELDS_REJECT\x10\x01\x12\x1b\n\x17UNSUPPORTED_FIELDS_DROP\x10\x02*\x90\x02\n\x07RetryOn\x12\x18\n\x14RETRY_ON_UNSPECIFIED\x10\x00\x12\x1c\n\x18RETRY_ON_CONNECT_FAILURE\x10\x01\x12\x12\n\x0eRETRY_ON_RESET\x10\x02\x12\x1a\n\x16RETRY_ON_GATEWAY_ERROR\x10\x03\x12\x14\n\x10RETRY_ON_TIMEOUT\x10\x04\x12\x19\n\x15RETRY_ON_SERVER_ERROR\x10\x05\x12\x19\n\x15RETRY_ON_RATE_LIMITED\x10\x06\x12\x17\n\x13RETRY_ON_OVERLOADED\x10\x07\x12\x1b\n\x17RETRY_ON_CONTEXT_LENGTH\x10\x08\x12\x1b\n\x17RETRY_ON_CONTENT_FILTER\x10\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1djanua/config/v1/service.proto\x12\x0fjanua.config.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1ejanua/config/v1/upstream.proto\"\xc0\x05\n\x07Service\x12\x38\n\x04name\x18\x01 \x01(\tB*\xbaH\'r%\x18\xfd\x01\x32 ^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$\x12\x34\n\x06labels\x18\x02 \x03(\x0b\x32$.janua.config.v1.Service.LabelsEntry\x12\x1d\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12<\n\x10upstream_service\x18\x04 \x01(\x0b\x32 .janua.config.v1.UpstreamServiceH\x00\x12\x36\n\rproxy_service\x18\x05 \x01(\x0b\x32\x1d.janua.config.v1.ProxyServiceH\x00\x12&\n\x06models\x18\x06 \x03(\x0b\x32\x16.janua.config.v1.Model\x12\x32\n\x0cretry_policy\x18\x07 \x01(\x0b\x32\x1c.janua.config.v1.RetryPolicy\x12+\n\x08timeouts\x18\x08 \x01(\x0b\x32\x19.janua.config.v1.Timeouts\x12H\n\x12unsupported_fields\x18\t \x01(\x0e\x32\".janua.config.v1.UnsupportedFieldsB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12I\n\x14unsupported_features\x18\n \x03(\x0e\x32\x18.janua.config.v1.FeatureB\x11\xbaH\x0e\x92\x01\x0b\x18\x01\"\x07\x82\x01\x04\x10\x01 \x00\x12\x38\n\nprice_list\x18\x0b \x01(\x0e\x32\x1a.janua.config.v1.PriceListB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1a\n\x08policies\x18\x0c \x03(\tB\x08\xbaH\x05\x92\x01\x02\x18\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\r\n\x04kind\x12\x05\xbaH\x02\x08\x01\"\x8c\x01\n\x0fUpstreamService\x12\x19\n\x08upstream\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12\x31\n\x06schema\x18\x02 \x01(\x0e\x32\x17.janua.config.v1.SchemaB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12+\n\x0bpath_prefix\x18\x03 \x01(\tB\x16\xbaH\x13r\x11\x18\x80\x10\x32\x0c^(/.*[^/])?$\"\x8c\x05\n\x0cProxyService\x12\x19\n\x08provider\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12@\n\x08\x62\x61se_url\x18\x02 \x01(\tB.\xbaH+r)\x18\x80\x10\x32$^(https?://[^\\s/?#@]+(/[^\\s?#]*)?)?$\x12:\n\x0b\x63redentials\x18\x03 \x03(\x0b\x32\x1b.janua.config.v1.CredentialB\x08\xbaH\x05\x92\x01\x02\x10@\x12;\n\x07headers\x18\x04 \x03(\x0b\x32*.janua.config.v1.ProxyService.HeadersEntry\x12\x33\n\rhealth_checks\x18\x05 \x03(\x0b\x32\x1c.janua.config.v1.HealthCheck\x12<\n\x11outlier_detection\x18\x06 \x01(\x0b\x32!.janua.config.v1.OutlierDetection\x12\x31\n\x06schema\x18\x07 \x01(\x0e\x32\x17.janua.config.v1.SchemaB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12+\n\x04\x61uth\x18\x08 \x01(\x0b\x32\x1d.janua.config.v1.ProviderAuth\x12\x30\n\x06region\x18\t \x01(\tB \xbaH\x1dr\x1b\x32\x19^([a-z][a-z0-9-]{0,62})?$\x12\x37\n\x07project\x18\n \x01(\tB&\xbaH#r!2\x1f^([a-z0-9][a-z0-9.:-]{0,127})?$\x12\x38\n\x0b\x61pi_version\x18\x0b \x01(\tB#\xbaH r\x1e\x32\x1c^([0-9a-z][0-9a-z-]{0,62})?$\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x94\x03\n\x0cProviderAuth\x12\x36\n\x06header\x18\x01 \x01(\x0b\x32$.janua.config.v1.ProviderAuth.HeaderH\x00\x12\x34\n\x05query\x18\x02 \x01(\x0b\x32#.janua.config.v1.ProviderAuth.QueryH\x00\x12;\n\taws_sigv4\x18\x03 \x01(\x0b\x32&.janua.config.v1.ProviderAuth.AwsSigV4H\x00\x1a\\\n\x06Header\x12\x16\n\x04name\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12:\n\x06scheme\x18\x02 \x01(\tB*\xbaH\'r%2#^([A-Za-z0-9][A-Za-z0-9_-]{0,62})?$\x1a\x35\n\x05Query\x12,\n\x04name\x18\x01 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[A-Za-z0-9_.-]{1,128}$\x1a\x35\n\x08\x41wsSigV4\x12)\n\x07service\x18\x01 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^[a-z0-9-]{1,64}$B\r\n\x04kind\x12\x05\xbaH\x02\x08\x01\"Q\n\nCredential\x12\x17\n\x06secret\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12\x1f\n\x06weight\x18\x02 \x01(\rB\n\xbaH\x07*\x05\x18\xe8\x07(\x01H\x00\x88\x01\x01\x42\t\n\x07_weight\"\xb9\x01\n\x05Model\x12\x18\n\x04name\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\x12\x1f\n\rupstream_name\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12*\n\x05price\x18\x03 \x01(\x0b\x32\x1b.janua.config.v1.ModelPrice\x12I\n\x14unsupported_features\x18\x04 \x03(\x0e\x32\x18.janua.config.v1.FeatureB\x11\xbaH\x0e\x92\x01\x0b\x18\x01\"\x07\x82\x01\x04\x10\x01 \x00\"\x94\x02\n\nModelPrice\x12\r\n\x05input\x18\x01 \x01(\x01\x12\x19\n\x0c\x63\x61\x63hed_input\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x1b\n\x0e\x63\x61\x63he_creation\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12\x18\n\x0b\x61udio_input\x18\x04 \x01(\x01H\x02\x88\x01\x01\x12\x0e\n\x06output\x18\x05 \x01(\x01\x12\x16\n\treasoning\x18\x06 \x01(\x01H\x03\x88\x01\x01\x12\x19\n\x0c\x61udio_output\x18\x07 \x01(\x01H\x04\x88\x01\x01\x12\x0f\n\x07request\x18\x08 \x01(\x01\x42\x0f\n\r_cached_inputB\x11\n\x0f_cache_creationB\x0e\n\x0c_audio_inputB\x0c\n\n_reasoningB\x0f\n\r_audio_output\"\xae\x02\n\x0bRetryPolicy\x12!\n\x0bnum_retries\x18\x01 \x01(\rB\x07\xbaH\x04*\x02\x18\nH\x00\x88\x01\x01\x12=\n\x08retry_on\x18\x02 \x03(\x0e\x32\x18.janua.config.v1.RetryOnB\x11\xbaH\x0e\x92\x01\x0b\x18\x01\"\x07\x82\x01\x04\x10\x01 \x00\x12<\n\x0fper_try_timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02*\x00\x12\x35\n\x0eretry_back_off\x18\x04 \x01(\x0b\x32\x1d.janua.config.v1.RetryBackOff\x12 \n\x13respect_retry_after\x18\x05 \x01(\x08H\x01\x88\x01\x01\x42\x0e\n\x0c_num_retriesB\x16\n\x14_respect_retry_after\"\x85\x01\n\x0cRetryBackOff\x12:\n\rbase_interval\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02*\x00\x12\x39\n\x0cmax_interval\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02*\x00\"\xea\x01\n\x08Timeouts\x12\x34\n\x07\x63onnect\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02*\x00\x12\x34\n\x07request\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02*\x00\x12\x38\n\x0b\x66irst_token\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02*\x00\x12\x38\n\x0bstream_idle\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02*\x00*\xad\x02\n\x07\x46\x65\x61ture\x12\x17\n\x13\x46\x45\x41TURE_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x46\x45\x41TURE_CHAT\x10\x01\x12\x16\n\x12\x46\x45\x41TURE_EMBEDDINGS\x10\x02\x12\x15\n\x11\x46\x45\x41TURE_STREAMING\x10\x03\x12\x11\n\rFEATURE_TOOLS\x10\x04\x12\x12\n\x0e\x46\x45\x41TURE_IMAGES\x10\x05\x12\x11\n\rFEATURE_AUDIO\x10\x06\x12\x11\n\rFEATURE_FILES\x10\x07\x12\x17\n\x13\x46\x45\x41TURE_JSON_OBJECT\x10\x08\x12\x17\n\x13\x46\x45\x41TURE_JSON_SCHEMA\x10\t\x12\x15\n\x11\x46\x45\x41TURE_REASONING\x10\n\x12\x14\n\x10\x46\x45\x41TURE_LOGPROBS\x10\x0b\x12\x1c\n\x18\x46\x45\x41TURE_MULTIPLE_CHOICES\x10\x0c*V\n\tPriceList\x12\x1a\n\x16PRICE_LIST_UNSPECIFIED\x10\x00\x12\x13\n\x0fPRICE_LIST_NONE\x10\x01\x12\x18\n\x14PRICE_LIST_PUBLISHED\x10\x02*\xc9\x01\n\x06Schema\x12\x16\n\x12SCHEMA_UNSPECIFIED\x10\x00\x12\x11\n\rSCHEMA_OPENAI\x10\x01\x12\x19\n\x15SCHEMA_OPEN_INFERENCE\x10\x02\x12\x16\n\x12SCHEMA_PASSTHROUGH\x10\x03\x12\x14\n\x10SCHEMA_ANTHROPIC\x10\x04\x12\x11\n\rSCHEMA_GEMINI\x10\x05\x12\x12\n\x0eSCHEMA_BEDROCK\x10\x06\x12\x11\n\rSCHEMA_COHERE\x10\x07\x12\x11\n\rSCHEMA_OLLAMA\x10\x08*s\n\x11UnsupportedFields\x12\"\n\x1eUNSUPPORTED_FIELDS_UNSPECIFIED\x10\x00\x12\x1d\n\x19UNSUPPORTED_FIELDS_REJECT\x10\x01\x12\x1b\n\x17UNSUPPORTED_FIELDS_DROP\x10\x02*\x90\x02\n\x07RetryOn\x12\x18\n\x14RETRY_ON_UNSPECIFIED\x10\x00\x12\x1c\n\x18RETRY_ON_CONNECT_FAILURE\x10\x01\x12\x12\n\x0eRETRY_ON_RESET\x10\x02\x12\x1a\n\x16RETRY_ON_GATEWAY_ERROR\x10\x03\x12\x14\n\x10RETRY_ON_TIMEOUT\x10\x04\x12\x19\n\x15RETRY_ON_SERVER_ERROR\x10\x05\x12\x19\n\x15RETRY_ON_RATE_LIMITED\x10\x06\x12\x17\n\x13RETRY_ON_OVERLOADED\x10\x07\x12\x1b\n\x17RETRY_ON_CONTEXT_LENGTH\x10\x08\x12\x1b\n\x17RETRY_ON_CONTENT_FILTER\x10\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -63,9 +63,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PROXYSERVICE'].fields_by_name['base_url']._loaded_options = None
   _globals['_PROXYSERVICE'].fields_by_name['base_url']._serialized_options = b'\272H+r)\030\200\0202$^(https?://[^\\s/?#@]+(/[^\\s?#]*)?)?$'
   _globals['_PROXYSERVICE'].fields_by_name['credentials']._loaded_options = None
-  _globals['_PROXYSERVICE'].fields_by_name['credentials']._serialized_options = b'\272H\005\222\001\002\020\001'
+  _globals['_PROXYSERVICE'].fields_by_name['credentials']._serialized_options = b'\272H\005\222\001\002\020@'
+  _globals['_PROXYSERVICE'].fields_by_name['schema']._loaded_options = None
+  _globals['_PROXYSERVICE'].fields_by_name['schema']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_PROXYSERVICE'].fields_by_name['region']._loaded_options = None
+  _globals['_PROXYSERVICE'].fields_by_name['region']._serialized_options = b'\272H\035r\0332\031^([a-z][a-z0-9-]{0,62})?$'
+  _globals['_PROXYSERVICE'].fields_by_name['project']._loaded_options = None
+  _globals['_PROXYSERVICE'].fields_by_name['project']._serialized_options = b'\272H#r!2\037^([a-z0-9][a-z0-9.:-]{0,127})?$'
+  _globals['_PROXYSERVICE'].fields_by_name['api_version']._loaded_options = None
+  _globals['_PROXYSERVICE'].fields_by_name['api_version']._serialized_options = b'\272H r\0362\034^([0-9a-z][0-9a-z-]{0,62})?$'
+  _globals['_PROVIDERAUTH_HEADER'].fields_by_name['name']._loaded_options = None
+  _globals['_PROVIDERAUTH_HEADER'].fields_by_name['name']._serialized_options = b'\272H\005r\003\030\200\001'
+  _globals['_PROVIDERAUTH_HEADER'].fields_by_name['scheme']._loaded_options = None
+  _globals['_PROVIDERAUTH_HEADER'].fields_by_name['scheme']._serialized_options = b'\272H\'r%2#^([A-Za-z0-9][A-Za-z0-9_-]{0,62})?$'
+  _globals['_PROVIDERAUTH_QUERY'].fields_by_name['name']._loaded_options = None
+  _globals['_PROVIDERAUTH_QUERY'].fields_by_name['name']._serialized_options = b'\272H\033r\0312\027^[A-Za-z0-9_.-]{1,128}$'
+  _globals['_PROVIDERAUTH_AWSSIGV4'].fields_by_name['service']._loaded_options = None
+  _globals['_PROVIDERAUTH_AWSSIGV4'].fields_by_name['service']._serialized_options = b'\272H\025r\0232\021^[a-z0-9-]{1,64}$'
+  _globals['_PROVIDERAUTH'].oneofs_by_name['kind']._loaded_options = None
+  _globals['_PROVIDERAUTH'].oneofs_by_name['kind']._serialized_options = b'\272H\002\010\001'
   _globals['_CREDENTIAL'].fields_by_name['secret']._loaded_options = None
   _globals['_CREDENTIAL'].fields_by_name['secret']._serialized_options = b'\272H\004r\002\020\001'
+  _globals['_CREDENTIAL'].fields_by_name['weight']._loaded_options = None
+  _globals['_CREDENTIAL'].fields_by_name['weight']._serialized_options = b'\272H\007*\005\030\350\007(\001'
   _globals['_MODEL'].fields_by_name['name']._loaded_options = None
   _globals['_MODEL'].fields_by_name['name']._serialized_options = b'\272H\007r\005\020\001\030\200\002'
   _globals['_MODEL'].fields_by_name['upstream_name']._loaded_options = None
@@ -90,16 +110,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TIMEOUTS'].fields_by_name['first_token']._serialized_options = b'\272H\005\252\001\002*\000'
   _globals['_TIMEOUTS'].fields_by_name['stream_idle']._loaded_options = None
   _globals['_TIMEOUTS'].fields_by_name['stream_idle']._serialized_options = b'\272H\005\252\001\002*\000'
-  _globals['_FEATURE']._serialized_start=2572
-  _globals['_FEATURE']._serialized_end=2873
-  _globals['_PRICELIST']._serialized_start=2875
-  _globals['_PRICELIST']._serialized_end=2961
-  _globals['_SCHEMA']._serialized_start=2964
-  _globals['_SCHEMA']._serialized_end=3165
-  _globals['_UNSUPPORTEDFIELDS']._serialized_start=3167
-  _globals['_UNSUPPORTEDFIELDS']._serialized_end=3282
-  _globals['_RETRYON']._serialized_start=3285
-  _globals['_RETRYON']._serialized_end=3557
+  _globals['_FEATURE']._serialized_start=3284
+  _globals['_FEATURE']._serialized_end=3585
+  _globals['_PRICELIST']._serialized_start=3587
+  _globals['_PRICELIST']._serialized_end=3673
+  _globals['_SCHEMA']._serialized_start=3676
+  _globals['_SCHEMA']._serialized_end=3877
+  _globals['_UNSUPPORTEDFIELDS']._serialized_start=3879
+  _globals['_UNSUPPORTEDFIELDS']._serialized_end=3994
+  _globals['_RETRYON']._serialized_start=3997
+  _globals['_RETRYON']._serialized_end=4269
   _globals['_SERVICE']._serialized_start=144
   _globals['_SERVICE']._serialized_end=848
   _globals['_SERVICE_LABELSENTRY']._serialized_start=788
@@ -107,19 +127,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPSTREAMSERVICE']._serialized_start=851
   _globals['_UPSTREAMSERVICE']._serialized_end=991
   _globals['_PROXYSERVICE']._serialized_start=994
-  _globals['_PROXYSERVICE']._serialized_end=1385
-  _globals['_PROXYSERVICE_HEADERSENTRY']._serialized_start=1339
-  _globals['_PROXYSERVICE_HEADERSENTRY']._serialized_end=1385
-  _globals['_CREDENTIAL']._serialized_start=1387
-  _globals['_CREDENTIAL']._serialized_end=1424
-  _globals['_MODEL']._serialized_start=1427
-  _globals['_MODEL']._serialized_end=1612
-  _globals['_MODELPRICE']._serialized_start=1615
-  _globals['_MODELPRICE']._serialized_end=1891
-  _globals['_RETRYPOLICY']._serialized_start=1894
-  _globals['_RETRYPOLICY']._serialized_end=2196
-  _globals['_RETRYBACKOFF']._serialized_start=2199
-  _globals['_RETRYBACKOFF']._serialized_end=2332
-  _globals['_TIMEOUTS']._serialized_start=2335
-  _globals['_TIMEOUTS']._serialized_end=2569
+  _globals['_PROXYSERVICE']._serialized_end=1646
+  _globals['_PROXYSERVICE_HEADERSENTRY']._serialized_start=1600
+  _globals['_PROXYSERVICE_HEADERSENTRY']._serialized_end=1646
+  _globals['_PROVIDERAUTH']._serialized_start=1649
+  _globals['_PROVIDERAUTH']._serialized_end=2053
+  _globals['_PROVIDERAUTH_HEADER']._serialized_start=1836
+  _globals['_PROVIDERAUTH_HEADER']._serialized_end=1928
+  _globals['_PROVIDERAUTH_QUERY']._serialized_start=1930
+  _globals['_PROVIDERAUTH_QUERY']._serialized_end=1983
+  _globals['_PROVIDERAUTH_AWSSIGV4']._serialized_start=1985
+  _globals['_PROVIDERAUTH_AWSSIGV4']._serialized_end=2038
+  _globals['_CREDENTIAL']._serialized_start=2055
+  _globals['_CREDENTIAL']._serialized_end=2136
+  _globals['_MODEL']._serialized_start=2139
+  _globals['_MODEL']._serialized_end=2324
+  _globals['_MODELPRICE']._serialized_start=2327
+  _globals['_MODELPRICE']._serialized_end=2603
+  _globals['_RETRYPOLICY']._serialized_start=2606
+  _globals['_RETRYPOLICY']._serialized_end=2908
+  _globals['_RETRYBACKOFF']._serialized_start=2911
+  _globals['_RETRYBACKOFF']._serialized_end=3044
+  _globals['_TIMEOUTS']._serialized_start=3047
+  _globals['_TIMEOUTS']._serialized_end=3281
 # @@protoc_insertion_point(module_scope)

@@ -420,17 +420,41 @@ class ProxyService(_message.Message):
     HEADERS_FIELD_NUMBER: _builtins.int
     HEALTH_CHECKS_FIELD_NUMBER: _builtins.int
     OUTLIER_DETECTION_FIELD_NUMBER: _builtins.int
+    SCHEMA_FIELD_NUMBER: _builtins.int
+    AUTH_FIELD_NUMBER: _builtins.int
+    REGION_FIELD_NUMBER: _builtins.int
+    PROJECT_FIELD_NUMBER: _builtins.int
+    API_VERSION_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
-    """A row of the provider table (`openai`, `anthropic`, `gemini`, …), or `custom` for any other server that speaks
-    OpenAI's API; `custom` needs `base_url`. Required.
+    """A row of the provider table (`openai`, `anthropic`, `gemini`, …), or `custom` for any other server, with `schema`
+    and `auth`; `custom` needs `base_url`. Required.
     """
     base_url: _builtins.str
     """Scheme, host and path prefix of the provider's API, without a version segment (`/v1` is part of the request
-    path). Default: the provider's own.
+    path). Default: the provider's own, for `bedrock` and `vertex_ai` that of their `region`. `azure_openai` needs it:
+    `https://RESOURCE.openai.azure.com`, with or without `/openai`.
+    """
+    schema: Global___Schema.ValueType
+    """What a `custom` provider speaks; only for it. Default: `OPENAI`."""
+    region: _builtins.str
+    """AWS region of `bedrock`, or of `auth.aws_sigv4`; location of `vertex_ai`, such as `europe-west4` or `global`. For no
+    other provider. `bedrock` needs it or a `base_url`, whose region is then the default; `vertex_ai` needs it.
+    """
+    project: _builtins.str
+    """Google Cloud project of `vertex_ai`, which needs it. For no other provider."""
+    api_version: _builtins.str
+    """`api-version` of `azure_openai`; for no other provider. A date, such as `2024-10-21`, calls deployments:
+    `/openai/deployments/MODEL/chat/completions?api-version=…`. Empty, or a word such as `preview`, calls the v1 API:
+    `/openai/v1/chat/completions`.
     """
     @_builtins.property
     def credentials(self) -> _containers.RepeatedCompositeFieldContainer[Global___Credential]:
-        """The key the provider knows you by. At most one; none sends no credential."""
+        """The keys the provider knows you by; none sends no credential. Several are a pool: requests are spread over them by
+        weight. A key that is refused (401, 403, 429) before the client has seen anything is left alone for a while, and the
+        request goes on with another, whatever the retry policy says. The while is what `Retry-After` says, at most an
+        hour, otherwise 1 s, twice as long each time it is refused again, up to 5 minutes. When no key is left, requests
+        fail with 429 or 503 and `retry-after`. A single key is never left alone.
+        """
 
     @_builtins.property
     def headers(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
@@ -440,13 +464,17 @@ class ProxyService(_message.Message):
 
     @_builtins.property
     def health_checks(self) -> _containers.RepeatedCompositeFieldContainer[_upstream_pb2.HealthCheck]:
-        """Active checks of the provider. Default: none, for probing a provider may cost money."""
+        """Active checks of the provider, made without a credential. Default: none, for probing a provider may cost money."""
 
     @_builtins.property
     def outlier_detection(self) -> _upstream_pb2.OutlierDetection:
         """Leaves the provider out while it fails. With one address there is nothing else to take within the service, but a
         route goes on to its other backends. `success_rate` compares endpoints and is not possible here. Absent: off.
         """
+
+    @_builtins.property
+    def auth(self) -> Global___ProviderAuth:
+        """How a `custom` provider wants its keys; only for it. Default: `authorization: Bearer KEY`."""
 
     def __init__(
         self,
@@ -457,14 +485,121 @@ class ProxyService(_message.Message):
         headers: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         health_checks: _abc.Iterable[_upstream_pb2.HealthCheck] | None = ...,
         outlier_detection: _upstream_pb2.OutlierDetection | None = ...,
+        schema: Global___Schema.ValueType = ...,
+        auth: Global___ProviderAuth | None = ...,
+        region: _builtins.str = ...,
+        project: _builtins.str = ...,
+        api_version: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["outlier_detection", b"outlier_detection"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["auth", b"auth", "outlier_detection", b"outlier_detection"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_url", b"base_url", "credentials", b"credentials", "headers", b"headers", "health_checks", b"health_checks", "outlier_detection", b"outlier_detection", "provider", b"provider"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_version", b"api_version", "auth", b"auth", "base_url", b"base_url", "credentials", b"credentials", "headers", b"headers", "health_checks", b"health_checks", "outlier_detection", b"outlier_detection", "project", b"project", "provider", b"provider", "region", b"region", "schema", b"schema"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ProxyService: _TypeAlias = ProxyService  # noqa: Y015
+
+@_typing.final
+class ProviderAuth(_message.Message):
+    """How a provider wants its key."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Header(_message.Message):
+        """`NAME: SCHEME KEY`."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        NAME_FIELD_NUMBER: _builtins.int
+        SCHEME_FIELD_NUMBER: _builtins.int
+        name: _builtins.str
+        """Name of the header. Default: `authorization`."""
+        scheme: _builtins.str
+        """Word before the key. Default: `Bearer` for `authorization`, none for other headers."""
+        def __init__(
+            self,
+            *,
+            name: _builtins.str = ...,
+            scheme: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "scheme", b"scheme"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Query(_message.Message):
+        """`?NAME=KEY`, in place of a parameter of that name that a client sends."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        NAME_FIELD_NUMBER: _builtins.int
+        name: _builtins.str
+        """Name of the parameter. Required."""
+        def __init__(
+            self,
+            *,
+            name: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class AwsSigV4(_message.Message):
+        """Needs `region`."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        SERVICE_FIELD_NUMBER: _builtins.int
+        service: _builtins.str
+        """Name of the service in signatures, such as `execute-api` or `sagemaker`. Required."""
+        def __init__(
+            self,
+            *,
+            service: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["service", b"service"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    QUERY_FIELD_NUMBER: _builtins.int
+    AWS_SIGV4_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def header(self) -> Global___ProviderAuth.Header:
+        """In a header."""
+
+    @_builtins.property
+    def query(self) -> Global___ProviderAuth.Query:
+        """In the query of the URL, which logs of others may show: only for those who take no header."""
+
+    @_builtins.property
+    def aws_sigv4(self) -> Global___ProviderAuth.AwsSigV4:
+        """Not sent at all: each request is signed with it (AWS Signature Version 4). The secret is an AWS credential."""
+
+    def __init__(
+        self,
+        *,
+        header: Global___ProviderAuth.Header | None = ...,
+        query: Global___ProviderAuth.Query | None = ...,
+        aws_sigv4: Global___ProviderAuth.AwsSigV4 | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["aws_sigv4", b"aws_sigv4", "header", b"header", "kind", b"kind", "query", b"query"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aws_sigv4", b"aws_sigv4", "header", b"header", "kind", b"kind", "query", b"query"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["header", "query", "aws_sigv4"]  # noqa: Y015
+    _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
+
+Global___ProviderAuth: _TypeAlias = ProviderAuth  # noqa: Y015
 
 @_typing.final
 class Credential(_message.Message):
@@ -473,18 +608,32 @@ class Credential(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SECRET_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
     secret: _builtins.str
-    """Name of the `Secret` that holds it. Required."""
+    """Name of the `Secret` that holds it. A key as text; or, as JSON, where the provider takes one:
+    `bedrock`: an AWS credential `{"access_key_id", "secret_access_key", "session_token"}`, or what
+    `aws configure export-credentials` prints, which requests are signed with;
+    `vertex_ai`: the file of a Google service account, for which access tokens are fetched from its `token_uri`;
+    `azure_openai`: an Entra application `{"tenant_id", "client_id", "client_secret"}`, and `"authority_host"` if it is
+    not `https://login.microsoftonline.com`, likewise.
+    Tokens are fetched from those hosts of Google and Microsoft, from loopback addresses, and from the secret's
+    `allowed_hosts` only. Required, unique within the service.
+    """
+    weight: _builtins.int
+    """Share of the requests, in proportion to the other credentials', 1 to 1000. Default: 1."""
     def __init__(
         self,
         *,
         secret: _builtins.str = ...,
+        weight: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_weight", b"_weight", "weight", b"weight"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["secret", b"secret"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_weight", b"_weight", "secret", b"secret", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__weight: _TypeAlias = _typing.Literal["weight"]  # noqa: Y015
+    _WhichOneofArgType__weight: _TypeAlias = _typing.Literal["_weight", b"_weight"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__weight) -> _WhichOneofReturnType__weight | None: ...
 
 Global___Credential: _TypeAlias = Credential  # noqa: Y015
 
