@@ -49,6 +49,8 @@ UNAVAILABLE: Final = frozenset(
         Failure.SERVER_ERROR,
         Failure.NO_ENDPOINT,
         Failure.BREAKER_OPEN,
+        Failure.UNAUTHENTICATED,
+        Failure.PERMISSION_DENIED,
         Failure.NO_CREDENTIAL,
     }
 )

@@ -21,7 +21,7 @@ _LAST_MOMENTS_S = 10.0
 _YOUNG_S = 60.0
 
 # After a failure nobody asks again for a while, which is twice as long after each further one.
-_PAUSE_S = 1.0
+_PAUSE_S = 2.0
 _LONGEST_PAUSE_S = 60.0
 
 _log = structlog.get_logger("janua.credentials")

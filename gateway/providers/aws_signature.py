@@ -1,7 +1,6 @@
 """Requests signed with AWS Signature Version 4."""
 
 import asyncio
-import logging
 
 from yarl import URL
 
@@ -23,8 +22,6 @@ class AwsSignature:
         from botocore.awsrequest import AWSRequest
         from botocore.credentials import Credentials
 
-        # At level DEBUG it logs what it signs, which the session token is a part of.
-        logging.getLogger("botocore.auth").setLevel(logging.INFO)
         token = key.session_token.reveal() if key.session_token is not None else None
         credentials = Credentials(key.access_key_id.reveal(), key.secret_access_key.reveal(), token)
         self._auth = SigV4Auth(credentials, key.service, key.region)

@@ -29,7 +29,9 @@ class _FallbackOnEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FallbackOn
     FALLBACK_ON_UNSPECIFIED: _FallbackOn.ValueType  # 0
     """Not a valid value."""
     FALLBACK_ON_UNAVAILABLE: _FallbackOn.ValueType  # 1
-    """No connection, a broken connection, status 500 to 599, no healthy endpoint, or a full circuit breaker."""
+    """No connection, a broken connection, status 500 to 599, no healthy endpoint, a full circuit breaker, or a credential
+    of the gateway's that a model's provider refuses (401, 403) or that is not to be had.
+    """
     FALLBACK_ON_RATE_LIMITED: _FallbackOn.ValueType  # 2
     """Status 429."""
     FALLBACK_ON_OVERLOADED: _FallbackOn.ValueType  # 3
@@ -47,7 +49,9 @@ class FallbackOn(_FallbackOn, metaclass=_FallbackOnEnumTypeWrapper):
 FALLBACK_ON_UNSPECIFIED: FallbackOn.ValueType  # 0
 """Not a valid value."""
 FALLBACK_ON_UNAVAILABLE: FallbackOn.ValueType  # 1
-"""No connection, a broken connection, status 500 to 599, no healthy endpoint, or a full circuit breaker."""
+"""No connection, a broken connection, status 500 to 599, no healthy endpoint, a full circuit breaker, or a credential
+of the gateway's that a model's provider refuses (401, 403) or that is not to be had.
+"""
 FALLBACK_ON_RATE_LIMITED: FallbackOn.ValueType  # 2
 """Status 429."""
 FALLBACK_ON_OVERLOADED: FallbackOn.ValueType  # 3
