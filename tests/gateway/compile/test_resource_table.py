@@ -45,6 +45,7 @@ from tests.gateway.compile.resources import (
     unresolved,
     upstream,
 )
+from tests.support.token_issuer import entra_app
 
 
 def reasons(table: ResourceTable) -> list[tuple[str, str, str]]:
@@ -490,3 +491,83 @@ def test_messages_stand_in_the_order_of_kinds() -> None:
     table = empty_table()
     put(table, policy("p"), upstream("u"), service("v"), route("r"), secret("s"))
     assert [each.name for each in table.messages()] == ["s", "u", "p", "v", "r"]
+
+
+# Secrets that are more than a key.
+
+AWS_KEY = '{"access_key_id": "AKIA",\n"secret_access_key": "sk-aws"}'
+
+
+def bedrock(name: str, provider: str = "bedrock", **fields: object) -> ReceivedResource:
+    """A service whose secret may be an AWS credential."""
+    spec = {"provider": provider, "base_url": "http://127.0.0.1:1", "credentials": [{"secret": "s"}], **fields}
+    return resource("service", name, proxy_service=spec)
+
+
+def reading(environ: dict[str, str]) -> ResourceTable:
+    return ResourceTable(SecretReader(environ=environ))
+
+
+def test_service_that_cannot_use_its_secret_is_refused_until_it_can() -> None:
+    table = reading({"KEY": AWS_KEY})
+    put(table, secret("s"), bedrock("v"))
+    assert reasons(table) == [("v", INVALID_FIELD, "proxy_service.credentials[0].secret")]
+    assert table.all_rejections[0].message == "secret 's' is an AWS credential, which needs proxy_service.region"
+    put(table, bedrock("v", region="eu-west-1"))
+    assert table.all_rejections == []
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (AWS_KEY, "secret 's' is JSON, which cannot be sent as a credential"),
+        ("-----BEGIN CERTIFICATE-----\nsk-aws\n", "secret 's' is a certificate, which cannot be sent as a credential"),
+    ],
+)
+def test_lines_are_no_key(text: str, told: str) -> None:
+    table = reading({"KEY": text})
+    put(table, secret("s"), proxy("v"))
+    assert [each.message for each in table.all_rejections] == [told]
+
+
+def test_secret_that_a_service_in_use_cannot_work_with_is_refused_and_the_one_before_stays() -> None:
+    table = reading({"KEY": "sk-1", "OTHER": '{"access_key_id": "AKIA"}'})
+    put(table, secret("s"), bedrock("v", region="eu-west-1"))
+    put(table, secret("s", "OTHER"))
+    assert reasons(table) == [("s", INVALID_FIELD, "env")]
+    told = "service 'v' cannot use it: the secret has no secret_access_key"
+    assert table.all_rejections[0].message == told
+    assert table.snapshot().secrets["s"].value.reveal() == "sk-1"
+
+
+def test_secret_and_service_that_fit_each_other_alone_come_into_use_together() -> None:
+    table = reading({"KEY": "sk-1", "OTHER": AWS_KEY})
+    put(table, secret("s"), proxy("v", base_url="http://127.0.0.1:1"))
+    put(table, secret("s", "OTHER"))
+    assert reasons(table) == [("s", INVALID_FIELD, "env")]
+    put(table, bedrock("v", region="eu-west-1"))
+    assert table.all_rejections == []
+    assert table.snapshot().secrets["s"].value.reveal() == AWS_KEY
+
+
+def test_secret_that_is_read_again_and_cannot_be_used_stays_as_it_was() -> None:
+    environ = {"KEY": AWS_KEY}
+    table = reading(environ)
+    put(table, secret("s"), bedrock("v", region="eu-west-1"))
+    environ["KEY"] = '{"access_key_id": "AKIA"}'
+    assert [each.message for each in table.retry_secrets()] == [
+        "service 'v' cannot use it: the secret has no secret_access_key"
+    ]
+    assert table.snapshot().secrets["s"].value.reveal() == AWS_KEY
+
+
+def test_tokens_are_fetched_only_where_the_secret_may_go() -> None:
+    table = reading({"KEY": entra_app("https://login.evil.example"), "NEW": entra_app("https://login.other.example")})
+    azure = bedrock("v", provider="azure_openai")
+    put(table, secret("s"), azure)
+    assert reasons(table) == [("v", SECRET_HOST_NOT_ALLOWED, "proxy_service.credentials[0].secret")]
+    assert "may not be sent to login.evil.example" in table.all_rejections[0].message
+    put(table, secret("s", allowed_hosts=["127.0.0.1", "login.evil.example"]))
+    assert table.all_rejections == []
+    put(table, secret("s", "NEW", allowed_hosts=["127.0.0.1", "login.evil.example"]))
+    assert reasons(table) == [("s", SECRET_HOST_NOT_ALLOWED, "env")]

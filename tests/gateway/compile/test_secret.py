@@ -61,6 +61,17 @@ def test_value_that_cannot_stand_in_a_header(written: str, tmp_path: Path) -> No
     assert "sk" not in str(caught.value).removeprefix(f"file {path}")
 
 
+@pytest.mark.parametrize("value", ['{\n  "a": "b\\n"\n}', '{"ä": 1}', '{"broken', "-----BEGIN CERTIFICATE-----\nab\n"])
+def test_json_and_certificates_may_have_lines_and_short_texts_may_look_like_json(value: str) -> None:
+    assert read_env(value) == value.strip()
+
+
+@pytest.mark.parametrize("value", ['{"broken\n"', '["a"\n]', '{"a":\n1} {}', '{"a":\n' * 100_000 + "1"])
+def test_lines_that_are_no_json_object_are_unusable(value: str) -> None:
+    with pytest.raises(SecretUnreadableError, match="cannot stand in a header"):
+        read_env(value)
+
+
 def test_variable_that_is_not_set() -> None:
     with pytest.raises(SecretUnreadableError, match=r"^environment variable KEY is not set on this node$") as caught:
         read_env(None)
