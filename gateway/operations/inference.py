@@ -246,7 +246,8 @@ def _http_inference(
     inbound: Mapping[bytes, bytes] = context.headers
     if is_translated:
         inbound = {name: inbound[name] for name in _COMMON_HEADERS if name in inbound}
-    headers = backend.headers.build(inbound, context.request_id, is_streaming=context.is_streaming)
+    accept = dialect.framing.content_type if context.is_streaming else "application/json"
+    headers = backend.headers.build(inbound, context.request_id, accept=accept)
     for name, value in dialect.headers:
         if all(name != other for other, _ in headers):
             headers.append((name, value))

@@ -35,7 +35,7 @@ class OutboundHeaders:
     configured: tuple[tuple[str, str], ...] = field(default=(), repr=False)  # those for passed-through requests too
     dropped: frozenset[bytes] = frozenset()  # of `stripped`, those that no passed-through request may have either
 
-    def build(self, inbound: Mapping[bytes, bytes], request_id: str, *, is_streaming: bool) -> list[tuple[str, str]]:
+    def build(self, inbound: Mapping[bytes, bytes], request_id: str, *, accept: str) -> list[tuple[str, str]]:
         """The client's end-to-end headers without its credentials, and the service's own, which win."""
         stripped = self.stripped
         if (connection := inbound.get(b"connection")) is not None:
@@ -46,7 +46,7 @@ class OutboundHeaders:
             if name not in stripped and not name.startswith(b"x-janua-") and not name.endswith(b"-bin")
         ]
         headers += self.own
-        headers.append(("accept", "text/event-stream" if is_streaming else "application/json"))
+        headers.append(("accept", accept))
         headers.append(("x-request-id", request_id))
         return headers
 

@@ -15,7 +15,7 @@ from gateway.upstream.retry import AttemptFailedError
 # What speaks against the credential, and not against the provider.
 _REFUSALS = (Failure.UNAUTHENTICATED, Failure.PERMISSION_DENIED, Failure.RATE_LIMITED, Failure.NO_CREDENTIAL)
 
-_FIRST_PAUSE_S = 1.0
+_FIRST_PAUSE_S = 5.0
 _LONGEST_PAUSE_S = 300.0
 # A key that is refused for a day may have been bought more quota meanwhile; trying it once costs nothing.
 _LONGEST_ASKED_PAUSE_S = 3600.0

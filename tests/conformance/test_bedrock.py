@@ -122,6 +122,7 @@ async def test_requests_are_signed(
     assert answer.headers["x-janua-attempts"] == "1"
     (request,) = upstream.requests
     assert request.target == path + ("/converse-stream" if streamed else "/converse")
+    assert request.header("accept") == ("application/vnd.amazon.eventstream" if streamed else "application/json")
 
 
 async def test_what_the_aws_command_line_prints_is_a_credential(

@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from tests.conformance.calls import Caller, Kind, ask, assert_refused
 from tests.conformance.configuration import Configuration, proxy_service
@@ -19,12 +20,13 @@ from tests.conformance.upstream_scripts import open_stream
 from tests.support.faulty_upstream import FaultyUpstream
 from tests.support.http_wire import LAST_CHUNK, ReceivedRequest, response, sse
 from tests.support.scripts import Exchange, Script, answer, chat, fail
+from tests.support.websocket_backend import websocket_backend
 
 FIRST, SECOND = "sk-first-1a2b", "sk-second-3c4d"
 Refusals = Mapping[str, Script]
 
 
-def keyed(upstream: FaultyUpstream, directory: Path, *keys: str, **fields: Any) -> Configuration:
+def keyed(base_url: str, directory: Path, *keys: str, **fields: Any) -> Configuration:
     """All models and paths from a provider with these keys, `key-0` and so on."""
     credentials = []
     secrets = []
@@ -33,7 +35,7 @@ def keyed(upstream: FaultyUpstream, directory: Path, *keys: str, **fields: Any) 
         path.write_text(key, "utf-8")
         secrets.append({"name": f"key-{number}", "file": str(path)})
         credentials.append({"secret": f"key-{number}", **({"weight": 3} if number == 0 else {})})
-    proxy = {"provider": "custom", "base_url": upstream.url, "credentials": credentials, **fields}
+    proxy = {"provider": "custom", "base_url": base_url, "credentials": credentials, **fields}
     service = {"name": "provider", "proxy_service": proxy, "retry_policy": {"num_retries": 0}}
     return {
         "secrets": secrets,
@@ -76,7 +78,7 @@ async def credentials(gateway: Gateway) -> dict[str, Any]:
 async def test_requests_are_spread_by_weight(
     gateway: Gateway, upstream: FaultyUpstream, http: Caller, tmp_path: Path
 ) -> None:
-    await gateway.apply(keyed(upstream, tmp_path, FIRST, SECOND))
+    await gateway.apply(keyed(upstream.url, tmp_path, FIRST, SECOND))
     for _ in range(40):
         assert (await ask(http)).failure is None
     counts = Counter(key_of(request) for request in upstream.requests)
@@ -88,7 +90,7 @@ async def test_requests_are_spread_by_weight(
 async def test_request_goes_on_with_another_key_and_leaves_the_refused_one_alone(
     gateway: Gateway, upstream: FaultyUpstream, caller: Caller, streamed: bool, tmp_path: Path, status: int
 ) -> None:
-    await gateway.apply(keyed(upstream, tmp_path, FIRST, SECOND))
+    await gateway.apply(keyed(upstream.url, tmp_path, FIRST, SECOND))
     upstream.script = only_for({FIRST: fail(status, "no", headers=[("retry-after", "600")] if status == 429 else ())})
 
     await until_key_is_tried(upstream, FIRST, caller, streamed=streamed)
@@ -117,7 +119,7 @@ async def test_request_goes_on_with_another_key_and_leaves_the_refused_one_alone
 async def test_attempts_with_other_keys_are_counted(
     gateway: Gateway, upstream: FaultyUpstream, http: Caller, tmp_path: Path
 ) -> None:
-    await gateway.apply(keyed(upstream, tmp_path, FIRST, SECOND))
+    await gateway.apply(keyed(upstream.url, tmp_path, FIRST, SECOND))
     upstream.script = only_for({FIRST: fail(429)})
     attempts = [int((await ask(http)).headers["x-janua-attempts"]) for _ in range(4)]
     assert sum(attempts) == len(upstream.requests)
@@ -127,7 +129,7 @@ async def test_attempts_with_other_keys_are_counted(
 async def test_key_is_used_again_when_the_provider_says_so(
     gateway: Gateway, upstream: FaultyUpstream, http: Caller, tmp_path: Path
 ) -> None:
-    await gateway.apply(keyed(upstream, tmp_path, FIRST, SECOND))
+    await gateway.apply(keyed(upstream.url, tmp_path, FIRST, SECOND))
     upstream.script = only_for({FIRST: fail(429, headers=[("retry-after", "0")])})
     for _ in range(8):
         assert (await ask(http)).text == "hello there"
@@ -142,7 +144,7 @@ async def test_stream_that_begins_with_a_refusal_goes_on_with_another_key(
     async def limited(exchange: Exchange) -> None:
         await exchange.send(open_stream(*sse(error, done=False)) + LAST_CHUNK)
 
-    await gateway.apply(keyed(upstream, tmp_path, FIRST, SECOND))
+    await gateway.apply(keyed(upstream.url, tmp_path, FIRST, SECOND))
     upstream.script = only_for({FIRST: limited})
     await until_key_is_tried(upstream, FIRST, http, streamed=True)
     assert key_of(upstream.requests[-1]) == SECOND
@@ -151,7 +153,7 @@ async def test_stream_that_begins_with_a_refusal_goes_on_with_another_key(
 async def test_when_all_keys_are_at_their_limits_the_caller_is_told_when_to_come_again(
     gateway: Gateway, upstream: FaultyUpstream, caller: Caller, streamed: bool, tmp_path: Path
 ) -> None:
-    await gateway.apply(keyed(upstream, tmp_path, FIRST, SECOND))
+    await gateway.apply(keyed(upstream.url, tmp_path, FIRST, SECOND))
     waits = {FIRST: "600", SECOND: "300"}
     upstream.script = only_for({key: fail(429, headers=[("retry-after", wait)]) for key, wait in waits.items()})
 
@@ -167,7 +169,7 @@ async def test_when_all_keys_are_at_their_limits_the_caller_is_told_when_to_come
 async def test_when_all_keys_are_wrong_it_is_our_fault_and_the_provider_is_not_asked_again_and_again(
     gateway: Gateway, upstream: FaultyUpstream, caller: Caller, tmp_path: Path
 ) -> None:
-    await gateway.apply(keyed(upstream, tmp_path, FIRST, SECOND))
+    await gateway.apply(keyed(upstream.url, tmp_path, FIRST, SECOND))
     upstream.script = fail(401, f"wrong key {FIRST}")
     assert_refused(await ask(caller), Kind.BAD_GATEWAY, "UPSTREAM_AUTH_FAILED")
     failure = assert_refused(await ask(caller), Kind.UNAVAILABLE, "CREDENTIALS_EXHAUSTED")
@@ -178,7 +180,7 @@ async def test_when_all_keys_are_wrong_it_is_our_fault_and_the_provider_is_not_a
 async def test_request_that_no_key_may_make_keeps_no_key_from_others(
     gateway: Gateway, upstream: FaultyUpstream, caller: Caller, tmp_path: Path
 ) -> None:
-    await gateway.apply(keyed(upstream, tmp_path, FIRST, SECOND))
+    await gateway.apply(keyed(upstream.url, tmp_path, FIRST, SECOND))
     upstream.next.extend([fail(403), fail(403)])
     assert_refused(await ask(caller), Kind.BAD_GATEWAY, "UPSTREAM_AUTH_FAILED")
     assert (await ask(caller)).failure is None
@@ -190,7 +192,7 @@ async def test_route_goes_on_to_its_next_backend_when_no_key_is_left(
     gateway: Gateway, upstreams: Upstreams, http: Caller, tmp_path: Path, keys: Sequence[str]
 ) -> None:
     first, second = await upstreams(2)
-    configured = keyed(first, tmp_path, *keys)
+    configured = keyed(first.url, tmp_path, *keys)
     backends = [{"service": "provider"}, {"service": "other", "priority": 1}]
     await gateway.apply(
         {
@@ -208,7 +210,7 @@ async def test_route_goes_on_to_its_next_backend_when_no_key_is_left(
 async def test_single_key_is_never_left_alone(
     gateway: Gateway, upstream: FaultyUpstream, http: Caller, tmp_path: Path
 ) -> None:
-    await gateway.apply(keyed(upstream, tmp_path, FIRST))
+    await gateway.apply(keyed(upstream.url, tmp_path, FIRST))
     upstream.next.append(fail(429, headers=[("retry-after", "600")]))
     assert_refused(await ask(http), Kind.RATE_LIMITED, "RATE_LIMITED")
     assert (await ask(http)).failure is None
@@ -217,13 +219,13 @@ async def test_single_key_is_never_left_alone(
 async def test_reload_keeps_what_is_known_of_keys_that_stay(
     gateway: Gateway, upstream: FaultyUpstream, http: Caller, tmp_path: Path
 ) -> None:
-    await gateway.apply(keyed(upstream, tmp_path, FIRST, SECOND))
+    await gateway.apply(keyed(upstream.url, tmp_path, FIRST, SECOND))
     upstream.script = only_for({FIRST: fail(429, headers=[("retry-after", "600")])})
     await until_key_is_tried(upstream, FIRST, http)
 
-    await gateway.apply(keyed(upstream, tmp_path, FIRST, SECOND, headers={"x-new": "1"}))
+    await gateway.apply(keyed(upstream.url, tmp_path, FIRST, SECOND, headers={"x-new": "1"}))
     assert not (await credentials(gateway))["key-0"]["fresh"]
-    await gateway.apply(keyed(upstream, tmp_path, "sk-renewed", SECOND))
+    await gateway.apply(keyed(upstream.url, tmp_path, "sk-renewed", SECOND))
     assert (await credentials(gateway))["key-0"]["fresh"]
 
 
@@ -234,7 +236,7 @@ async def test_reload_keeps_what_is_known_of_keys_that_stay(
 async def test_request_that_passes_through_goes_on_with_another_key(
     gateway: Gateway, upstream: FaultyUpstream, session: aiohttp.ClientSession, tmp_path: Path, status: int
 ) -> None:
-    await gateway.apply(keyed(upstream, tmp_path, FIRST, SECOND))
+    await gateway.apply(keyed(upstream.url, tmp_path, FIRST, SECOND))
     client = ProxyClient(gateway.addresses.http, session)
     upstream.script = only_for({FIRST: fail(status)}, answer(response(200, b"hello")))
     for number in range(4):
@@ -248,7 +250,7 @@ async def test_request_that_passes_through_goes_on_with_another_key(
 async def test_answer_of_the_provider_stands_when_the_body_is_gone(
     gateway: Gateway, upstream: FaultyUpstream, session: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
-    await gateway.apply(keyed(upstream, tmp_path, FIRST, SECOND))
+    await gateway.apply(keyed(upstream.url, tmp_path, FIRST, SECOND))
     client = ProxyClient(gateway.addresses.http, session)
     upstream.script = fail(401, "no")
     answered = await client.send("/v1/files", "POST", data=b"x" * 300_000)
@@ -266,7 +268,7 @@ async def test_answer_of_the_provider_stands_when_the_body_is_gone(
 async def test_key_in_the_query_takes_the_place_of_the_clients(
     gateway: Gateway, upstream: FaultyUpstream, session: aiohttp.ClientSession, tmp_path: Path, asked: str, sent: str
 ) -> None:
-    await gateway.apply(keyed(upstream, tmp_path, f"{FIRST}+/", auth={"query": {"name": "key"}}))
+    await gateway.apply(keyed(upstream.url, tmp_path, f"{FIRST}+/", auth={"query": {"name": "key"}}))
     upstream.script = answer(response(200, b"hello"))
     answered = await ProxyClient(gateway.addresses.http, session).send(asked)
     assert answered.status == 200
@@ -278,7 +280,7 @@ async def test_key_in_the_query_takes_the_place_of_the_clients(
 async def test_key_in_the_query_of_inference(
     gateway: Gateway, upstream: FaultyUpstream, caller: Caller, streamed: bool, tmp_path: Path
 ) -> None:
-    await gateway.apply(keyed(upstream, tmp_path, FIRST, auth={"query": {"name": "key"}}))
+    await gateway.apply(keyed(upstream.url, tmp_path, FIRST, auth={"query": {"name": "key"}}))
     assert (await ask(caller, streamed=streamed)).failure is None
     assert upstream.requests[0].target == f"/v1/chat/completions?key={FIRST}"
 
@@ -301,7 +303,7 @@ async def test_provider_of_ones_own_gets_the_key_as_it_wants_it(
     count: int,
 ) -> None:
     keys: Sequence[str] = [FIRST, FIRST][:count]
-    await gateway.apply(keyed(upstream, tmp_path, *keys, auth=auth))
+    await gateway.apply(keyed(upstream.url, tmp_path, *keys, auth=auth))
     theirs = {"x-own-key": "theirs", "authorization": "Bearer theirs"}
     url = f"http://{gateway.addresses.http}/v1/chat/completions"
     for target in (url, f"http://{gateway.addresses.http}/other"):
@@ -315,8 +317,31 @@ async def test_provider_of_ones_own_gets_the_key_as_it_wants_it(
 async def test_many_at_a_time_all_go_on_with_the_other_key(
     gateway: Gateway, upstream: FaultyUpstream, http: Caller, tmp_path: Path
 ) -> None:
-    await gateway.apply(keyed(upstream, tmp_path, FIRST, SECOND))
+    await gateway.apply(keyed(upstream.url, tmp_path, FIRST, SECOND))
     upstream.script = only_for({FIRST: fail(429)})
     told = await asyncio.gather(*(ask(http) for _ in range(20)))
     assert {each.text for each in told} == {"hello there"}
     assert (await credentials(gateway))["key-0"]["refusals"] >= 1
+
+
+async def test_websocket_is_opened_with_another_key(
+    gateway: Gateway, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    async def only_second(request: web.Request) -> web.StreamResponse:
+        if request.headers["authorization"] == f"Bearer {FIRST}":
+            return web.Response(status=401)
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        async for message in socket:
+            await socket.send_str(message.data)
+        return socket
+
+    async with websocket_backend(only_second) as backend:
+        await gateway.apply(keyed(f"http://{backend.address}", tmp_path, FIRST, SECOND))
+        for _ in range(4):
+            async with session.ws_connect(f"ws://{gateway.addresses.http}/v1/realtime") as socket:
+                await socket.send_str("hello")
+                assert await socket.receive_str() == "hello"
+        keys = [request.headers["authorization"] for request in backend.requests]
+        assert keys.count(f"Bearer {FIRST}") >= 1
+        assert keys.count(f"Bearer {SECOND}") == 4

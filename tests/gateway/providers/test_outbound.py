@@ -48,17 +48,17 @@ def provider(
 
 
 def sent(
-    inbound: Mapping[bytes, bytes], service: ServiceConfig = LOCAL, *, is_streaming: bool = False
+    inbound: Mapping[bytes, bytes], service: ServiceConfig = LOCAL, *, accept: str = "application/json"
 ) -> list[tuple[str, str]]:
-    return outbound_headers(service, SECRETS).build(inbound, "r-1", is_streaming=is_streaming)
+    return outbound_headers(service, SECRETS).build(inbound, "r-1", accept=accept)
 
 
 def test_ours_alone() -> None:
     assert sorted(sent({})) == sorted(OURS)
 
 
-def test_stream_is_asked_for_as_a_stream() -> None:
-    assert dict(sent({}, is_streaming=True))["accept"] == "text/event-stream"
+def test_what_is_asked_for_is_not_the_clients_to_say() -> None:
+    assert dict(sent({b"accept": b"text/html"}, accept="text/event-stream"))["accept"] == "text/event-stream"
 
 
 def test_other_headers_of_the_client_are_passed_on() -> None:
@@ -217,7 +217,7 @@ def test_several_keys_are_left_to_each_attempt() -> None:
     upstream = provider_upstream(service, secrets)
     assert upstream is not None
     assert [each.secret for each in upstream.credentials] == ["s0", "s1"]
-    assert "sk-" not in str(outbound_headers(service, secrets).build({}, "r", is_streaming=False))
+    assert "sk-" not in str(outbound_headers(service, secrets).build({}, "r", accept="application/json"))
     assert "sk-" not in repr(upstream)
 
 
@@ -231,5 +231,5 @@ def test_headers_that_a_key_or_a_signature_takes_are_not_the_clients() -> None:
 def test_headers_are_compiled_once_per_service() -> None:
     maker = outbound_headers(provider(), SECRETS)
     assert isinstance(maker, OutboundHeaders)
-    assert maker.build({}, "a", is_streaming=False)[-1] == ("x-request-id", "a")
-    assert maker.build({}, "b", is_streaming=False)[-1] == ("x-request-id", "b")
+    assert maker.build({}, "a", accept="application/json")[-1] == ("x-request-id", "a")
+    assert maker.build({}, "b", accept="application/json")[-1] == ("x-request-id", "b")

@@ -78,7 +78,7 @@ def test_refused_key_is_left_alone_and_comes_back(failure: AttemptFailedError) -
     rig = Rig(config("a"), config("b"))
     rig.refuse("a", failure)
     assert rig.take(10) == {"b": 10}
-    rig.now += 1.0
+    rig.now += 5.0
     assert set(rig.take(10)) == {"a", "b"}
 
 
@@ -91,13 +91,13 @@ def test_pauses_grow_while_it_is_refused_and_begin_anew_once_it_is_taken() -> No
         while "a" not in rig.fresh():
             rig.now += 0.5
         pauses.append(rig.now - began)
-    assert pauses == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
+    assert pauses == [5, 10, 20, 40, 80, 160, 300, 300, 300, 300, 300]
     turn = CredentialTurn(rig.pool)
     while rig.name(turn.next()) != "a":
         turn = CredentialTurn(rig.pool)
     turn.succeeded()
     rig.refuse("a", limited())
-    rig.now += 1
+    rig.now += 5
     assert "a" in rig.fresh()
 
 
@@ -119,7 +119,7 @@ def test_refusals_of_requests_that_were_under_way_are_one() -> None:
     assert len(with_a) == 10
     for turn in with_a:
         assert turn.goes_on(limited())
-    rig.now += 1
+    rig.now += 5
     assert rig.fresh() == ["a", "b"]
     (shown,) = [report for report in rig.pool.describe("u") if report.secret == "a"]
     assert shown.refusals == 10
@@ -164,7 +164,7 @@ def test_all_refused() -> None:
     with pytest.raises(AttemptFailedError) as caught:
         CredentialTurn(rig.pool).next()
     assert isinstance(caught.value.error, UnavailableError)
-    assert caught.value.error.retry_after_s == 1
+    assert caught.value.error.retry_after_s == 5
     assert caught.value.failures == (Failure.NO_CREDENTIAL,)
 
 

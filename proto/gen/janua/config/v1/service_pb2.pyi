@@ -452,7 +452,7 @@ class ProxyService(_message.Message):
         """The keys the provider knows you by; none sends no credential. Several are a pool: requests are spread over them by
         weight. A key that is refused (401, 403, 429) before the client has seen anything is left alone for a while, and the
         request goes on with another, whatever the retry policy says. The while is what `Retry-After` says, at most an
-        hour, otherwise 1 s, twice as long each time it is refused again, up to 5 minutes. When no key is left, requests
+        hour, otherwise 5 s, twice as long each time it is refused again, up to 5 minutes. When no key is left, requests
         fail with 429 or 503 and `retry-after`. A single key is never left alone.
         """
 
