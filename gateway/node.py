@@ -20,7 +20,7 @@ from gateway.compile.resource_table import ResourceTable
 from gateway.compile.secret import SecretReader
 from gateway.config.last_good import LastGood, LastGoodStore
 from gateway.config.last_good_writer import LastGoodWriter
-from gateway.config.resources import ListenerAddresses, NodeIdentity, NodeStatusReport
+from gateway.config.resources import CredentialReport, ListenerAddresses, NodeIdentity, NodeStatusReport
 from gateway.config.snapshot import Snapshot
 from gateway.config.status_reporter import StatusReporter
 from gateway.config.subscriber import Subscriber
@@ -206,16 +206,7 @@ class Node:
     def _describe_endpoints(self) -> list[dict[str, Any]]:
         credentials: dict[str, list[dict[str, Any]]] = {}
         for each in self._clusters.report_credentials():
-            credentials.setdefault(each.upstream, []).append(
-                {
-                    "secret": each.secret,
-                    "weight": each.weight,
-                    "fresh": each.is_fresh,
-                    "reason": each.reason,
-                    "fresh_at": each.fresh_at.isoformat(timespec="milliseconds") if each.fresh_at else None,
-                    "refusals": each.refusals,
-                }
-            )
+            credentials.setdefault(each.upstream, []).append(_describe_credential(each))
         return [
             {
                 "upstream": endpoint.upstream,
@@ -285,6 +276,17 @@ class Node:
     def _on_health_change(self) -> None:
         if self._reporter is not None:
             self._reporter.poke()
+
+
+def _describe_credential(report: CredentialReport) -> dict[str, Any]:
+    return {
+        "secret": report.secret,
+        "weight": report.weight,
+        "fresh": report.is_fresh,
+        "reason": report.reason,
+        "fresh_at": report.fresh_at.isoformat(timespec="milliseconds") if report.fresh_at else None,
+        "refusals": report.refusals,
+    }
 
 
 def _authority(host: str, port: int) -> str:

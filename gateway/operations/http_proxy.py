@@ -299,7 +299,8 @@ def status_failures(status: int) -> list[Failure]:
 
 
 def answer_failures(status: int, lease: Lease) -> list[Failure]:
-    """The same, and whether the status speaks against the credential, if there may be another."""
+    """The classes of a status that another attempt may be made after: those, and that it speaks against a credential
+    which may not be the only one."""
     if lease.credential is not None and status in (401, 403):
         return [Failure.UNAUTHENTICATED if status == 401 else Failure.PERMISSION_DENIED]
     return status_failures(status)
