@@ -105,7 +105,7 @@ def _text(fields: Mapping[str, Any], *names: str, default: str | None = None, ha
     if value is None:
         raise ValueError(f"has no {names[0]}")
     if not isinstance(value, str) or not (has_lines or (value.isascii() and value.isprintable())):
-        raise ValueError(f"has a {names[0]} that is not printable text")
+        raise ValueError(f"has something else than printable text as its {names[0]}")
     return value
 
 
@@ -113,7 +113,7 @@ def _url(text: str, name: str) -> str:
     try:
         address: Address = parse_url(text)
     except ValueError:
-        raise ValueError(f"has a {name} that is not an https:// URL") from None
+        raise ValueError(f"has no https:// URL as its {name}") from None
     if address.scheme != "https" and not address.is_loopback:
-        raise ValueError(f"has a {name} that is not an https:// URL")
+        raise ValueError(f"has no https:// URL as its {name}")
     return str(address)

@@ -21,6 +21,7 @@ _ATTEMPTS = 3
 _PAUSES_S = (0.1, 0.5)
 _MAX_BYTES = 64 * 1024
 _DEFAULT_LIFETIME_S = 3600.0
+_LONGEST_LIFETIME_S = 86400.0
 
 _HEADERS = (("content-type", "application/x-www-form-urlencoded"), ("accept", "application/json"))
 
@@ -119,7 +120,10 @@ def _assertion(account: GoogleAccount, now: float) -> str:
         "exp": int(now) + _ASSERTION_LIFETIME_S,
     }
     headers = {"kid": account.key_id} if account.key_id else None
-    return jwt.encode(claims, account.private_key.reveal(), algorithm="RS256", headers=headers)
+    try:
+        return jwt.encode(claims, account.private_key.reveal(), algorithm="RS256", headers=headers)
+    except (ValueError, jwt.PyJWTError):
+        raise TokenError("the secret's private_key cannot sign") from None
 
 
 def _read(data: bytes) -> _Answer:
@@ -138,4 +142,4 @@ def _lifetime(expires_in: float | str | None) -> float:
         lifetime_s = float(expires_in) if expires_in is not None else _DEFAULT_LIFETIME_S
     except ValueError:
         return _DEFAULT_LIFETIME_S
-    return lifetime_s if 0 < lifetime_s < 10 * 365 * 86400 else _DEFAULT_LIFETIME_S
+    return min(lifetime_s, _LONGEST_LIFETIME_S) if lifetime_s > 0 else 0.0

@@ -204,7 +204,7 @@ async def test_token_that_is_refused_when_young_is_kept(
     ("text", "problem"),
     [
         (service_account("https://evil.example/token"), "may not be sent to evil.example"),
-        (service_account("http://oauth2.googleapis.com/token"), "has a token_uri that is not an https:// URL"),
+        (service_account("http://oauth2.googleapis.com/token"), "has no https:// URL as its token_uri"),
         (service_account("https://oauth2.googleapis.com/token", type="authorized_user"), "its type is not"),
         (service_account("https://oauth2.googleapis.com/token", private_key="sk-7"), "private_key that is not an RSA"),
         (service_account("https://oauth2.googleapis.com/token", client_email=""), "has no client_email"),

@@ -189,7 +189,10 @@ async def test_api_key_is_sent_as_it_is(
     ("text", "problem"),
     [
         ('{"access_key_id": "AKIA"}', "secret 'aws' has no secret_access_key"),
-        ('{"access_key_id": "AKIA", "secret_access_key": 7}', "secret 'aws' has a secret_access_key that is not"),
+        (
+            '{"access_key_id": "AKIA", "secret_access_key": 7}',
+            "secret 'aws' has something else than printable text as its secret_access_key",
+        ),
         ('{"secret_access_key": "sk-7"', "secret 'aws' is not an AWS credential: it is no JSON object"),
     ],
 )
