@@ -253,7 +253,7 @@ async def test_answer_of_the_provider_stands_when_the_body_is_gone(
     await gateway.apply(keyed(upstream.url, tmp_path, FIRST, SECOND))
     client = ProxyClient(gateway.addresses.http, session)
     upstream.script = fail(401, "no")
-    answered = await client.send("/v1/files", "POST", data=b"x" * 300_000)
+    answered = await client.send("/files", "POST", data=b"x" * 300_000)
     assert (answered.status, json.loads(answered.body)["error"]["message"]) == (401, "no")
     assert len(upstream.requests) == 1
 
