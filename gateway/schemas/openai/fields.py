@@ -64,6 +64,8 @@ class UsageFields(msgspec.Struct):
         prompt = self.prompt_tokens_details or _NO_PROMPT_DETAILS
         completion = self.completion_tokens_details or _NO_COMPLETION_DETAILS
         cached = prompt.cached_tokens or self.num_cached_tokens or self.prompt_cache_hit_tokens
+        if prompt is _NO_PROMPT_DETAILS and completion is _NO_COMPLETION_DETAILS and not cached:
+            return Usage(input_tokens=_count(self.prompt_tokens), output_tokens=_count(self.completion_tokens))
         return Usage(
             input_tokens=_count(self.prompt_tokens),
             output_tokens=_count(self.completion_tokens),
