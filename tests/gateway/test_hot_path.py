@@ -1,4 +1,4 @@
-"""What a request costs, as the number of functions of the gateway that it calls: a figure that no machine's noise changes.
+"""What a request costs, as the number of functions of the gateway that it calls: a figure that no noise changes.
 
 More calls than here need a reason. Who has one writes the new number down, in a commit that says why; who makes them
 fewer lowers it.
