@@ -17,6 +17,8 @@ class Operation(Enum):
 
     CHAT = auto()
     EMBEDDINGS = auto()
+    RERANK = auto()
+    COUNT_TOKENS = auto()
     IMAGES = auto()
     AUDIO = auto()
     MODERATIONS = auto()
@@ -291,7 +293,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     """Tokens of a request.
 
     `input_tokens` includes those read from a cache, those written to one and those of sound; `output_tokens` includes
-    reasoning and sound.
+    reasoning and sound. `search_units` are what some charge for ranking by instead of tokens.
     """
 
     input_tokens: int = 0
@@ -301,6 +303,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     reasoning_tokens: int = 0
     audio_input_tokens: int = 0
     audio_output_tokens: int = 0
+    search_units: int = 0
 
 
 class Demand(msgspec.Struct, frozen=True, kw_only=True):
@@ -459,4 +462,42 @@ class EmbeddingsAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
     model: str
     vectors: tuple[tuple[float, ...], ...]
+    usage: Usage
+
+
+class TokenCount(msgspec.Struct, frozen=True, kw_only=True):
+    """How many tokens a conversation would be to a model, some of them from its cache. Counting itself costs none."""
+
+    input_tokens: int
+    cached_input_tokens: int = 0
+    usage: Usage | None = None
+
+
+class RerankRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Texts to be put in the order of how much they have to do with `query`.
+
+    `top_n` None ranks all. `returns_documents`: the caller wants the texts back in the answer. `extra` has what only
+    `dialect` knows.
+    """
+
+    model: str
+    query: str
+    documents: tuple[str, ...]
+    top_n: int | None = None
+    returns_documents: bool = False
+    dialect: str = ""
+    extra: Mapping[str, JsonValue] | None = None
+
+
+class RankedDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """The place of a text among those of the request, from 0 on, and its score: the higher, the more relevant."""
+
+    index: int
+    score: float
+
+
+class RerankAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The most relevant text first."""
+
+    results: tuple[RankedDocument, ...]
     usage: Usage

@@ -5,7 +5,7 @@ whole relay."""
 import asyncio
 import time
 from collections.abc import Coroutine
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -13,7 +13,6 @@ from gateway.context import RequestContext
 from gateway.errors import GatewayError, NotFoundError
 from gateway.listeners.chat import ChatListener
 from gateway.listeners.disconnect import AsgiApp, ClientGoneError, Receive, Scope, Send
-from gateway.listeners.embeddings import EmbeddingsListener
 from gateway.listeners.errors import internal_error
 from gateway.listeners.http_exchange import ErrorFormat, HttpExchange
 from gateway.listeners.http_proxy import HttpProxyListener
@@ -31,6 +30,7 @@ from gateway.listeners.surfaces import (
 )
 from gateway.listeners.unread_body import WithoutBody
 from gateway.listeners.websocket_proxy import WebSocketExchange, WebSocketProxyListener
+from gateway.listeners.whole import WholeListener
 from gateway.pipeline import Pipeline
 from gateway.plan import RoutePlan
 from gateway.schemas.open_inference.paths import match_path
@@ -147,10 +147,10 @@ class DataPlane:
             service.active_requests -= 1
 
 
-def _listener(service: GatewayService, surface: Surface) -> ChatListener | EmbeddingsListener:
+def _listener(service: GatewayService, surface: Surface) -> ChatListener | WholeListener[Any, Any]:
     if isinstance(surface, ChatSurface):
         return ChatListener(service, surface)
-    return EmbeddingsListener(service, surface)
+    return WholeListener(service, surface)
 
 
 def make_context(scope: Scope, operation: Operation) -> RequestContext:

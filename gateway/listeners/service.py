@@ -16,6 +16,7 @@ from gateway.types import Operation
 _OPERATIONS = {
     Operation.CHAT: "chat",
     Operation.EMBEDDINGS: "embeddings",
+    Operation.RERANK: "rerank",
     Operation.IMAGES: "images",
     Operation.AUDIO: "audio",
     Operation.MODERATIONS: "moderations",
@@ -63,9 +64,10 @@ class GatewayService:
                     metrics.output_tokens(
                         context.route, operation, seconds - until_content, context.usage.output_tokens
                     )
-        # What passes through is answered by refusals too.
+        # What passes through is answered by refusals too; to count tokens costs none.
         is_answered = context.operation is not Operation.PROXY or not status.startswith(("4", "5"))
-        if context.priced is not None and context.first_content_at is not None and is_answered:
+        is_charged = is_answered and context.operation is not Operation.COUNT_TOKENS
+        if context.priced is not None and context.first_content_at is not None and is_charged:
             self._charge(context, context.priced)
         for reservation in context.reservations:
             reservation.settle(context)

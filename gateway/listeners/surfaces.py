@@ -3,28 +3,33 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import Any, Generic, TypeAlias
 
 from gateway.errors import InvalidRequestError
 from gateway.listeners.error_formats import ANTHROPIC_ERRORS, COHERE_ERRORS, GEMINI_ERRORS, OLLAMA_ERRORS, OPENAI_ERRORS
 from gateway.listeners.http_exchange import ErrorFormat
+from gateway.operations.inference import CountTokensBody, EmbeddingsBody, RerankBody, WholeBody
 from gateway.schemas.chat_dialect import ChatDialect
-from gateway.schemas.embeddings_dialect import EmbeddingsDialect
 from gateway.schemas.openai.fields import read_request
 from gateway.schemas.table import (
+    ANTHROPIC_COUNT_TOKENS,
     ANTHROPIC_MESSAGES,
     COHERE_CHAT,
     COHERE_EMBEDDINGS,
+    COHERE_RERANK,
     GEMINI,
     GEMINI_BATCH_EMBEDDINGS,
+    GEMINI_COUNT_TOKENS,
     GEMINI_EMBEDDINGS,
     OLLAMA_CHAT,
     OLLAMA_EMBEDDINGS,
     OPENAI_CHAT,
     OPENAI_COMPLETIONS,
     OPENAI_EMBEDDINGS,
+    OPENAI_RERANK,
     OPENAI_RESPONSES,
 )
+from gateway.schemas.whole_dialect import A, Q, WholeDialect
 from gateway.types import Operation
 
 
@@ -55,10 +60,11 @@ class ChatSurface:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class EmbeddingsSurface:
-    """Texts to be turned into vectors, in a body that names the model."""
+class WholeSurface(Generic[Q, A]):
+    """What is answered whole, asked in a body that names the model. `asks` makes the request of such a body."""
 
-    dialect: EmbeddingsDialect
+    asks: type[WholeBody[Q, A]]
+    dialect: WholeDialect[Q, A]
     errors: ErrorFormat
 
     def read_head(self, path: str, query: Mapping[str, str], body: bytes) -> Head:
@@ -80,8 +86,8 @@ class GeminiChatSurface(ChatSurface):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class GeminiEmbeddingsSurface(EmbeddingsSurface):
-    """Texts to be turned into vectors, at a path that names the model."""
+class GeminiWholeSurface(WholeSurface[Q, A]):
+    """What is answered whole, asked at a path that names the model."""
 
     def read_head(self, path: str, query: Mapping[str, str], body: bytes) -> Head:
         """The head. Raises `InvalidRequestError`."""
@@ -96,19 +102,24 @@ def _model_of(path: str) -> str:
     return model
 
 
-Surface: TypeAlias = ChatSurface | EmbeddingsSurface
+Surface: TypeAlias = ChatSurface | WholeSurface[Any, Any]
 
 SURFACES: Mapping[str, Surface] = MappingProxyType(
     {
         "/v1/chat/completions": ChatSurface(dialect=OPENAI_CHAT, errors=OPENAI_ERRORS, usage_on_demand=True),
         "/v1/responses": ChatSurface(dialect=OPENAI_RESPONSES, errors=OPENAI_ERRORS),
         "/v1/completions": ChatSurface(dialect=OPENAI_COMPLETIONS, errors=OPENAI_ERRORS, usage_on_demand=True),
-        "/v1/embeddings": EmbeddingsSurface(dialect=OPENAI_EMBEDDINGS, errors=OPENAI_ERRORS),
+        "/v1/embeddings": WholeSurface(asks=EmbeddingsBody, dialect=OPENAI_EMBEDDINGS, errors=OPENAI_ERRORS),
+        "/v1/rerank": WholeSurface(asks=RerankBody, dialect=OPENAI_RERANK, errors=OPENAI_ERRORS),
         "/v1/messages": ChatSurface(dialect=ANTHROPIC_MESSAGES, errors=ANTHROPIC_ERRORS),
+        "/v1/messages/count_tokens": WholeSurface(
+            asks=CountTokensBody, dialect=ANTHROPIC_COUNT_TOKENS, errors=ANTHROPIC_ERRORS
+        ),
         "/v2/chat": ChatSurface(dialect=COHERE_CHAT, errors=COHERE_ERRORS),
-        "/v2/embed": EmbeddingsSurface(dialect=COHERE_EMBEDDINGS, errors=COHERE_ERRORS),
+        "/v2/embed": WholeSurface(asks=EmbeddingsBody, dialect=COHERE_EMBEDDINGS, errors=COHERE_ERRORS),
+        "/v2/rerank": WholeSurface(asks=RerankBody, dialect=COHERE_RERANK, errors=COHERE_ERRORS),
         "/api/chat": ChatSurface(dialect=OLLAMA_CHAT, errors=OLLAMA_ERRORS, streams_by_default=True),
-        "/api/embed": EmbeddingsSurface(dialect=OLLAMA_EMBEDDINGS, errors=OLLAMA_ERRORS),
+        "/api/embed": WholeSurface(asks=EmbeddingsBody, dialect=OLLAMA_EMBEDDINGS, errors=OLLAMA_ERRORS),
     }
 )
 """By path."""
@@ -150,8 +161,11 @@ GEMINI_SURFACES: Mapping[str, Surface] = MappingProxyType(
     {
         "generateContent": GeminiChatSurface(dialect=GEMINI, errors=GEMINI_ERRORS, is_streaming=False),
         "streamGenerateContent": GeminiChatSurface(dialect=GEMINI, errors=GEMINI_ERRORS, is_streaming=True),
-        "batchEmbedContents": GeminiEmbeddingsSurface(dialect=GEMINI_BATCH_EMBEDDINGS, errors=GEMINI_ERRORS),
-        "embedContent": GeminiEmbeddingsSurface(dialect=GEMINI_EMBEDDINGS, errors=GEMINI_ERRORS),
+        "countTokens": GeminiWholeSurface(asks=CountTokensBody, dialect=GEMINI_COUNT_TOKENS, errors=GEMINI_ERRORS),
+        "batchEmbedContents": GeminiWholeSurface(
+            asks=EmbeddingsBody, dialect=GEMINI_BATCH_EMBEDDINGS, errors=GEMINI_ERRORS
+        ),
+        "embedContent": GeminiWholeSurface(asks=EmbeddingsBody, dialect=GEMINI_EMBEDDINGS, errors=GEMINI_ERRORS),
     }
 )
 """By what follows the model's name in a path: `/v1beta/models/MODEL:generateContent`."""

@@ -1,21 +1,32 @@
-"""Chat and embeddings: in a dialect of HTTP, passed through or translated, and typed, as the gRPC API has them."""
+"""Chat, embeddings, ranking and counting of tokens: in a dialect of HTTP, passed through or translated, and typed, as
+the gRPC API has them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from gateway.context import RequestContext
 from gateway.operations.features import check_operation, to_leave_out
 from gateway.plan import BackendPlan
 from gateway.schemas.chat_dialect import ChatDialect, UsageOnDemand
 from gateway.schemas.dialect import Dialect
-from gateway.schemas.embeddings_dialect import EmbeddingsDialect
 from gateway.schemas.features.canonical import asked_by, without
 from gateway.schemas.features.table import asked_of, stream_place
 from gateway.schemas.openai.fields import prompt_of
-from gateway.schemas.table import OPENAI_CHAT, OPENAI_EMBEDDINGS
+from gateway.schemas.table import OPENAI_CHAT, OPENAI_EMBEDDINGS, Family
 from gateway.schemas.unsupported import UnsupportedByBackendError
-from gateway.types import ChatRequest, Demand, EmbeddingsRequest, Feature
+from gateway.schemas.whole_dialect import A, CountTokensDialect, EmbeddingsDialect, Q, RerankDialect, WholeDialect
+from gateway.types import (
+    ChatRequest,
+    Demand,
+    EmbeddingsAnswer,
+    EmbeddingsRequest,
+    Feature,
+    Operation,
+    RerankAnswer,
+    RerankRequest,
+    TokenCount,
+)
 from gateway.upstream.answer import Exchange, StreamAnswer
 from gateway.upstream.cluster import Cluster
 from gateway.upstream.http_inference import HttpInference
@@ -25,6 +36,8 @@ D = TypeVar("D", bound=Dialect)
 # What a token is taken to be before the backend has counted.
 _BYTES_PER_TOKEN = 4
 _WHOLE = 2**62
+
+_NAMES = {Operation.COUNT_TOKENS: "counting of tokens"}
 
 # Of a caller's headers, those that mean the same in every dialect.
 _COMMON_HEADERS = (b"traceparent", b"tracestate", b"baggage")
@@ -140,22 +153,29 @@ class TypedChat:
 
 
 @dataclass(slots=True)
-class EmbeddingsBody:
-    """Texts in a dialect of HTTP, passed through or translated like `ChatBody`."""
+class WholeBody(Generic[Q, A]):
+    """A request in a dialect of HTTP whose answer comes whole, passed through or translated like `ChatBody`."""
 
-    dialect: EmbeddingsDialect
+    operation: ClassVar[Operation]
+
+    dialect: WholeDialect[Q, A]
     body: bytes
     model: str
-    _decoded: EmbeddingsRequest | None = field(default=None, init=False, repr=False)
+    _decoded: Q | None = field(default=None, init=False, repr=False)
+
+    @staticmethod
+    def spoken(family: Family) -> "Sequence[WholeDialect[Q, A]]":
+        """The dialects that a family has of the operation."""
+        raise NotImplementedError
 
     def for_backend(
         self, context: RequestContext, backend: BackendPlan, cluster: Cluster, deadline: float
-    ) -> HttpInference[EmbeddingsDialect]:
-        """The texts as the backend wants them."""
+    ) -> HttpInference[WholeDialect[Q, A]]:
+        """The request as the backend wants it."""
         model = backend.upstream_model(self.model)
         if lacks := backend.lacks(self.model):
             check_operation(context, backend, lacks)
-        dialects = backend.family.embeddings
+        dialects = self.spoken(backend.family)
         if self.dialect in dialects:
             body = self.dialect.with_request_model(self.body, self.model, model)
             return _http_inference(context, backend, cluster, deadline, self.dialect, body, model)
@@ -168,18 +188,51 @@ class EmbeddingsBody:
         return Demand(input_tokens=len(self.body) // _BYTES_PER_TOKEN)
 
     def prompt_prefix(self, size: int) -> bytes:
-        """The beginning of the texts as they stand in the body."""
+        """The beginning of what is asked as it stands in the body."""
         return prompt_of(self.body)[:size]
 
-    async def discard(self, answer: Exchange[EmbeddingsDialect]) -> None:
-        """Nothing is left to read: vectors come whole."""
+    async def discard(self, answer: Exchange[WholeDialect[Q, A]]) -> None:
+        """Nothing is left to read: the answer has come whole."""
         await _discard(answer)
 
-    def canonical(self) -> EmbeddingsRequest:
-        """The texts, decoded. Raises `InvalidRequestError` that names the field."""
+    def canonical(self) -> Q:
+        """The request, decoded. Raises `InvalidRequestError` that names the field."""
         if self._decoded is None:
             self._decoded = self.dialect.decode_request(self.body, self.model)
         return self._decoded
+
+
+class EmbeddingsBody(WholeBody[EmbeddingsRequest, EmbeddingsAnswer]):
+    """Texts to be turned into vectors."""
+
+    operation = Operation.EMBEDDINGS
+
+    @staticmethod
+    def spoken(family: Family) -> Sequence[EmbeddingsDialect]:
+        """Its embeddings."""
+        return family.embeddings
+
+
+class RerankBody(WholeBody[RerankRequest, RerankAnswer]):
+    """Texts to be ranked."""
+
+    operation = Operation.RERANK
+
+    @staticmethod
+    def spoken(family: Family) -> Sequence[RerankDialect]:
+        """Its ranking."""
+        return family.rerank
+
+
+class CountTokensBody(WholeBody[ChatRequest, TokenCount]):
+    """A conversation whose tokens are to be counted."""
+
+    operation = Operation.COUNT_TOKENS
+
+    @staticmethod
+    def spoken(family: Family) -> Sequence[CountTokensDialect]:
+        """Its counting."""
+        return family.count_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +266,7 @@ class TypedEmbeddings:
         await _discard(answer)
 
 
-def _first(dialects: tuple[D, ...], context: RequestContext, backend: BackendPlan) -> D:
+def _first(dialects: Sequence[D], context: RequestContext, backend: BackendPlan) -> D:
     """The dialect that requests of others are translated to. Raises `UnsupportedByBackendError` where there is none."""
     if dialects:
         return dialects[0]
@@ -222,7 +275,7 @@ def _first(dialects: tuple[D, ...], context: RequestContext, backend: BackendPla
 
 def unsupported_by_service(context: RequestContext, backend: BackendPlan) -> UnsupportedByBackendError:
     """The error for a service that has nothing like what is asked for."""
-    service, wanted = backend.service, context.operation.name.lower()
+    service, wanted = backend.service, _NAMES.get(context.operation, context.operation.name.lower())
     text = f"service {service.name} speaks {service.schema.name}, which has no {wanted}"
     return UnsupportedByBackendError(
         f"{text}; ask for a model of another service",

@@ -4,19 +4,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from gateway.schemas.anthropic.count_tokens import AnthropicCountTokens
 from gateway.schemas.anthropic.messages import AnthropicMessages
 from gateway.schemas.bedrock.converse import BedrockConverse
 from gateway.schemas.chat_dialect import ChatDialect
 from gateway.schemas.cohere.chat import CohereChat
 from gateway.schemas.cohere.embeddings import CohereEmbeddings
-from gateway.schemas.embeddings_dialect import EmbeddingsDialect
+from gateway.schemas.cohere.rerank import CohereRerank
+from gateway.schemas.gemini.count_tokens import GeminiCountTokens
 from gateway.schemas.gemini.embeddings import GeminiBatchEmbedContents, GeminiEmbedContent
 from gateway.schemas.gemini.generate_content import GeminiGenerateContent
 from gateway.schemas.ollama.dialects import OllamaChat, OllamaEmbeddings
 from gateway.schemas.openai.chat import OpenAIChat
 from gateway.schemas.openai.completions import OpenAICompletions
 from gateway.schemas.openai.embeddings import OpenAIEmbeddings
+from gateway.schemas.openai.rerank import OpenAIRerank
 from gateway.schemas.openai.responses import OpenAIResponses
+from gateway.schemas.whole_dialect import CountTokensDialect, EmbeddingsDialect, RerankDialect
 from gateway.types import Schema
 
 
@@ -29,6 +33,8 @@ class Family:
 
     chat: tuple[ChatDialect, ...] = ()
     embeddings: tuple[EmbeddingsDialect, ...] = ()
+    rerank: tuple[RerankDialect, ...] = ()
+    count_tokens: tuple[CountTokensDialect, ...] = ()
     is_openai: bool = False
 
 
@@ -36,18 +42,28 @@ OPENAI_CHAT = OpenAIChat()
 OPENAI_RESPONSES = OpenAIResponses()
 OPENAI_COMPLETIONS = OpenAICompletions()
 OPENAI_EMBEDDINGS = OpenAIEmbeddings()
+OPENAI_RERANK = OpenAIRerank()
 
 GEMINI = GeminiGenerateContent()
 GEMINI_BATCH_EMBEDDINGS = GeminiBatchEmbedContents()
 GEMINI_EMBEDDINGS = GeminiEmbedContent()
+GEMINI_COUNT_TOKENS = GeminiCountTokens()
 ANTHROPIC_MESSAGES = AnthropicMessages()
+ANTHROPIC_COUNT_TOKENS = AnthropicCountTokens()
 BEDROCK_CONVERSE = BedrockConverse()
 COHERE_CHAT = CohereChat()
 COHERE_EMBEDDINGS = CohereEmbeddings()
+COHERE_RERANK = CohereRerank()
 OLLAMA_CHAT = OllamaChat()
 OLLAMA_EMBEDDINGS = OllamaEmbeddings()
 
-_OPENAI = Family(chat=(OPENAI_CHAT, OPENAI_COMPLETIONS), embeddings=(OPENAI_EMBEDDINGS,), is_openai=True)
+# Not OpenAI itself, but many servers of its API rank texts too.
+_OPENAI = Family(
+    chat=(OPENAI_CHAT, OPENAI_COMPLETIONS),
+    embeddings=(OPENAI_EMBEDDINGS,),
+    rerank=(OPENAI_RERANK,),
+    is_openai=True,
+)
 
 OPENAI_ITSELF = Family(
     chat=(OPENAI_CHAT, OPENAI_RESPONSES, OPENAI_COMPLETIONS), embeddings=(OPENAI_EMBEDDINGS,), is_openai=True
@@ -63,6 +79,8 @@ _EVERYTHING = Family(
         COHERE_EMBEDDINGS,
         OLLAMA_EMBEDDINGS,
     ),
+    rerank=(OPENAI_RERANK, COHERE_RERANK),
+    count_tokens=(ANTHROPIC_COUNT_TOKENS, GEMINI_COUNT_TOKENS),
     is_openai=True,
 )
 
@@ -70,10 +88,14 @@ SCHEMAS: Mapping[Schema, Family] = MappingProxyType(
     {
         Schema.OPENAI: _OPENAI,
         Schema.OPEN_INFERENCE: Family(),
-        Schema.GEMINI: Family(chat=(GEMINI,), embeddings=(GEMINI_BATCH_EMBEDDINGS, GEMINI_EMBEDDINGS)),
-        Schema.ANTHROPIC: Family(chat=(ANTHROPIC_MESSAGES,)),
+        Schema.GEMINI: Family(
+            chat=(GEMINI,),
+            embeddings=(GEMINI_BATCH_EMBEDDINGS, GEMINI_EMBEDDINGS),
+            count_tokens=(GEMINI_COUNT_TOKENS,),
+        ),
+        Schema.ANTHROPIC: Family(chat=(ANTHROPIC_MESSAGES,), count_tokens=(ANTHROPIC_COUNT_TOKENS,)),
         Schema.BEDROCK: Family(chat=(BEDROCK_CONVERSE,)),
-        Schema.COHERE: Family(chat=(COHERE_CHAT,), embeddings=(COHERE_EMBEDDINGS,)),
+        Schema.COHERE: Family(chat=(COHERE_CHAT,), embeddings=(COHERE_EMBEDDINGS,), rerank=(COHERE_RERANK,)),
         Schema.OLLAMA: Family(chat=(OLLAMA_CHAT,), embeddings=(OLLAMA_EMBEDDINGS,)),
         # What is not understood is relayed, whatever it is.
         Schema.PASSTHROUGH: _EVERYTHING,

@@ -85,6 +85,9 @@ class Metrics:
         self._tokens = CounterFamily(
             "janua_tokens", "Tokens, as backends report them.", ("service", "kind"), registry=self.registry
         )
+        self._search_units = CounterFamily(
+            "janua_search_units", "Units that ranking is charged by.", ("service",), registry=self.registry
+        )
         self.config_revision = Gauge(
             "janua_config_revision", "Revision of the configuration in use.", registry=self.registry
         )
@@ -147,6 +150,8 @@ class Metrics:
             self._token_of(service, "cached_input").inc(usage.cached_input_tokens)
         if usage.reasoning_tokens:
             self._token_of(service, "reasoning").inc(usage.reasoning_tokens)
+        if usage.search_units:
+            self._search_units.labels(service).inc(usage.search_units)
 
     def cost(self, service: str, model: str, usd: float) -> None:
         """Counts what a request has cost. The number of models must be bounded by the configuration."""

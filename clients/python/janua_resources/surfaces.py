@@ -22,9 +22,12 @@ _INFERENCE: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
         "/v1/completions": _POST,
         "/v1/responses": _POST,
         "/v1/embeddings": _POST,
+        "/v1/rerank": _POST,
         "/v1/messages": _POST,
+        "/v1/messages/count_tokens": _POST,
         "/v2/chat": _POST,
         "/v2/embed": _POST,
+        "/v2/rerank": _POST,
         "/api/chat": _POST,
         "/api/embed": _POST,
         **{_INFERENCE_SERVICE + name: _POST for name in ("CreateChatCompletion", "StreamChatCompletion")},
@@ -42,7 +45,8 @@ _RELAYED: Final = re.compile(
 _OPEN_INFERENCE: Final = re.compile(r"/v2/models/(?P<model>[^/]+)(/versions/[^/]+)?(?P<end>/infer|/ready)?")
 
 _GEMINI: Final = re.compile(
-    r"/(v1|v1beta)/models/(?P<model>.+):(generateContent|streamGenerateContent|batchEmbedContents|embedContent)"
+    r"/(v1|v1beta)/models/(?P<model>.+)"
+    r":(generateContent|streamGenerateContent|countTokens|batchEmbedContents|embedContent)"
 )
 
 _OWN: Final = re.compile(

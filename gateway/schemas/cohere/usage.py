@@ -12,6 +12,7 @@ _MAX_TOKENS = 2**63 - 1
 class _Counts(msgspec.Struct):
     input_tokens: float | None = None
     output_tokens: float | None = None
+    search_units: float | None = None
 
 
 class UsageFields(msgspec.Struct):
@@ -28,6 +29,7 @@ class UsageFields(msgspec.Struct):
             input_tokens=_count(billed.input_tokens if tokens.input_tokens is None else tokens.input_tokens),
             output_tokens=_count(billed.output_tokens if tokens.output_tokens is None else tokens.output_tokens),
             cached_input_tokens=_count(self.cached_tokens),
+            search_units=_count(billed.search_units),
         )
 
 
@@ -39,5 +41,6 @@ def _count(tokens: float | None) -> int:
 def usage_fields(usage: Usage) -> dict[str, Any]:
     """Canonical to JSON."""
     counts = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
-    fields: dict[str, Any] = {"billed_units": counts, "tokens": counts}
+    billed = {**counts, "search_units": usage.search_units} if usage.search_units else counts
+    fields: dict[str, Any] = {"billed_units": billed, "tokens": counts}
     return {**fields, "cached_tokens": usage.cached_input_tokens} if usage.cached_input_tokens else fields

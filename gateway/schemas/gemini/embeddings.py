@@ -1,20 +1,15 @@
 """Gemini's embeddings as dialects: many texts by `batchEmbedContents`, one by `embedContent`."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
 
 import msgspec
 
-from gateway.config.snapshot import Failure
 from gateway.errors import BadGatewayError, InvalidRequestError
-from gateway.framing.framing import SSE, Framing
-from gateway.schemas.dialect import EventKind
-from gateway.schemas.gemini import errors as gemini_errors
 from gateway.schemas.gemini.fields import read_inner, read_items, read_object
 from gateway.schemas.gemini.generate_content import name_model
 from gateway.schemas.gemini.usage import UsageFields, usage_fields
+from gateway.schemas.gemini.whole import GeminiMethod
 from gateway.schemas.json_fields import FieldError, Fields
 from gateway.schemas.openai.fields import UNREADABLE
 from gateway.schemas.unsupported import Unsupported
@@ -50,35 +45,14 @@ _raw_list_decoder = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 @dataclass(frozen=True, slots=True)
-class GeminiEmbeddings:
+class GeminiEmbeddings(GeminiMethod):
     """One of the two methods. What they have in common."""
 
-    method: str
     name: str = NAME
-    framing: Framing = SSE
-    headers: Sequence[tuple[str, str]] = ()
-    error_family: str = "gemini"
-    tail_bytes: int = 0
-
-    def path(self, model: str, *, stream: bool) -> str:
-        """The model and the method stand in the path."""
-        return f"/v1beta/models/{quote(model.removeprefix('models/'), safe='')}:{self.method}"
 
     def with_request_model(self, body: bytes, asked: str, model: str) -> bytes:
         """The request with that model wherever it names one."""
         return name_model(body, model)
-
-    def classify_event(self, data: bytes, event: str) -> EventKind:
-        """Vectors are never streamed."""
-        raise ValueError("vectors are not streamed")
-
-    def is_complete(self, tail: bytes) -> bool:
-        """Vectors are never streamed."""
-        return True
-
-    def read_stream_usage(self, tail: bytes) -> Usage | None:
-        """Vectors are never streamed."""
-        return None
 
     def read_usage(self, body: bytes) -> Usage | None:
         """The usage, which newer models tell."""
@@ -87,18 +61,6 @@ class GeminiEmbeddings:
         except UNREADABLE:
             return None
         return usage.to_usage() if usage else None
-
-    def read_error(self, body: bytes) -> str | None:
-        """The message of `{"error": {…}}`."""
-        return gemini_errors.read_error(body)
-
-    def classify_error(self, body: bytes) -> Failure | None:
-        """The class that an error's status or words tell."""
-        return gemini_errors.classify_error(body)
-
-    def with_model(self, body: bytes, model: str) -> bytes:
-        """As it is: answers name no model."""
-        return body
 
     def decode_answer(self, body: bytes) -> EmbeddingsAnswer:
         """JSON to vectors. Raises `BadGatewayError` for what is no answer."""

@@ -10,8 +10,8 @@ from gateway.listeners.surfaces import (
     RELAYED_SURFACES,
     SURFACES,
     ChatSurface,
-    EmbeddingsSurface,
     Head,
+    WholeSurface,
     find_relayed_surface,
     find_surface,
 )
@@ -30,7 +30,11 @@ def test_every_path_has_its_surface(path: str) -> None:
 
 
 def test_every_dialect_of_clients_is_one_that_a_backend_can_speak() -> None:
-    spoken = {id(dialect) for family in SCHEMAS.values() for dialect in (*family.chat, *family.embeddings)}
+    spoken = {
+        id(dialect)
+        for family in SCHEMAS.values()
+        for dialect in (*family.chat, *family.embeddings, *family.rerank, *family.count_tokens)
+    }
     for surface in (*SURFACES.values(), *GEMINI_SURFACES.values()):
         assert id(surface.dialect) in spoken
 
@@ -97,8 +101,8 @@ def test_body_says_the_model_and_whether_to_stream(path: str) -> None:
     assert silent.is_streaming is (path == "/api/chat")
 
 
-@pytest.mark.parametrize("path", [path for path, each in SURFACES.items() if isinstance(each, EmbeddingsSurface)])
-def test_vectors_are_not_streamed(path: str) -> None:
+@pytest.mark.parametrize("path", [path for path, each in SURFACES.items() if isinstance(each, WholeSurface)])
+def test_what_comes_whole_is_not_streamed(path: str) -> None:
     assert SURFACES[path].read_head(path, {}, STREAM) == Head("m", is_streaming=False)
 
 

@@ -1,26 +1,25 @@
-"""Embeddings over HTTP, in any dialect."""
+"""Requests over HTTP whose answers come whole, in any dialect: vectors, ranking, counts of tokens."""
 
 import time
+from typing import Generic
 
 from gateway.errors import BadGatewayError, MethodNotAllowedError
 from gateway.listeners.disconnect import CancelOnDisconnect
 from gateway.listeners.http_exchange import HttpExchange, relayed_headers
 from gateway.listeners.service import GatewayService
-from gateway.listeners.surfaces import EmbeddingsSurface
-from gateway.operations.inference import EmbeddingsBody
-from gateway.schemas.embeddings_dialect import EmbeddingsDialect
-from gateway.types import Operation
+from gateway.listeners.surfaces import WholeSurface
+from gateway.operations.inference import WholeBody
+from gateway.schemas.whole_dialect import A, Q, WholeDialect
 from gateway.upstream.answer import Exchange, UnaryAnswer
 
 
-class EmbeddingsListener:
+class WholeListener(Generic[Q, A]):
     """Handles the requests of one surface."""
 
-    operation = Operation.EMBEDDINGS
-
-    def __init__(self, service: GatewayService, surface: EmbeddingsSurface) -> None:
+    def __init__(self, service: GatewayService, surface: WholeSurface[Q, A]) -> None:
         self._service = service
         self._surface = surface
+        self.operation = surface.asks.operation
         self.errors = surface.errors
 
     async def handle(self, exchange: HttpExchange) -> None:
@@ -34,19 +33,19 @@ class EmbeddingsListener:
         context.model = head.model
         pipeline = self._service.pin()
         plan = await pipeline.route(context)
-        inbound = EmbeddingsBody(self._surface.dialect, body, head.model)
+        inbound = self._surface.asks(self._surface.dialect, body, head.model)
         async with CancelOnDisconnect(exchange.receive):
             answered = await pipeline.call(context, plan, inbound)
             context.first_content_at = time.perf_counter()
             await self._relay(exchange, answered, inbound)
 
     async def _relay(
-        self, exchange: HttpExchange, answered: Exchange[EmbeddingsDialect], inbound: EmbeddingsBody
+        self, exchange: HttpExchange, answered: Exchange[WholeDialect[Q, A]], inbound: WholeBody[Q, A]
     ) -> None:
         answer, dialect, own = answered.answer, answered.dialect, self._surface.dialect
         if not isinstance(answer, UnaryAnswer):
             answer.rest.close()
-            raise BadGatewayError("the upstream streamed vectors, which nobody asked for", reason="UPSTREAM_MALFORMED")
+            raise BadGatewayError("the upstream streamed what nobody asked it to", reason="UPSTREAM_MALFORMED")
         if dialect is own:
             exchange.context.usage = dialect.read_usage(answer.body)
             body = answer.body

@@ -1,0 +1,52 @@
+"""What a dialect of an operation whose answers come whole can do: be relayed as it is, and be translated to and from
+the canonical form."""
+
+from typing import Protocol, TypeAlias, TypeVar
+
+from gateway.schemas.dialect import Dialect
+from gateway.types import (
+    ChatRequest,
+    EmbeddingsAnswer,
+    EmbeddingsRequest,
+    RerankAnswer,
+    RerankRequest,
+    TokenCount,
+    Usage,
+)
+
+
+class WholeAnswer(Protocol):
+    """A canonical answer."""
+
+    @property
+    def usage(self) -> Usage | None:
+        """What it cost; None for what is not charged for."""
+
+
+Q = TypeVar("Q")
+A = TypeVar("A", bound=WholeAnswer)
+
+
+class WholeDialect(Dialect, Protocol[Q, A]):
+    """A dialect of one operation, with its canonical requests and answers."""
+
+    @property
+    def name(self) -> str:
+        """What names the dialect in the `dialect` of requests."""
+
+    def decode_request(self, body: bytes, model: str) -> Q:
+        """The canonical request; `model` is the one that was asked for. Raises `InvalidRequestError`."""
+
+    def encode_request(self, request: Q, model: str, *, drop_unsupported: bool) -> bytes:
+        """The body that asks `model`. Raises `InvalidRequestError` for what the dialect has no place for."""
+
+    def decode_answer(self, body: bytes) -> A:
+        """The canonical answer. Raises `BadGatewayError` for what is none."""
+
+    def encode_answer(self, answer: A, request: Q, model: str) -> bytes:
+        """The answer to that request, under the name that the caller knows the model by."""
+
+
+EmbeddingsDialect: TypeAlias = WholeDialect[EmbeddingsRequest, EmbeddingsAnswer]
+RerankDialect: TypeAlias = WholeDialect[RerankRequest, RerankAnswer]
+CountTokensDialect: TypeAlias = WholeDialect[ChatRequest, TokenCount]
