@@ -27,6 +27,8 @@ TITLES = {
     "openai": "OpenAI (chat completions)",
     "anthropic": "Anthropic (messages)",
     "gemini": "Gemini (generateContent)",
+    "bedrock": "Bedrock (Converse)",
+    "cohere": "Cohere (chat)",
     "ollama": "Ollama (chat)",
     "grpc": "gRPC (janua.inference.v1)",
 }

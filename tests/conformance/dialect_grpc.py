@@ -35,6 +35,7 @@ class GrpcClient:
     }
     event_status = ""  # the status comes last
     keeps_signatures = True
+    names_model = True
     counts_cached = True
     fields = frozenset({"seed", "user"})
     own_field = None

@@ -14,8 +14,8 @@ Json = dict[str, Any]
 
 MODEL = "m"
 """What clients call the model."""
-UPSTREAM_MODEL = "their-model"
-"""What backends call it."""
+UPSTREAM_MODEL = "their-claude"
+"""What backends call it. Bedrock has no way to ask models to think that have another name."""
 
 IMAGE = base64.b64encode(b"\x89PNG\r\n\x1a\nand so on").decode()
 TOOL_PARAMETERS: Json = {"type": "object", "properties": {"city": {"type": "string"}}}
@@ -95,6 +95,10 @@ class Client(Protocol):
         """Whether thoughts have signatures in the dialect."""
 
     @property
+    def names_model(self) -> bool:
+        """Whether answers name the model."""
+
+    @property
     def counts_cached(self) -> bool:
         """Whether answers tell which tokens came from a cache."""
 
@@ -129,6 +133,7 @@ class HttpClient:
     kinds: Mapping[int, str]
     event_status = "200"
     keeps_signatures = True
+    names_model = True
     counts_cached = True
     fields: frozenset[str]
     own_field: tuple[str, Any] | None
