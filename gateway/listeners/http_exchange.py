@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from gateway.context import RequestContext
-from gateway.errors import FixedAnswerError, GatewayError, PayloadTooLargeError
+from gateway.errors import FixedAnswerError, GatewayError, PayloadTooLargeError, UpstreamStreamError
 from gateway.listeners.disconnect import ClientGoneError, Receive, Send
 from gateway.listeners.errors import ErrorAnswer
 from gateway.listeners.unread_body import EndAfterBody
@@ -89,9 +89,11 @@ class HttpExchange:
         await self.send({"type": "http.response.body", "body": data, "more_body": not is_last})
 
     async def fail(self, error: GatewayError) -> None:
-        """Sends an error: as the answer, or within a stream that has begun as its last event."""
+        """Sends an error: as the answer, or within a stream that has begun as its last event, unless the backend's own
+        has been that."""
         if self.status:
-            if self._is_stream and (event := self._errors.event(error)) is not None:
+            event = b"" if isinstance(error, UpstreamStreamError) else self._errors.event(error)
+            if self._is_stream and event is not None:
                 await self.send_part(event, is_last=True)
             return
         answer = error_answer(error, self._errors)

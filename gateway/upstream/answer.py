@@ -5,7 +5,8 @@ from typing import Generic, TypeAlias, TypeVar
 
 import msgspec
 
-from gateway.schemas.dialect import Dialect
+from gateway.errors import BadGatewayError, GatewayError, UpstreamStreamError
+from gateway.schemas.dialect import Dialect, EventKind
 from gateway.transport.http import HttpResponse
 from gateway.types import Usage
 from gateway.upstream.answer_body import AnswerBody
@@ -46,7 +47,8 @@ class AnswerStream(AnswerBody):
     async def read(self) -> bytes:
         """What has arrived, at least one byte; empty once the answer is complete.
 
-        Raises `BadGatewayError` also when the stream ends before its end mark.
+        Raises `BadGatewayError` also when the stream ends before its end mark: `UpstreamStreamError` after an event that
+        says why.
         """
         data = await super().read()
         if data:
@@ -55,6 +57,22 @@ class AnswerStream(AnswerBody):
         elif not self._dialect.is_complete(self._tail):
             raise self._cut("no end mark")
         return data
+
+    def _cut(self, reason: str) -> BadGatewayError:
+        cut = super()._cut(reason)
+        text = self._last_error()
+        return cut if text is None else UpstreamStreamError(f"the upstream's stream ended with an error: {text}")
+
+    def _last_error(self) -> str | None:
+        """What the last event says if it is an error, as far as it stands in the tail."""
+        dialect = self._dialect
+        try:
+            *_, last = dialect.framing.parser().feed(self._tail)
+            if dialect.classify_event(last.data, last.event) is not EventKind.ERROR:
+                return None
+        except (ValueError, GatewayError):  # the tail may begin amid an event, and have no other
+            return None
+        return dialect.read_error(last.data) or "it does not say which"
 
     @property
     def usage(self) -> Usage | None:

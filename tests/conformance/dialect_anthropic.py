@@ -127,7 +127,8 @@ class AnthropicClient(HttpClient):
                     stop_reason = event["delta"]["stop_reason"]
                     usage |= {name: value for name, value in event["usage"].items() if value is not None}
                 case "error":
-                    error = error or self.read_error(event)
+                    assert error is None, "the last event is one"
+                    error = self.read_error(event)
         told = self._told(blocks, stop_reason, usage) if models else Told()
         reply = Reply(models=frozenset(models), told=told)
         if error is not None:

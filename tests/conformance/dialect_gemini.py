@@ -87,7 +87,8 @@ class GeminiClient(HttpClient):
         pieces = [json.loads(text) for _, text in sse_events(data)]
         reply = self._read([piece for piece in pieces if "error" not in piece])
         if errors := [piece for piece in pieces if "error" in piece]:
-            failed = self.read_error(errors[0])
+            (piece,) = errors
+            failed = self.read_error(piece)
             assert reply.told.finish == ""
             return replace(reply, error=failed.error, kind=failed.kind)
         return replace(reply, is_ended=reply.told.finish != "")

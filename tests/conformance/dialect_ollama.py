@@ -65,7 +65,8 @@ class OllamaClient(HttpClient):
         reply = self._read([line for line in lines if "error" not in line])
         if errors := [line for line in lines if "error" in line]:
             assert not any(line.get("done") for line in lines)
-            return replace(reply, error=self.read_error(errors[0]).error)
+            (line,) = errors
+            return replace(reply, error=self.read_error(line).error)
         return replace(reply, is_ended=bool(lines) and lines[-1]["done"] is True)
 
     def _read(self, lines: Sequence[Json]) -> Reply:

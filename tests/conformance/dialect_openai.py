@@ -84,10 +84,10 @@ class OpenAIClient(HttpClient):
         events = sse_events(data)
         chunks = [json.loads(text) for _, text in events if text != "[DONE]"]
         reply = self._read([chunk for chunk in chunks if "error" not in chunk])
-        for chunk in chunks:
-            if "error" in chunk:
-                failed = self.read_error(chunk)
-                return replace(reply, error=failed.error, kind=failed.kind, is_ended=True)
+        if errors := [chunk for chunk in chunks if "error" in chunk]:
+            (chunk,) = errors
+            failed = self.read_error(chunk)
+            return replace(reply, error=failed.error, kind=failed.kind, is_ended=True)
         return replace(reply, is_ended=bool(events) and events[-1][1] == "[DONE]")
 
     def _read(self, chunks: Sequence[Json]) -> Reply:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.errors import BadGatewayError, TimeoutExceededError
+from gateway.errors import BadGatewayError, TimeoutExceededError, UpstreamStreamError
 from gateway.types import Usage
 from gateway.upstream.answer import AnswerStream, StreamAnswer
 from gateway.upstream.cluster import Cluster
@@ -31,6 +31,7 @@ from tests.support import scripts
 from tests.support.faulty_upstream import FaultyUpstream
 from tests.support.http_wire import chunked_response, sse
 
+(ERROR,) = sse({"error": {"message": "overloaded"}}, done=False)
 USAGE = sse(*scripts.chat_events("hello there", model="m", usage=True))
 
 
@@ -85,10 +86,8 @@ async def test_stream_that_ends_as_it_should(
             scripts.cut(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n" + ROLE + HELLO + THERE, 10**6),
             id="no length and no end mark",
         ),
-        pytest.param(
-            scripts.answer(chunked_response([HELLO, *sse({"error": {"message": "overloaded"}}, done=False)])),
-            id="error event",
-        ),
+        pytest.param(scripts.answer(chunked_response([HELLO, ERROR.rstrip()])), id="ends in an error event"),
+        pytest.param(scripts.answer(chunked_response([HELLO, ERROR, THERE])), id="goes on after an error event"),
     ],
 )
 async def test_stream_that_is_cut_off_ends_with_an_error(
@@ -99,6 +98,25 @@ async def test_stream_that_is_cut_off_ends_with_an_error(
     with pytest.raises(BadGatewayError, match="the upstream's answer was cut off: ") as caught:
         await read_all(stream)
     assert caught.value.reason == "UPSTREAM_CUT"
+    stream.close()
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        pytest.param(scripts.answer(chunked_response([HELLO, ERROR])), id="in order"),
+        pytest.param(scripts.answer(chunked_response([HELLO, THERE * 200, ERROR])), id="after much text"),
+        pytest.param(scripts.reset(chunked_response([HELLO, ERROR]), -5), id="reset"),
+    ],
+)
+async def test_stream_may_end_with_an_error_of_its_own(
+    cluster: Cluster, faulty_upstream: FaultyUpstream, script: scripts.Script
+) -> None:
+    faulty_upstream.script = script
+    stream = await committed(cluster)
+    with pytest.raises(UpstreamStreamError, match="overloaded") as caught:
+        await read_all(stream)
+    assert caught.value.reason == "UPSTREAM_FAILED"
     stream.close()
 
 
