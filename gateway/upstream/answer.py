@@ -47,7 +47,7 @@ class AnswerStream(AnswerBody):
     async def read(self) -> bytes:
         """What has arrived, at least one byte; empty once the answer is complete.
 
-        Raises `BadGatewayError` also when the stream ends before its end mark: `UpstreamStreamError` after an event that
+        Raises `BadGatewayError` also when the stream ends before its end mark, `UpstreamStreamError` if its last event
         says why.
         """
         data = await super().read()

@@ -95,6 +95,7 @@ async def test_text(client: Client, backend: Backend, inference_node: Node, worl
     assert reply.told == HELLO
     (request,) = world.upstream.requests
     assert request.target == backend.path(streamed=streamed)
+    assert request.header("accept") == (backend.stream_type if streamed else "application/json")
     seen = backend.read(request)
     assert (seen.texts, seen.is_streaming) == (("hello",), streamed)
 
