@@ -13,6 +13,7 @@ from gateway.listeners.surfaces import ChatSurface, Head
 from gateway.listeners.translation import TranslatedEvents, translated_answer
 from gateway.operations.inference import ChatBody
 from gateway.schemas.chat_dialect import AnswerSettings, ChatDialect, UsageOnDemand
+from gateway.schemas.signatures import sealed
 from gateway.types import Operation
 from gateway.upstream.answer import Exchange, StreamAnswer, UnaryAnswer
 
@@ -68,7 +69,7 @@ class ChatListener:
     async def _translate_whole(
         self, exchange: HttpExchange, answer: UnaryAnswer, dialect: ChatDialect, head: Head
     ) -> None:
-        events = dialect.decode_answer(answer.body)
+        events = sealed(dialect.decode_answer(answer.body), dialect.name)
         translated = translated_answer(events, self._surface.dialect, _settings(head), is_streaming=head.is_streaming)
         exchange.context.usage = translated.usage
         content_type = self._surface.dialect.framing.content_type if head.is_streaming else "application/json"

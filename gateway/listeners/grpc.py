@@ -15,6 +15,7 @@ from gateway.pipeline import Inbound, Pipeline
 from gateway.schemas import janua_grpc
 from gateway.schemas.chat_dialect import ChatDialect
 from gateway.schemas.dialect import Dialect
+from gateway.schemas.signatures import sealed
 from gateway.types import AnswerStarted, ChatEvent, Operation, UsageReported
 from gateway.upstream.answer import Exchange, StreamAnswer, UnaryAnswer
 
@@ -142,16 +143,16 @@ async def _chunk_events(dialect: ChatDialect, answer: StreamAnswer) -> AsyncIter
     data = answer.first
     while data:
         for event in parser.feed(data):
-            yield decoder.decode(event)
+            yield sealed(decoder.decode(event), dialect.name)
         data = await answer.rest.read()
     if parser.pending:  # the backend left out the end of its last event
         for event in parser.feed(b"\n\n"):
-            yield decoder.decode(event)
+            yield sealed(decoder.decode(event), dialect.name)
 
 
 def _whole_answer(dialect: ChatDialect, body: bytes, context: RequestContext) -> Sequence[ChatEvent]:
     """The events of an answer that came whole. JSON without alternatives is some other message, such as an error."""
-    events = dialect.decode_answer(body)
+    events = sealed(dialect.decode_answer(body), dialect.name)
     _note_usage(context, events)
     if all(isinstance(event, AnswerStarted | UsageReported) for event in events):
         raise BadGatewayError("the upstream's answer has nothing in it", reason="UPSTREAM_MALFORMED")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from gateway.context import RequestContext
 from gateway.errors import GatewayError
 from gateway.schemas.chat_dialect import AnswerSettings, ChatDialect
+from gateway.schemas.signatures import sealed
 from gateway.types import ChatEvent, Usage, UsageReported
 
 
@@ -19,6 +20,7 @@ class TranslatedEvents:
         self, source: ChatDialect, target: ChatDialect, settings: AnswerSettings, context: RequestContext
     ) -> None:
         self._parser = source.framing.parser()
+        self._source = source.name
         self._decoder = source.event_decoder()
         self._encoder = target.event_encoder(settings)
         self._context = context
@@ -29,7 +31,7 @@ class TranslatedEvents:
         events: list[ChatEvent] = []
         try:
             for event in self._parser.feed(data):
-                events += self._decoder.decode(event)
+                events += sealed(self._decoder.decode(event), self._source)
         except GatewayError as error:
             self.failure = error
         self._context.usage = usage_of(events) or self._context.usage

@@ -13,6 +13,7 @@ from gateway.schemas.dialect import Dialect
 from gateway.schemas.features.canonical import asked_by, without
 from gateway.schemas.features.table import asked_of, stream_place
 from gateway.schemas.openai.fields import prompt_of
+from gateway.schemas.signatures import MARK, unsealed, with_conversation
 from gateway.schemas.table import OPENAI_CHAT, OPENAI_EMBEDDINGS, Family
 from gateway.schemas.unsupported import UnsupportedByBackendError
 from gateway.schemas.whole_dialect import A, CountTokensDialect, EmbeddingsDialect, Q, RerankDialect, WholeDialect
@@ -68,13 +69,14 @@ class ChatBody:
         reduced = self._reduced(context, backend, lacks) if lacks else None
         if target is not own or reduced is not None:
             body = target.encode_request(
-                reduced or self.canonical(),
+                unsealed(reduced or self.canonical(), target.name),
                 model,
                 stream=context.is_streaming,
                 drop_unsupported=backend.service.drops_unsupported,
             )
         else:
-            body = own.with_request_model(self.body, self.model, model)
+            body = self._without_signatures_of_others() if MARK in self.body else self.body
+            body = own.with_request_model(body, self.model, model)
         hides_usage = False
         is_asked = backend.needs_usage or reduced is not None
         if is_asked and context.is_streaming and target is own and isinstance(own, UsageOnDemand):
@@ -97,6 +99,11 @@ class ChatBody:
         name = self.dialect.name
         missing = to_leave_out(context, backend, lacks, asked_of(name, self.body), stream_place(name))
         return without(self.canonical(), missing) if missing else None
+
+    def _without_signatures_of_others(self) -> bytes:
+        own = unsealed(self.canonical(), self.dialect.name)
+        encoded = self.dialect.encode_request(own, self.model, stream=False, drop_unsupported=True)
+        return with_conversation(self.body, encoded)
 
     def demand(self) -> Demand:
         """By the size of the body."""
@@ -134,7 +141,10 @@ class TypedChat:
         if lacks := backend.lacks(request.model):
             request = without(request, to_leave_out(context, backend, lacks, asked_by(request), None))
         body = dialect.encode_request(
-            request, model, stream=self.is_streaming, drop_unsupported=backend.service.drops_unsupported
+            unsealed(request, dialect.name),
+            model,
+            stream=self.is_streaming,
+            drop_unsupported=backend.service.drops_unsupported,
         )
         return _http_inference(context, backend, cluster, deadline, dialect, body, model)
 
@@ -177,7 +187,7 @@ class WholeBody(Generic[Q, A]):
             check_operation(context, backend, lacks)
         dialects = self.spoken(backend.family)
         if self.dialect in dialects:
-            body = self.dialect.with_request_model(self.body, self.model, model)
+            body = self.dialect.with_request_model(self.passed_on(), self.model, model)
             return _http_inference(context, backend, cluster, deadline, self.dialect, body, model)
         target = _first(dialects, context, backend)
         body = target.encode_request(self.canonical(), model, drop_unsupported=backend.service.drops_unsupported)
@@ -186,6 +196,10 @@ class WholeBody(Generic[Q, A]):
     def demand(self) -> Demand:
         """By the size of the body."""
         return Demand(input_tokens=len(self.body) // _BYTES_PER_TOKEN)
+
+    def passed_on(self) -> bytes:
+        """The body for a backend that speaks the same."""
+        return self.body
 
     def prompt_prefix(self, size: int) -> bytes:
         """The beginning of what is asked as it stands in the body."""
@@ -233,6 +247,14 @@ class CountTokensBody(WholeBody[ChatRequest, TokenCount]):
     def spoken(family: Family) -> Sequence[CountTokensDialect]:
         """Its counting."""
         return family.count_tokens
+
+    def passed_on(self) -> bytes:
+        """The body without signatures that are of other backends."""
+        if MARK not in self.body:
+            return self.body
+        return with_conversation(
+            self.body, self.dialect.encode_request(self.canonical(), self.model, drop_unsupported=True)
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,8 +39,10 @@ class CohereClient(HttpClient):
 
     def body(self, ask: Ask, *, streamed: bool) -> Json:
         messages: list[Json] = [{"role": "system", "content": ask.system}] if ask.system else []
-        image = [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{ask.image}"}}] if ask.image else []
-        content = [{"type": "text", "text": ask.text}, *image]
+        image: list[Json] = (
+            [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{ask.image}"}}] if ask.image else []
+        )
+        content: list[Json] = [{"type": "text", "text": ask.text}, *image]
         messages.append({"role": "user", "content": content if image else ask.text})
         if ask.before is not None:
             messages.append(self.turn(ask.before))
@@ -177,7 +179,7 @@ class CohereBackend:
         pieces = [_named("message-start", id="c1", delta={"message": message})]
         blocks = [(kind, text) for kind, text in (("thinking", told.thinking), ("text", told.text)) if text]
         for number, (kind, text) in enumerate(blocks):
-            begun = {"type": kind, kind: ""}
+            begun: Json = {"type": kind, kind: ""}
             pieces.append(_named("content-start", index=number, delta={"message": {"content": begun}}))
             pieces += (
                 _named("content-delta", index=number, delta={"message": {"content": {kind: half}}})

@@ -38,7 +38,7 @@ class AnthropicCountTokens(AnthropicDialect):
     def encode_request(self, request: ChatRequest, model: str, *, drop_unsupported: bool) -> bytes:
         """Canonical to JSON."""
         unsupported = Unsupported("Anthropic's counting of tokens", drop=drop_unsupported)
-        fields = request_fields(counted(request), model, unsupported)
+        fields = request_fields(counted(request, NAME), model, unsupported)
         del fields["max_tokens"]
         return msgspec.json.encode(fields)
 

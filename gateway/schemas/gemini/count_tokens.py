@@ -70,7 +70,7 @@ class GeminiCountTokens(GeminiMethod):
         """Canonical to JSON."""
         unsupported = Unsupported("Gemini's countTokens", drop=drop_unsupported)
         fields: dict[str, Any] = {"model": f"models/{model.removeprefix('models/')}"}
-        fields |= request_fields(counted(request), model, unsupported)
+        fields |= request_fields(counted(request, NAME), model, unsupported)
         return msgspec.json.encode({_WHOLE: fields})
 
     def decode_answer(self, body: bytes) -> TokenCount:

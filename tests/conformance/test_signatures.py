@@ -1,0 +1,126 @@
+"""Signatures of thoughts go back to backends of the dialect that made them, and to no others."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.conformance.dialect_backends import SECRET, Backend, answering, configuration
+from tests.conformance.dialect_table import BACKENDS, CLIENTS
+from tests.conformance.dialects import Ask, Client, Json, Node, Told
+from tests.conformance.gateway import Gateway
+from tests.support.faulty_upstream import FaultyUpstream
+from tests.support.http_wire import json_response
+from tests.support.scripts import answer
+
+SIGNATURE = "c2lnbmF0dXJl"
+SEALED = "amFudWE6"
+HELLO = Told(text="hello there")
+THOUGHT = Told(thinking="They greet me.", signature=SIGNATURE, text="hello there")
+
+PAIRS = [
+    pytest.param(client, first, second, id=f"{client.name}-{first.name}-{second.name}")
+    for client in CLIENTS
+    for first in BACKENDS
+    for second in BACKENDS
+    if client.keeps_signatures and first.keeps_signatures and first is not second
+]
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Path:
+    """The file with the credential of providers."""
+    path = tmp_path / "key"
+    path.write_text(SECRET, "utf-8")
+    return path
+
+
+async def put(gateway: Gateway, upstream: FaultyUpstream, backend: Backend, key: Path, **service: object) -> None:
+    await gateway.apply(configuration(backend, upstream.address, key, **service))
+
+
+@pytest.mark.parametrize(("client", "first", "second"), PAIRS)
+async def test_thought_of_one_backend_reaches_another_without_its_signature(
+    client: Client,
+    first: Backend,
+    second: Backend,
+    gateway: Gateway,
+    upstream: FaultyUpstream,
+    inference_node: Node,
+    key: Path,
+) -> None:
+    await put(gateway, upstream, first, key)
+    upstream.script = answering(first, THOUGHT)
+    told = (await client.ask(inference_node, Ask(thinks=True), streamed=True)).told
+    assert told.signature
+
+    await put(gateway, upstream, second, key)
+    upstream.script = answering(second, HELLO)
+    reply = await client.ask(inference_node, Ask(thinks=True, before=told), streamed=False)
+    assert reply.error is None
+    sent = upstream.requests[-1]
+    seen = second.read(sent)
+    assert (seen.said.text, seen.said.signature) == ("hello there", "")
+    for trace in (SIGNATURE, SEALED, "janua"):
+        assert trace not in sent.body.decode()
+
+    # After a way over another backend it still is the first one's.
+    await put(gateway, upstream, first, key)
+    upstream.script = answering(first, HELLO)
+    assert (await client.ask(inference_node, Ask(thinks=True, before=told), streamed=True)).error is None
+    assert first.read(upstream.requests[-1]).said.signature == SIGNATURE
+
+
+async def test_what_else_stands_in_a_request_is_kept_when_a_signature_is_taken_out(
+    gateway: Gateway, upstream: FaultyUpstream, inference_node: Node, key: Path
+) -> None:
+    openai, anthropic = (next(each for each in BACKENDS if each.name == name) for name in ("openai", "anthropic"))
+    client = next(each for each in CLIENTS if each.name == "openai")
+    await put(gateway, upstream, anthropic, key)
+    upstream.script = answering(anthropic, THOUGHT)
+    told = (await client.ask(inference_node, Ask(thinks=True), streamed=False)).told
+    await put(gateway, upstream, openai, key)
+    upstream.script = answering(openai, HELLO)
+    for thinks in (True, False):
+        before = told if thinks else Told(text=told.text)
+        ask = Ask(thinks=True, before=before, has_own=True, seed=7)
+        assert (await client.ask(inference_node, ask, streamed=True)).error is None
+    cleaned, plain = (request.json() for request in upstream.requests[-2:])
+    assert cleaned.keys() == plain.keys()
+    for name in cleaned.keys() - {"messages"}:
+        assert cleaned[name] == plain[name]
+    assert cleaned["messages"][0] == plain["messages"][0]
+
+
+async def test_tokens_are_counted_without_signatures_of_others(
+    gateway: Gateway, upstream: FaultyUpstream, inference_node: Node, key: Path
+) -> None:
+    gemini, anthropic = (next(each for each in BACKENDS if each.name == name) for name in ("gemini", "anthropic"))
+    client = next(each for each in CLIENTS if each.name == "anthropic")
+    await put(gateway, upstream, gemini, key)
+    upstream.script = answering(gemini, THOUGHT)
+    told = (await client.ask(inference_node, Ask(thinks=True), streamed=False)).told
+    thinking = {"type": "thinking", "thinking": told.thinking, "signature": told.signature}
+    asked: Json = {
+        "model": "m",
+        "unheard_of": True,
+        "messages": [
+            {"role": "user", "content": "hello"},
+            {"role": "assistant", "content": [thinking, {"type": "text", "text": told.text}]},
+            {"role": "user", "content": "and now?"},
+        ],
+    }
+    url = f"http://{inference_node.http}/v1/messages/count_tokens"
+    for backend, signature, count in (
+        (gemini, SIGNATURE, {"totalTokens": 9}),
+        (anthropic, None, {"input_tokens": 9}),
+    ):
+        await put(gateway, upstream, backend, key, unsupported_fields="DROP")
+        upstream.script = answer(json_response(200, count))
+        async with inference_node.session.post(url, json=asked) as response:
+            assert (response.status, await response.json()) == (200, {"input_tokens": 9})
+        sent = upstream.requests[-1]
+        assert SEALED not in sent.body.decode()
+        assert (SIGNATURE in sent.body.decode()) is (signature is not None)
+    assert sent.json()["unheard_of"] is True
+    assert json.dumps(told.text) in sent.body.decode()
