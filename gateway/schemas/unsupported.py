@@ -1,6 +1,13 @@
 """What a dialect has no place for: refused by name, or left out where the service says so."""
 
+from collections.abc import Collection
+
 from gateway.errors import InvalidRequestError
+from gateway.types import FilePart
+
+# What a file has beside its `url` in other words, of which that has all the content.
+_SAME_CONTENT = frozenset({"block", "bedrock_block", "source"})
+_WITHOUT_EFFECT = ("auto", {"enabled": False})
 
 
 class UnsupportedByBackendError(InvalidRequestError):
@@ -29,3 +36,9 @@ class Unsupported:
                 f"{text}: the service of this route speaks {self._target}, which has nothing like it",
                 param=param,
             )
+
+    def file_details(self, file: FilePart, *, known: Collection[str] = ()) -> None:
+        """What is said of a file beside those details. Raises as `field` does."""
+        for name, value in (file.extra or {}).items():
+            if name not in known and name not in _SAME_CONTENT and value not in _WITHOUT_EFFECT:
+                self.field("messages", f"'{name}' of a file")

@@ -66,6 +66,7 @@ def encode_file(file: FilePart, unsupported: Unsupported) -> dict[str, Any] | No
     if url is None:
         unsupported.field("messages", "a file by its id at another provider")
         return None
+    unsupported.file_details(file, known=_DETAILS)
     details = {name: value for name, value in (file.extra or {}).items() if name in _DETAILS}
     if (inline := _inline(url)) is not None:
         return {"inlineData": inline if file.name is None else {**inline, "displayName": file.name}, **details}

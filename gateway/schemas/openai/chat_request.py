@@ -399,7 +399,7 @@ def _message(role: Role, name: str | None, parts: Sequence[ContentPart], unsuppo
                     unsupported.field("messages", f"content of {part.dialect}")
             case _:
                 content.append(part)
-    fields["content"] = _content(content)
+    fields["content"] = _content(content, unsupported)
     if name is not None:
         fields["name"] = name
     if calls:
@@ -429,7 +429,7 @@ def _call(call: ToolCall) -> dict[str, Any]:
     return fields
 
 
-def _content(parts: Sequence[ContentPart]) -> str | list[dict[str, Any]] | None:
+def _content(parts: Sequence[ContentPart], unsupported: Unsupported) -> str | list[dict[str, Any]] | None:
     """One text is sent as a string, which every server understands; only a mixture needs parts."""
     match parts:
         case []:
@@ -437,10 +437,10 @@ def _content(parts: Sequence[ContentPart]) -> str | list[dict[str, Any]] | None:
         case [TextPart(text=text)]:
             return text
         case _:
-            return [_part(part) for part in parts]
+            return [_part(part, unsupported) for part in parts]
 
 
-def _part(part: ContentPart) -> dict[str, Any]:
+def _part(part: ContentPart, unsupported: Unsupported) -> dict[str, Any]:
     match part:
         case TextPart(text=text):
             return {"type": "text", "text": text}
@@ -450,6 +450,7 @@ def _part(part: ContentPart) -> dict[str, Any]:
         case AudioPart(data=data, format=form):
             return {"type": "input_audio", "input_audio": {"data": data, "format": form}}
         case FilePart():
+            unsupported.file_details(part)
             file = {"file_data": part.url, "file_id": part.file_id, "filename": part.name}
             return {"type": "file", "file": {name: value for name, value in file.items() if value is not None}}
         case ToolCall() | ToolResult() | ReasoningPart() | RefusalPart() | OpaquePart():

@@ -119,6 +119,7 @@ def _encode_part(part: ContentPart, unsupported: Unsupported, *, is_output: bool
         case AudioPart(data=data, format=form):
             yield {"type": "input_audio", "input_audio": {"data": data, "format": form}}
         case FilePart():
+            unsupported.file_details(part, known=("detail",))
             yield _file(part)
         case ToolCall() | ToolResult() | ReasoningPart() | OpaquePart():
             raise AssertionError("these are items of their own")
