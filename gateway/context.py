@@ -72,7 +72,8 @@ class RequestContext:
     @property
     def takes_key_in_query(self) -> bool:
         """Whether the path is one of Gemini's, whose clients may send their key as `?key=`."""
-        return ":" in self.path and self.path.startswith(("/v1beta/models/", "/v1/models/"))
+        path = self.path
+        return path.startswith("/v1beta/models") or (":" in path and path.startswith("/v1/models/"))
 
     @property
     def consumer_name(self) -> str:

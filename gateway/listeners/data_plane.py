@@ -17,6 +17,7 @@ from gateway.listeners.errors import internal_error
 from gateway.listeners.http_exchange import ErrorFormat, HttpExchange
 from gateway.listeners.http_proxy import HttpProxyListener
 from gateway.listeners.inbound import host_name, join_headers, request_id
+from gateway.listeners.model_list import is_model_path
 from gateway.listeners.model_relay import ModelRelayListener
 from gateway.listeners.open_inference_rest import OpenInferenceRestListener
 from gateway.listeners.service import GatewayService
@@ -37,9 +38,6 @@ from gateway.schemas.open_inference.paths import match_path
 from gateway.types import Operation
 
 _CLIENT_GONE = "499"
-
-# The node's own, whatever routes say.
-_MODELS = "/v1/models/"
 
 _log = structlog.get_logger("janua.http")
 
@@ -114,7 +112,7 @@ class DataPlane:
     def _take(self, scope: Scope) -> tuple[RequestContext, Pipeline, RoutePlan] | None:
         """The route for a request that is passed through, if one takes it, in the configuration of this moment."""
         pipeline = self._service.pipeline
-        if pipeline is None or f"{scope['path']}/".startswith(_MODELS):
+        if pipeline is None or is_model_path(scope["path"]):
             return None
         context = make_context(scope, Operation.PROXY)
         plan = pipeline.find_route(context)

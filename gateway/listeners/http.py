@@ -11,10 +11,17 @@ from gateway.context import RequestContext
 from gateway.errors import GatewayError, MethodNotAllowedError, NotFoundError
 from gateway.listeners.data_plane import DataPlane
 from gateway.listeners.disconnect import AsgiApp
-from gateway.listeners.errors import ErrorAnswer, internal_error, openai_error, problem
+from gateway.listeners.errors import ErrorAnswer, internal_error, problem
 from gateway.listeners.inbound import host_name, join_headers, request_id
+from gateway.listeners.model_list import (
+    GEMINI_MODELS_PATH,
+    MODELS_PATH,
+    OLLAMA_TAGS_PATH,
+    OPENAI_MODELS,
+    ModelDialect,
+    models_dialect,
+)
 from gateway.listeners.service import GatewayService
-from gateway.pipeline import ModelListing
 from gateway.types import Operation
 
 _log = structlog.get_logger("janua.http")
@@ -34,16 +41,21 @@ def make_http_app(service: GatewayService, *, max_body_bytes: int) -> Quart:
         response.headers["x-request-id"] = g.request_id
         return response
 
-    @app.get("/v1/models")
+    @app.get(MODELS_PATH)
+    @app.get(GEMINI_MODELS_PATH)
+    @app.get(OLLAMA_TAGS_PATH)
     async def list_models() -> Response:
-        models = await service.pin().models(_context())
-        return _json(app, {"object": "list", "data": [_model(model, started) for model in models]})
+        context = _context()
+        models = await service.pin().models(context)
+        return _json(app, _dialect(context).many(models, started))
 
-    @app.get("/v1/models/<path:model_id>")
+    @app.get(f"{MODELS_PATH}/<path:model_id>")
+    @app.get(f"{GEMINI_MODELS_PATH}/<path:model_id>")
     async def get_model(model_id: str) -> Response:
-        for model in await service.pin().models(_context()):
+        context = _context()
+        for model in await service.pin().models(context):
             if model.id == model_id:
-                return _json(app, _model(model, started))
+                return _json(app, _dialect(context).one(model, started))
         raise NotFoundError(f"there is no model '{model_id}'", reason="MODEL_NOT_FOUND", param="model")
 
     @app.errorhandler(GatewayError)
@@ -71,8 +83,12 @@ def make_http_app(service: GatewayService, *, max_body_bytes: int) -> Quart:
     return app
 
 
+def _headers() -> dict[bytes, bytes]:
+    return join_headers((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in request.headers)
+
+
 def _context() -> RequestContext:
-    headers = join_headers((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in request.headers)
+    headers = _headers()
     return RequestContext(
         request_id=g.request_id,
         protocol="http",
@@ -89,8 +105,8 @@ def _context() -> RequestContext:
     )
 
 
-def _model(model: ModelListing, created: int) -> dict[str, str | int]:
-    return {"id": model.id, "object": "model", "created": created, "owned_by": model.owned_by}
+def _dialect(context: RequestContext) -> ModelDialect:
+    return models_dialect(context.path, context.headers) or OPENAI_MODELS
 
 
 def _json(app: Quart, content: object) -> Response:
@@ -98,6 +114,7 @@ def _json(app: Quart, content: object) -> Response:
 
 
 def _error(error: GatewayError, status: int | None = None) -> Response:
-    answer: ErrorAnswer = openai_error(error) if request.path.startswith("/v1/") else problem(error)
+    dialect = models_dialect(request.path, _headers())
+    answer: ErrorAnswer = problem(error) if dialect is None else dialect.errors.answer(error)
     headers = {name.decode(): value.decode() for name, value in answer.all_headers()}
     return Response(answer.body, status or answer.status, headers=headers)

@@ -51,6 +51,8 @@ _GEMINI: Final = re.compile(
 
 _OWN: Final = re.compile(
     r"/v1/models(/.*)?"
+    r"|/v1beta/models(/[^:]*)?"
+    r"|/api/tags"
     r"|/v2(/health/(live|ready))?"
     r"|/janua\.inference\.v1\.InferenceService/ListModels"
     r"|/inference\.GRPCInferenceService/Server(Live|Ready|Metadata)"

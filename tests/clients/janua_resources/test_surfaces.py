@@ -15,6 +15,7 @@ from janua_resources.surfaces import (
     surface_of,
 )
 
+from gateway.listeners.model_list import is_model_path
 from gateway.listeners.surfaces import (
     GEMINI_PREFIXES,
     GEMINI_SURFACES,
@@ -110,6 +111,13 @@ def test_paths_of_the_open_inference_protocol_are_those_that_nodes_take(path: st
         ("/v1/models/", Surface.OWN),
         ("/v1/models/gemma-3", Surface.OWN),
         ("/v1/modelsx", Surface.PASSED_THROUGH),
+        ("/v1beta/models", Surface.OWN),
+        ("/v1beta/models/gemma-3", Surface.OWN),
+        ("/v1beta/models/gemma-3:unheardOf", Surface.PASSED_THROUGH),
+        ("/v1beta/modelsx", Surface.PASSED_THROUGH),
+        ("/v1beta/files", Surface.PASSED_THROUGH),
+        ("/api/tags", Surface.OWN),
+        ("/api/tags/x", Surface.PASSED_THROUGH),
         ("/grpc.health.v1.Health/Check", Surface.OWN),
         ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", Surface.OWN),
         ("/my.pkg.Service/Call", Surface.PASSED_THROUGH),
@@ -119,3 +127,5 @@ def test_paths_of_the_open_inference_protocol_are_those_that_nodes_take(path: st
 )
 def test_what_the_node_answers_itself_and_what_it_passes_through(path: str, surface: Surface) -> None:
     assert surface_of(path) is surface
+    if find_surface(path) is None and not path.startswith("/grpc"):
+        assert is_model_path(path) is (surface is Surface.OWN)
