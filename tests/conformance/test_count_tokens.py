@@ -2,7 +2,10 @@
 
 from typing import Any
 
+import anthropic
 import pytest
+from google import genai
+from google.genai import errors, types
 
 from tests.conformance.configuration import api_key, one_pool, with_keys
 from tests.conformance.dialects import MODEL, TOOL_PARAMETERS, UPSTREAM_MODEL, Json, Node
@@ -186,3 +189,36 @@ async def test_keys_are_asked_for(gateway: Gateway, upstream: FaultyUpstream, in
     assert (await post(inference_node, ANTHROPIC_PATH, ANTHROPIC))[0] == 401
     assert (await post(inference_node, f"{GEMINI_PATH}?key=sk-alice", GEMINI))[0] == 200
     assert (await post(inference_node, ANTHROPIC_PATH, ANTHROPIC, **{"x-api-key": "sk-alice"}))[0] == 200
+
+
+@pytest.mark.parametrize(("schema", "told"), [("ANTHROPIC", {"input_tokens": 14}), ("GEMINI", {"totalTokens": 14})])
+async def test_anthropic_client(gateway: Gateway, upstream: FaultyUpstream, schema: str, told: Json) -> None:
+    await configure(gateway, upstream, schema)
+    upstream.script = answer(json_response(200, told))
+    url = f"http://{gateway.addresses.http}"
+    async with anthropic.AsyncAnthropic(base_url=url, api_key="sk-alice", max_retries=0, timeout=20) as client:
+        count = await client.messages.count_tokens(
+            model=MODEL,
+            system="Be short.",
+            messages=[{"role": "user", "content": "hello"}],
+            tools=[{"name": "weather", "input_schema": TOOL_PARAMETERS}],
+        )
+        assert count.input_tokens == 14
+        await configure(gateway, upstream, "OPENAI")
+        with pytest.raises(anthropic.BadRequestError, match="has no counting of tokens"):
+            await client.messages.count_tokens(model=MODEL, messages=[{"role": "user", "content": "hello"}])
+
+
+# The client subclasses what aiohttp would rather not have subclassed.
+@pytest.mark.filterwarnings("ignore:Inheritance class AiohttpClientSession:DeprecationWarning")
+@pytest.mark.parametrize(("schema", "told"), [("ANTHROPIC", {"input_tokens": 14}), ("GEMINI", {"totalTokens": 14})])
+async def test_gemini_client(gateway: Gateway, upstream: FaultyUpstream, schema: str, told: Json) -> None:
+    await configure(gateway, upstream, schema)
+    upstream.script = answer(json_response(200, told))
+    options = types.HttpOptions(base_url=f"http://{gateway.addresses.http}", timeout=20_000)
+    async with genai.Client(api_key="sk-alice", http_options=options).aio as client:
+        count = await client.models.count_tokens(model=MODEL, contents="hello")
+        assert count.total_tokens == 14
+        await configure(gateway, upstream, "OPENAI")
+        with pytest.raises(errors.ClientError, match="has no counting of tokens"):
+            await client.models.count_tokens(model=MODEL, contents="hello")
