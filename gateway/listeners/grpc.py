@@ -8,7 +8,7 @@ from janua.inference.v1 import chat_pb2, embeddings_pb2, inference_service_pb2_g
 
 from gateway.context import RequestContext
 from gateway.errors import BadGatewayError, GatewayError
-from gateway.listeners.grpc_call import Call, accounted, answer_metadata, call_context
+from gateway.listeners.grpc_call import Call, accounted, accounted_answer, answer_metadata, call_context
 from gateway.listeners.service import GatewayService
 from gateway.operations.inference import TypedChat, TypedEmbeddings
 from gateway.pipeline import Inbound, Pipeline
@@ -94,13 +94,7 @@ class InferenceServicer(inference_service_pb2_grpc.InferenceServiceServicer):
         self, call: Call, method: str, operation: Operation, answer: Callable[[RequestContext], Awaitable[T]]
     ) -> T:
         context = call_context(call, _SERVICE_PATH + method, operation, is_streaming=False)
-        with accounted(self._service, context, call) as accounting:
-            try:
-                return await answer(context)
-            except GatewayError as error:
-                accounting.error = error
-        await accounting.abort_if_failed()
-        raise AssertionError("an accounted call without an answer has an error")
+        return await accounted_answer(self._service, context, call, answer)
 
     async def _call(self, context: RequestContext, call: Call, model: str, body: Inbound[Exchange[D]]) -> Exchange[D]:
         """Runs the pipeline and tells the caller at once who answers."""

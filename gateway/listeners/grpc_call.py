@@ -2,10 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import grpc
 import structlog
@@ -20,6 +20,8 @@ from gateway.types import Operation
 
 Call: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Metadata: TypeAlias = tuple[tuple[str, str | bytes], ...]
+
+T = TypeVar("T")
 
 _log = structlog.get_logger("janua.grpc")
 
@@ -74,6 +76,19 @@ def accounted(service: GatewayService, context: RequestContext, call: Call) -> I
         service.settle(context, accounting.status, accounting.error.reason if accounting.error else "")
     finally:
         service.active_requests -= 1
+
+
+async def accounted_answer(
+    service: GatewayService, context: RequestContext, call: Call, answer: Callable[[RequestContext], Awaitable[T]]
+) -> T:
+    """The whole answer to a call, accounted for once; an error ends the call."""
+    with accounted(service, context, call) as accounting:
+        try:
+            return await answer(context)
+        except GatewayError as error:
+            accounting.error = error
+    await accounting.abort_if_failed()
+    raise AssertionError("an accounted call without an answer has an error")
 
 
 def call_context(call: Call, path: str, operation: Operation, *, is_streaming: bool) -> RequestContext:

@@ -9,7 +9,7 @@ import grpc
 
 from gateway.context import RequestContext
 from gateway.errors import GatewayError
-from gateway.listeners.grpc_call import Call, accounted, answer_metadata, call_context, sent_metadata
+from gateway.listeners.grpc_call import Call, accounted, accounted_answer, answer_metadata, call_context, sent_metadata
 from gateway.listeners.open_inference_stream import relay_stream
 from gateway.listeners.server_metadata import server_metadata
 from gateway.listeners.service import GatewayService
@@ -47,18 +47,18 @@ class OpenInferenceServicer:
         return grpc.method_handlers_generic_handler(GRPC_SERVICE, handlers)
 
     def _about_server(self, method: str, say: Callable[[], bytes]) -> Handler:
-        async def answer(context: RequestContext, call: Call) -> bytes:
-            await call.send_initial_metadata(answer_metadata(context))
-            return say()
-
         async def handle(_: bytes, call: Call) -> bytes:
+            async def answer(context: RequestContext) -> bytes:
+                await call.send_initial_metadata(answer_metadata(context))
+                return say()
+
             return await self._unary(method, call, answer)
 
         return grpc.unary_unary_rpc_method_handler(handle)
 
     def _about_model(self, method: str, make: MakeTranslation) -> Handler:
         async def handle(data: bytes, call: Call) -> bytes:
-            async def answer(context: RequestContext, call: Call) -> bytes:
+            async def answer(context: RequestContext) -> bytes:
                 return await self._ask(context, call, make(read_head(data), data))
 
             return await self._unary(method, call, answer)
@@ -74,17 +74,9 @@ class OpenInferenceServicer:
         await call.send_initial_metadata(answer_metadata(context))
         return answer
 
-    async def _unary(
-        self, method: str, call: Call, answer: Callable[[RequestContext, Call], Awaitable[bytes]]
-    ) -> bytes:
+    async def _unary(self, method: str, call: Call, answer: Callable[[RequestContext], Awaitable[bytes]]) -> bytes:
         context = call_context(call, f"/{GRPC_SERVICE}/{method}", Operation.OPEN_INFERENCE, is_streaming=False)
-        with accounted(self._service, context, call) as accounting:
-            try:
-                return await answer(context, call)
-            except GatewayError as error:
-                accounting.error = error
-        await accounting.abort_if_failed()
-        raise AssertionError("an accounted call without an answer has an error")
+        return await accounted_answer(self._service, context, call, answer)
 
     async def _stream(self, _: object, call: Call) -> None:
         path = f"/{GRPC_SERVICE}/ModelStreamInfer"

@@ -1,6 +1,6 @@
 """Canonical events to answers of Bedrock's Converse, whole and streamed."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, assert_never
 
@@ -15,12 +15,12 @@ from gateway.schemas.bedrock.stop_reasons import stop_reason
 from gateway.schemas.bedrock.usage import usage_fields
 from gateway.schemas.bedrock.wire import NAME
 from gateway.schemas.chat_dialect import AnswerSettings
+from gateway.schemas.folded_answer import FoldedAnswer, FoldedCall, FoldedText, FoldedThought
 from gateway.schemas.growing_arguments import GrowingArguments
 from gateway.types import (
     AnswerStarted,
     ChatEvent,
     ChoiceFinished,
-    Citation,
     CitationAdded,
     LogprobsDelta,
     OpaqueAdded,
@@ -39,38 +39,61 @@ from gateway.types import (
 
 def encode_answer(events: Iterable[ChatEvent], settings: AnswerSettings) -> bytes:
     """A whole answer: the events of its first alternative folded."""
-    answer = _Answer()
+    answer = FoldedAnswer()
     for event in events:
         answer.add(event)
-    return msgspec.json.encode(answer.fields())
+    return msgspec.json.encode(_fields(answer))
 
 
-@dataclass(slots=True)
-class _Text:
-    pieces: list[str] = field(default_factory=list)
-    citations: list[Citation] = field(default_factory=list)
+def _fields(answer: FoldedAnswer) -> dict[str, Any]:
+    """The JSON of the answer. How long it took is not known here."""
+    finished = answer.finished
+    return {
+        "output": {"message": {"role": "assistant", "content": list(_content(answer))}},
+        "stopReason": stop_reason(
+            finished.reason, finished.stop_sequence, has_calls=answer.has_calls, is_refused=answer.is_refused
+        ),
+        **_own_fields(finished),
+        "usage": usage_fields(answer.usage),
+        "metrics": {"latencyMs": 0},
+    }
 
-    def fields(self, number: int) -> dict[str, Any]:
-        text = {"text": "".join(self.pieces)}
-        if not self.citations:
-            return text
-        return {
-            "citationsContent": {"content": [text], "citations": [encode_citation(each) for each in self.citations]}
-        }
+
+def _content(answer: FoldedAnswer) -> Iterator[dict[str, Any]]:
+    for block in answer.blocks:
+        match block:
+            case FoldedText(text=text, citations=[]):
+                yield {"text": text}
+            case FoldedText(text=text, citations=citations):
+                cited = [encode_citation(citation) for citation in citations]
+                yield {"citationsContent": {"content": [{"text": text}], "citations": cited}}
+            case FoldedThought(text=text, signature=signature):
+                yield encode_reasoning(ReasoningPart(text=text, signature=signature))
+            case FoldedCall(number=number, id=identifier, name=name):
+                yield {"toolUse": {**_head(number, identifier, name), "input": to_input(block.arguments)}}
+            case ReasoningRedacted(data=data):
+                yield encode_reasoning(ReasoningPart(redacted=data))
+            case OpaquePart(dialect=dialect, value=value):
+                if dialect == NAME:
+                    yield dict(value)
+            case _:
+                assert_never(block)
 
 
-@dataclass(slots=True)
-class _Thought:
-    pieces: list[str] = field(default_factory=list)
-    signature: str | None = None
+def _head(number: int, identifier: str, name: str) -> dict[str, Any]:
+    return {"toolUseId": tool_id(identifier or f"tooluse_{number}"), "name": name}
 
-    def fields(self, number: int) -> dict[str, Any]:
-        return encode_reasoning(ReasoningPart(text="".join(self.pieces), signature=self.signature))
+
+def _own_fields(finished: ChoiceFinished) -> dict[str, Any]:
+    """What ended the answer, under the name that Claude has for it."""
+    if finished.stop_sequence is None:
+        return {}
+    return {"additionalModelResponseFields": {"stop_sequence": finished.stop_sequence}}
 
 
 @dataclass(slots=True)
 class _Call:
-    """A call; in a stream its block is open, or waits for the call's name."""
+    """A call whose block is open, or waits for the call's name."""
 
     id: str = ""
     name: str = ""
@@ -82,120 +105,6 @@ class _Call:
         self.id = self.id or event.id
         self.name = self.name or event.name
         self.arguments.add(event.arguments)
-
-    def head(self, number: int) -> dict[str, Any]:
-        return {"toolUseId": tool_id(self.id or f"tooluse_{number}"), "name": self.name}
-
-    def fields(self, number: int) -> dict[str, Any]:
-        return {"toolUse": {**self.head(number), "input": to_input(self.arguments.text())}}
-
-
-@dataclass(slots=True)
-class _Whole:
-    block: dict[str, Any]
-
-    def fields(self, number: int) -> dict[str, Any]:
-        return self.block
-
-
-class _Answer:
-    """What has come of an answer: its blocks in order."""
-
-    def __init__(self) -> None:
-        self._blocks: list[_Text | _Thought | _Call | _Whole] = []
-        self._calls: dict[int, _Call] = {}
-        self._usage = Usage()
-        self._finished = ChoiceFinished(choice=0, reason=None)
-        self._is_refused = False
-
-    def add(self, event: ChatEvent) -> None:
-        match event:
-            case AnswerStarted():
-                pass  # answers have no id here
-            case UsageReported(usage=usage):
-                self._usage = usage
-            case _ if event.choice != 0:
-                pass  # an answer has one alternative here
-            case TextDelta(text=text):
-                self._add_text(text)
-            case RefusalDelta(text=text):
-                self._is_refused = True
-                self._add_text(text)
-            case CitationAdded(citation=citation):
-                self._last_text().citations.append(citation)
-            case ReasoningDelta(text=text):
-                if text:
-                    self._thought().pieces.append(text)
-            case ReasoningSigned(signature=signature):
-                self._thought().signature = signature
-            case ReasoningRedacted(data=data):
-                self._blocks.append(_Whole(encode_reasoning(ReasoningPart(redacted=data))))
-            case ToolCallDelta():
-                self._call(event.index).add(event)
-            case OpaqueAdded(part=part):
-                if part.dialect == NAME:
-                    self._blocks.append(_Whole(dict(part.value)))
-            case LogprobsDelta():
-                pass  # nothing like it here, and not asked for
-            case ChoiceFinished():
-                self._finished = event
-            case _:
-                assert_never(event)
-
-    def _add_text(self, text: str) -> None:
-        """More of the text, in a block of its own after one that has sources."""
-        if not text:
-            return
-        last = self._blocks[-1] if self._blocks else None
-        if not isinstance(last, _Text) or last.citations:
-            last = _Text()
-            self._blocks.append(last)
-        last.pieces.append(text)
-
-    def _last_text(self) -> _Text:
-        for block in reversed(self._blocks):
-            if isinstance(block, _Text):
-                return block
-        made = _Text()
-        self._blocks.append(made)
-        return made
-
-    def _thought(self) -> _Thought:
-        last = self._blocks[-1] if self._blocks else None
-        if not isinstance(last, _Thought) or last.signature is not None:
-            last = _Thought()
-            self._blocks.append(last)
-        return last
-
-    def _call(self, index: int) -> _Call:
-        if index not in self._calls:
-            self._calls[index] = _Call()
-            self._blocks.append(self._calls[index])
-        return self._calls[index]
-
-    def fields(self) -> dict[str, Any]:
-        """The JSON of the answer. How long it took is not known here."""
-        numbers = {id(call): number for number, call in self._calls.items()}
-        content = [block.fields(numbers.get(id(block), 0)) for block in self._blocks]
-        return {
-            "output": {"message": {"role": "assistant", "content": content}},
-            "stopReason": stop_reason(
-                self._finished.reason,
-                self._finished.stop_sequence,
-                has_calls=bool(self._calls),
-                is_refused=self._is_refused,
-            ),
-            **_own_fields(self._finished),
-            "usage": usage_fields(self._usage),
-            "metrics": {"latencyMs": 0},
-        }
-
-
-def _own_fields(finished: ChoiceFinished) -> dict[str, Any]:
-    """What ended the answer, under the name that Claude has for it."""
-    if finished.stop_sequence is None:
-        return {}
-    return {"additionalModelResponseFields": {"stop_sequence": finished.stop_sequence}}
 
 
 class EventEncoder:
@@ -361,8 +270,9 @@ class EventEncoder:
 
     def _begin_call(self, call: _Call, number: int) -> None:
         call.block = self._begin()
-        self._send("contentBlockStart", contentBlockIndex=call.block, start={"toolUse": call.head(number)})
-        self._open_calls.append(call)
+        self._send(
+            "contentBlockStart", contentBlockIndex=call.block, start={"toolUse": _head(number, call.id, call.name)}
+        )
         if call.arguments:
             self._send_arguments(call, call.arguments.text())
 
