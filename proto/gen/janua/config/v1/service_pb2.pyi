@@ -124,19 +124,19 @@ class _SchemaEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Schema.ValueTy
     SCHEMA_UNSPECIFIED: _Schema.ValueType  # 0
     """Same as `SCHEMA_OPENAI`."""
     SCHEMA_OPENAI: _Schema.ValueType  # 1
-    """OpenAI's HTTP API: `/v1/chat/completions`, `/v1/embeddings`."""
+    """OpenAI's HTTP API: `/v1/chat/completions`, `/v1/embeddings`; and `/v1/rerank`, where a server has it."""
     SCHEMA_OPEN_INFERENCE: _Schema.ValueType  # 2
     """Open Inference Protocol v2 (KServe, MLServer, Triton): REST, or gRPC with an upstream of protocol `GRPC`."""
     SCHEMA_PASSTHROUGH: _Schema.ValueType  # 3
     """Nothing that Janua knows: requests and answers pass as they are."""
     SCHEMA_ANTHROPIC: _Schema.ValueType  # 4
-    """Anthropic's Messages API: `/v1/messages`."""
+    """Anthropic's Messages API: `/v1/messages`, `/v1/messages/count_tokens`."""
     SCHEMA_GEMINI: _Schema.ValueType  # 5
-    """Google's Gemini API: `/v1beta/models/MODEL:generateContent`."""
+    """Google's Gemini API: `/v1beta/models/MODEL:generateContent`, `:embedContent`, `:countTokens`."""
     SCHEMA_BEDROCK: _Schema.ValueType  # 6
     """Amazon Bedrock's Converse API: `/model/MODEL/converse`."""
     SCHEMA_COHERE: _Schema.ValueType  # 7
-    """Cohere's API, version 2: `/v2/chat`, `/v2/embed`."""
+    """Cohere's API, version 2: `/v2/chat`, `/v2/embed`, `/v2/rerank`."""
     SCHEMA_OLLAMA: _Schema.ValueType  # 8
     """Ollama's own API: `/api/chat`, `/api/embed`."""
 
@@ -146,19 +146,19 @@ class Schema(_Schema, metaclass=_SchemaEnumTypeWrapper):
 SCHEMA_UNSPECIFIED: Schema.ValueType  # 0
 """Same as `SCHEMA_OPENAI`."""
 SCHEMA_OPENAI: Schema.ValueType  # 1
-"""OpenAI's HTTP API: `/v1/chat/completions`, `/v1/embeddings`."""
+"""OpenAI's HTTP API: `/v1/chat/completions`, `/v1/embeddings`; and `/v1/rerank`, where a server has it."""
 SCHEMA_OPEN_INFERENCE: Schema.ValueType  # 2
 """Open Inference Protocol v2 (KServe, MLServer, Triton): REST, or gRPC with an upstream of protocol `GRPC`."""
 SCHEMA_PASSTHROUGH: Schema.ValueType  # 3
 """Nothing that Janua knows: requests and answers pass as they are."""
 SCHEMA_ANTHROPIC: Schema.ValueType  # 4
-"""Anthropic's Messages API: `/v1/messages`."""
+"""Anthropic's Messages API: `/v1/messages`, `/v1/messages/count_tokens`."""
 SCHEMA_GEMINI: Schema.ValueType  # 5
-"""Google's Gemini API: `/v1beta/models/MODEL:generateContent`."""
+"""Google's Gemini API: `/v1beta/models/MODEL:generateContent`, `:embedContent`, `:countTokens`."""
 SCHEMA_BEDROCK: Schema.ValueType  # 6
 """Amazon Bedrock's Converse API: `/model/MODEL/converse`."""
 SCHEMA_COHERE: Schema.ValueType  # 7
-"""Cohere's API, version 2: `/v2/chat`, `/v2/embed`."""
+"""Cohere's API, version 2: `/v2/chat`, `/v2/embed`, `/v2/rerank`."""
 SCHEMA_OLLAMA: Schema.ValueType  # 8
 """Ollama's own API: `/api/chat`, `/api/embed`."""
 Global___Schema: _TypeAlias = Schema  # noqa: Y015
