@@ -23,6 +23,7 @@ from tests.support.http_wire import ReceivedRequest
 
 _FINISHES = {"COMPLETE": "stop", "MAX_TOKENS": "length", "TOOL_CALL": "tool_calls"}
 _REASONS = {finish: reason for reason, finish in _FINISHES.items()}
+_FINISHES["STOP_SEQUENCE"] = "stop"
 
 
 class CohereClient(HttpClient):
@@ -75,9 +76,10 @@ class CohereClient(HttpClient):
 
     def _told(self, message: Json, finish_reason: str, usage: Json) -> Told:
         content = message.get("content") or ()
+        thoughts = [block["thinking"] for block in content if block["type"] == "thinking"]
         tokens = usage.get("tokens", {"input_tokens": 0, "output_tokens": 0})
         return Told(
-            thinking="".join(block["thinking"] for block in content if block["type"] == "thinking"),
+            thinking="".join([*thoughts, message.get("tool_plan", "")]),  # a plan is a thought about calls
             signature="".join(block.get("signature", "") for block in content),
             text="".join(block["text"] for block in content if block["type"] == "text"),
             calls=tuple(

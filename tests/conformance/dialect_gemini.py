@@ -98,7 +98,8 @@ class GeminiClient(HttpClient):
         parts = [part for candidate in candidates for part in candidate.get("content", {}).get("parts", ())]
         reason = "".join(candidate.get("finishReason", "") for candidate in candidates)
         called = [part["functionCall"] for part in parts if "functionCall" in part]
-        finish = {"STOP": "tool_calls" if called else "stop", "MAX_TOKENS": "length"}.get(reason, "")
+        finishes = {"STOP": "tool_calls" if called else "stop", "MAX_TOKENS": "length", "SAFETY": "content_filter"}
+        finish = finishes.get(reason, "")
         usage: Json = next((piece["usageMetadata"] for piece in reversed(pieces) if "usageMetadata" in piece), {})
         return Reply(
             models=frozenset(piece["modelVersion"] for piece in pieces),

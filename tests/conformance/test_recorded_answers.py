@@ -1,5 +1,6 @@
 """Real answers of providers before clients of all dialects: each reads what a client of the provider's own would."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from tests.conformance.dialects import (
     Told,
 )
 from tests.conformance.gateway import Gateway
+from tests.gateway.schemas import bedrock_recordings
 from tests.support import recordings
 from tests.support.faulty_upstream import FaultyUpstream
 from tests.support.http_wire import response
@@ -45,6 +47,13 @@ ANSWERS = (
     "gemini/generateContent/tool-result-tool-call-reasoning",
     "gemini/streamGenerateContent/stream-parallel-tools-reasoning-system",
     "gemini/streamGenerateContent/stream-reasoning-params",
+    "cohere/v2-chat/basic",
+    "cohere/v2-chat/finish-stop-sequence-stop",
+    "cohere/v2-chat/parallel-tools",
+    "cohere/v2-chat/reasoning-reasoning-replay-multi-turn",
+    "cohere/v2-chat/tool-result-tool-call-tool-choice",
+    "cohere/v2-chat/stream-params",
+    "cohere/v2-chat/stream-text",
     "ollama/api-chat/basic",
     "ollama/api-chat/stream-text",
 )
@@ -108,6 +117,24 @@ async def test_answer_is_what_a_client_of_the_provider_reads(
     reply = await client.ask(inference_node, Ask(), streamed=recording.is_streaming)
     assert (reply.error, reply.is_ended) == (None, True)
     assert comparable(reply.told, client) == comparable(told, client)
+
+
+@pytest.mark.component("recordings")
+@pytest.mark.parametrize("name", bedrock_recordings.STREAMS)
+async def test_recorded_frames_of_bedrock_are_read_to_their_end(
+    client: Client, name: str, inference_node: Node, gateway: Gateway, upstream: FaultyUpstream, key: Path
+) -> None:
+    recording = bedrock_recordings.load(name)
+    (backend,) = (each for each in BACKENDS if each.name == "bedrock")
+    await gateway.apply(configuration(backend, upstream.address, key))
+    upstream.script = answer(response(200, recording.answer, content_type=backend.stream_type))
+    reply = await client.ask(inference_node, Ask(), streamed=True)
+    assert (reply.error, reply.is_ended) == (None, True)
+    told = [(event.event, json.loads(event.data)) for event in recording.events]
+    deltas = [data["delta"] for kind, data in told if kind == "contentBlockDelta"]
+    assert reply.told.text == "".join(delta.get("text", "") for delta in deltas)
+    (usage,) = (data["usage"] for kind, data in told if kind == "metadata")
+    assert reply.told.usage[2] == usage["outputTokens"]
 
 
 def _read(speaker: HttpClient, recording: Recording) -> Reply:

@@ -540,7 +540,9 @@ class ReasoningBlock(_message.Message):
     text: _builtins.str
     """The thought."""
     signature: _builtins.str
-    """Opaque. Only the backend that wrote it can check it."""
+    """Opaque: send it back as it came. It goes on to backends of the dialect that wrote it; one that the node has not
+    given is left out.
+    """
     redacted: _builtins.str
     """A thought that only the backend can read; then there is no text."""
     def __init__(
@@ -812,7 +814,7 @@ class ToolCall(_message.Message):
     arguments: _builtins.str
     """The arguments, as the JSON text the model wrote."""
     signature: _builtins.str
-    """Opaque. Some backends want it back with the call in the next turn."""
+    """Opaque. Some backends want it back with the call in the next turn: see `ReasoningBlock.signature`."""
     def __init__(
         self,
         *,
