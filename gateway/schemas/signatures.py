@@ -37,6 +37,7 @@ _URL_SAFE = str.maketrans("-_", "+/")
 # The fields that dialects write conversations to.
 _CONVERSATION = (
     "messages", "system", "input", "instructions", "contents", "systemInstruction", "system_instruction",
+    "generateContentRequest", "generate_content_request",
 )  # fmt: skip
 
 _SIGNED = (ReasoningSigned, ReasoningRedacted, ToolCallDelta)

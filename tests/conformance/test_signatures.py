@@ -7,7 +7,7 @@ import pytest
 
 from tests.conformance.dialect_backends import SECRET, Backend, answering, configuration
 from tests.conformance.dialect_table import BACKENDS, CLIENTS
-from tests.conformance.dialects import Ask, Client, Json, Node, Told
+from tests.conformance.dialects import UPSTREAM_MODEL, Ask, Client, Json, Node, Told
 from tests.conformance.gateway import Gateway
 from tests.support.faulty_upstream import FaultyUpstream
 from tests.support.http_wire import json_response
@@ -90,6 +90,33 @@ async def test_what_else_stands_in_a_request_is_kept_when_a_signature_is_taken_o
     for name in cleaned.keys() - {"messages"}:
         assert cleaned[name] == plain[name]
     assert cleaned["messages"][0] == plain["messages"][0]
+
+
+@pytest.mark.parametrize("is_whole", [False, True], ids=["contents", "whole request"])
+async def test_gemini_counts_tokens_without_signatures_of_others(
+    gateway: Gateway, upstream: FaultyUpstream, inference_node: Node, key: Path, is_whole: bool
+) -> None:
+    gemini, anthropic = (next(each for each in BACKENDS if each.name == name) for name in ("gemini", "anthropic"))
+    client = next(each for each in CLIENTS if each.name == "gemini")
+    await put(gateway, upstream, anthropic, key)
+    upstream.script = answering(anthropic, THOUGHT)
+    told = (await client.ask(inference_node, Ask(thinks=True), streamed=False)).told
+    assert told.signature.startswith(SEALED)
+    parts: list[Json] = [
+        {"text": told.thinking, "thought": True, "thoughtSignature": told.signature},
+        {"text": told.text},
+    ]
+    contents: list[Json] = [{"role": "user", "parts": [{"text": "hello"}]}, {"role": "model", "parts": parts}]
+    whole = {"model": "models/m", "contents": contents, "systemInstruction": {"parts": [{"text": "Be short."}]}}
+    asked: Json = {"generateContentRequest": whole} if is_whole else {"contents": contents}
+    await put(gateway, upstream, gemini, key)
+    upstream.script = answer(json_response(200, {"totalTokens": 9}))
+    url = f"http://{inference_node.http}/v1beta/models/m:countTokens"
+    async with inference_node.session.post(url, json=asked) as response:
+        assert (response.status, await response.json()) == (200, {"totalTokens": 9})
+    sent = upstream.requests[-1].json()["generateContentRequest"]
+    del parts[0]["thoughtSignature"]
+    assert sent == {**(whole if is_whole else {"contents": contents}), "model": f"models/{UPSTREAM_MODEL}"}
 
 
 async def test_tokens_are_counted_without_signatures_of_others(
