@@ -1,4 +1,4 @@
-"""`examples/translation.yaml`: clients of four dialects before one real server of OpenAI's."""
+"""`examples/translation.yaml`: clients of five dialects before one real server of OpenAI's."""
 
 from typing import Any
 
@@ -10,6 +10,8 @@ from tests.support.processes import EchoFactory, NodeFactory
 
 HELLO = "hello there"
 MESSAGES = [{"role": "user", "content": HELLO}]
+
+KEYS = {f"{provider}_API_KEY": "made-up" for provider in ("ANTHROPIC", "GEMINI", "COHERE")}
 
 
 @pytest.mark.parametrize(
@@ -34,15 +36,21 @@ MESSAGES = [{"role": "user", "content": HELLO}]
             ("candidates", 0, "content", "parts", 0, "text"),
         ),
         (
+            "/v2/chat",
+            {"authorization": "Bearer janua-demo-key"},
+            {"model": "local", "messages": MESSAGES},
+            ("message", "content", 0, "text"),
+        ),
+        (
             "/api/chat",
             {"authorization": "Bearer janua-demo-key"},
             {"model": "local", "stream": False, "messages": MESSAGES},
             ("message", "content"),
         ),
     ],
-    ids=["openai", "anthropic", "gemini", "ollama"],
+    ids=["openai", "anthropic", "gemini", "cohere", "ollama"],
 )
-async def test_clients_of_four_dialects_reach_one_server(
+async def test_clients_of_five_dialects_reach_one_server(
     node: NodeFactory,
     echo_models: EchoFactory,
     path: str,
@@ -51,8 +59,7 @@ async def test_clients_of_four_dialects_reach_one_server(
     place: tuple[str | int, ...],
 ) -> None:
     (model,) = await echo_models(1, "--models", "local")
-    environ = {"ANTHROPIC_API_KEY": "made-up", "GEMINI_API_KEY": "made-up"}
-    gateway = await start(node, "translation.yaml", MODEL=model.address, **environ)
+    gateway = await start(node, "translation.yaml", MODEL=model.address, **KEYS)
     async with (
         aiohttp.ClientSession() as session,
         session.post(f"http://{gateway.http}{path}", json=body, headers=headers) as reply,
@@ -67,3 +74,30 @@ async def test_clients_of_four_dialects_reach_one_server(
         session.post(f"http://{gateway.http}{path.replace('demo', 'wrong')}", json=body) as reply,
     ):
         assert reply.status == 401
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "told"),
+    [
+        (
+            "/v1/messages/count_tokens",
+            {"model": "local", "messages": MESSAGES},
+            "service local speaks OPENAI, which has no counting of tokens",
+        ),
+        (
+            "/v1/rerank",
+            {"model": "claude-x", "query": "x", "documents": ["y"]},
+            "service anthropic speaks ANTHROPIC, which has no rerank",
+        ),
+    ],
+)
+async def test_who_asks_a_service_for_what_it_cannot_do_is_told_so(
+    node: NodeFactory, path: str, body: dict[str, Any], told: str
+) -> None:
+    gateway = await start(node, "translation.yaml", **KEYS)
+    headers = {"authorization": "Bearer janua-demo-key"}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"http://{gateway.http}{path}", json=body, headers=headers) as reply,
+    ):
+        assert (reply.status, told in await reply.text()) == (400, True)
