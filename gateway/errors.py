@@ -113,10 +113,6 @@ class BadGatewayError(GatewayError):
     default_reason = "UPSTREAM_FAILED"
 
 
-class UpstreamStreamError(BadGatewayError):
-    """The backend ended a stream with an error event of its own, which a caller of its dialect has been given."""
-
-
 class UpstreamRejectedError(GatewayError):
     """The backend refused the request with a status from 400 to 499; another try would be refused too.
 

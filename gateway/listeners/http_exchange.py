@@ -3,11 +3,11 @@
 from typing import Protocol
 
 from gateway.context import RequestContext
-from gateway.errors import FixedAnswerError, GatewayError, PayloadTooLargeError, UpstreamStreamError
+from gateway.errors import FixedAnswerError, GatewayError, PayloadTooLargeError
 from gateway.listeners.disconnect import ClientGoneError, Receive, Send
 from gateway.listeners.errors import ErrorAnswer
 from gateway.listeners.unread_body import EndAfterBody
-from gateway.upstream.answer import RawHeaders
+from gateway.upstream.answer import RawHeaders, UpstreamStreamError
 
 # Connection headers, what Janua says itself, and what belongs between Janua and the backend.
 _NOT_RELAYED = frozenset(

@@ -76,9 +76,13 @@ FoldedBlock: TypeAlias = FoldedText | FoldedThought | FoldedCall | ReasoningReda
 
 
 class FoldedAnswer:
-    """What has come of the first alternative of an answer: its blocks in order, and how it began and ended."""
+    """What has come of the first alternative of an answer: its blocks in order, and how it began and ended.
 
-    def __init__(self) -> None:
+    Blocks that only one dialect has are left out unless it is `dialect`.
+    """
+
+    def __init__(self, dialect: str) -> None:
+        self._dialect = dialect
         self.started: AnswerStarted | None = None
         self.blocks: list[FoldedBlock] = []
         self.usage = Usage()
@@ -117,7 +121,8 @@ class FoldedAnswer:
             case ToolCallDelta():
                 self._call(event.index).add(event)
             case OpaqueAdded(part=part):
-                self.blocks.append(part)
+                if part.dialect == self._dialect:
+                    self.blocks.append(part)
             case LogprobsDelta():
                 pass  # such dialects have nothing like it
             case ChoiceFinished():

@@ -5,7 +5,7 @@ from typing import Generic, TypeAlias, TypeVar
 
 import msgspec
 
-from gateway.errors import BadGatewayError, GatewayError, UpstreamStreamError
+from gateway.errors import BadGatewayError, GatewayError
 from gateway.schemas.dialect import Dialect, EventKind
 from gateway.transport.http import HttpResponse
 from gateway.types import Usage
@@ -15,6 +15,10 @@ from gateway.upstream.lease import Lease
 D = TypeVar("D", bound=Dialect)
 
 RawHeaders: TypeAlias = Iterable[tuple[bytes, bytes]]
+
+
+class UpstreamStreamError(BadGatewayError):
+    """The backend ended a stream with an error event of its own, which a caller of its dialect has been given."""
 
 
 class UnaryAnswer(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,7 +17,7 @@ from gateway.types import ChatEvent, OpaquePart, ReasoningRedacted
 
 def encode_answer(events: Iterable[ChatEvent], settings: AnswerSettings) -> bytes:
     """A whole answer: the events of its first alternative folded."""
-    answer = FoldedAnswer()
+    answer = FoldedAnswer(NAME)
     for event in events:
         answer.add(event)
     return msgspec.json.encode(_fields(answer, settings.model))
@@ -47,9 +47,8 @@ def _content(answer: FoldedAnswer) -> Iterator[dict[str, Any]]:
                 yield from _call(block, block.id or made_call_id(answer.started, block.number))
             case ReasoningRedacted(data=data):
                 yield {"type": "redacted_thinking", "data": data}
-            case OpaquePart(dialect=dialect, value=value):
-                if dialect == NAME:
-                    yield dict(value)
+            case OpaquePart(value=value):
+                yield dict(value)
             case _:
                 assert_never(block)
 

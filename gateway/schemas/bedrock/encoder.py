@@ -39,7 +39,7 @@ from gateway.types import (
 
 def encode_answer(events: Iterable[ChatEvent], settings: AnswerSettings) -> bytes:
     """A whole answer: the events of its first alternative folded."""
-    answer = FoldedAnswer()
+    answer = FoldedAnswer(NAME)
     for event in events:
         answer.add(event)
     return msgspec.json.encode(_fields(answer))
@@ -73,9 +73,8 @@ def _content(answer: FoldedAnswer) -> Iterator[dict[str, Any]]:
                 yield {"toolUse": {**_head(number, identifier, name), "input": to_input(block.arguments)}}
             case ReasoningRedacted(data=data):
                 yield encode_reasoning(ReasoningPart(redacted=data))
-            case OpaquePart(dialect=dialect, value=value):
-                if dialect == NAME:
-                    yield dict(value)
+            case OpaquePart(value=value):
+                yield dict(value)
             case _:
                 assert_never(block)
 

@@ -55,6 +55,7 @@ def test_public_names() -> None:
         "janua_credential_fresh",
         "janua_credential_refusals",
         "janua_tokens",
+        "janua_search_units",
         "janua_config_revision",
         "janua_config_rejected_resources",
         "janua_xds_connected",
@@ -133,6 +134,15 @@ def test_costs() -> None:
     metrics.unknown_cost("llm", "other", "NO_PRICE")
     assert value(metrics, "janua_cost_usd_total", service="llm", model="m") == 0.75
     assert value(metrics, "janua_cost_unknown_total", service="llm", model="other", reason="NO_PRICE") == 1
+
+
+def test_search_units() -> None:
+    metrics = Metrics()
+    metrics.tokens("llm", "rerank", Usage(input_tokens=5))
+    assert value(metrics, "janua_search_units_total", service="llm") is None
+    metrics.tokens("llm", "rerank", Usage(search_units=2))
+    metrics.tokens("llm", "rerank", Usage(search_units=1))
+    assert value(metrics, "janua_search_units_total", service="llm") == 3
 
 
 def test_gauges_start_at_nought() -> None:

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.errors import BadGatewayError, TimeoutExceededError, UpstreamStreamError
+from gateway.errors import BadGatewayError, TimeoutExceededError
 from gateway.types import Usage
-from gateway.upstream.answer import AnswerStream, StreamAnswer
+from gateway.upstream.answer import AnswerStream, StreamAnswer, UpstreamStreamError
 from gateway.upstream.cluster import Cluster
 from tests.gateway.upstream.calls import (
     DONE,
