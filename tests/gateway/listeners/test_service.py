@@ -198,6 +198,17 @@ def test_request_that_passes_through_costs_its_price() -> None:
     assert rig.value("janua_cost_usd_total", service="llm", model="m") == 2
 
 
+def test_counting_tokens_costs_nothing() -> None:
+    rig = Rig()
+    for price in (Price(request=2), Price(input=1), None):
+        counted = answered(priced=PricedModel("m", price), operation=Operation.COUNT_TOKENS, usage=None)
+        rig.service.settle(counted, "200")
+        assert counted.cost_usd is None
+    assert rig.value("janua_cost_usd_total", service="llm", model="m") is None
+    for reason in ("NO_PRICE", "NO_USAGE"):
+        assert rig.value(UNKNOWN, service="llm", model="m", reason=reason) is None
+
+
 def test_caller_who_leaves_in_the_middle_is_charged_what_was_told() -> None:
     rig = Rig()
     rig.service.settle(answered(priced=PricedModel("m", Price(input=1e5)), is_streaming=True), "499", "CLIENT_GONE")
