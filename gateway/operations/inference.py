@@ -248,6 +248,10 @@ class CountTokensBody(WholeBody[ChatRequest, TokenCount]):
         """Its counting."""
         return family.count_tokens
 
+    def demand(self) -> Demand:
+        """Nothing: tokens that are counted are not used."""
+        return Demand()
+
     def passed_on(self) -> bytes:
         """The body without signatures that are of other backends."""
         if MARK not in self.body:

@@ -26,6 +26,7 @@ PATHS: Mapping[str, str] = {
     "batchEmbedContents": "/v1beta/models/{model}:batchEmbedContents",
     "chat-completions": "/v1/chat/completions",
     "completions": "/v1/completions",
+    "countTokens": "/v1beta/models/{model}:countTokens",
     "embeddings": "/v1/embeddings",
     "generateContent": "/v1beta/models/{model}:generateContent",
     "messages": "/v1/messages",
@@ -33,6 +34,7 @@ PATHS: Mapping[str, str] = {
     "streamGenerateContent": "/v1beta/models/{model}:streamGenerateContent",
     "v2-chat": "/v2/chat",
     "v2-embed": "/v2/embed",
+    "v2-rerank": "/v2/rerank",
 }
 """Where clients of inference ask a node."""
 
@@ -116,8 +118,7 @@ async def test_recorded_stream_that_fails_midway_passes_through_and_is_no_end(
     await gateway.apply(inference(upstream))
     upstream.script = answer(said_by_provider(recording))
     answered = await ask(client, recording)
-    assert answered.body.startswith(recording.answer)
-    assert b"event: error\n" in answered.body.removeprefix(recording.answer)
+    assert answered.body == recording.answer  # its own error is the last event
     assert b"[DONE]" not in answered.body
 
 

@@ -9,7 +9,6 @@ from types import MappingProxyType
 from gateway.framing.framing import AWS_EVENT_STREAM
 from gateway.framing.sse import ServerSentEvent
 from gateway.schemas.chat_dialect import ChatDialect
-from gateway.schemas.embeddings_dialect import EmbeddingsDialect
 from gateway.schemas.table import (
     ANTHROPIC_MESSAGES,
     BEDROCK_CONVERSE,
@@ -23,6 +22,7 @@ from gateway.schemas.table import (
     OPENAI_EMBEDDINGS,
     OPENAI_RESPONSES,
 )
+from gateway.schemas.whole_dialect import EmbeddingsDialect
 from gateway.types import ChatEvent
 from tests.support.recordings import Recording
 
@@ -57,8 +57,8 @@ INVOKE = frozenset({"invoke", "invoke-with-response-stream"})
 RELAYED = frozenset(
     {"count-tokens", "countTokens", "models", "responses-input-tokens", "v2-rerank", *INVOKE},
 )
-"""APIs, or some of the exchanges of one, that are no inference of a dialect: services that pass them through do not
-look into them."""
+"""APIs, or some of the exchanges of one, that are neither conversations nor vectors: services that pass them through do
+not look into them. Counting of tokens and ranking have tests of their own."""
 
 
 def chat_dialect(recording: Recording) -> ChatDialect | None:

@@ -12,7 +12,6 @@ from msgspec.structs import replace
 
 from gateway.errors import BadGatewayError, InvalidRequestError
 from gateway.schemas.chat_dialect import ChatDialect
-from gateway.schemas.embeddings_dialect import EmbeddingsDialect
 from gateway.schemas.table import (
     ANTHROPIC_MESSAGES,
     BEDROCK_CONVERSE,
@@ -27,6 +26,7 @@ from gateway.schemas.table import (
     OPENAI_EMBEDDINGS,
     OPENAI_RESPONSES,
 )
+from gateway.schemas.whole_dialect import EmbeddingsDialect
 from gateway.types import ChatRequest, FinishReason, NamedTool, Tool, ToolCall, Usage
 from tests.gateway.schemas.carried_meaning import Asked, Said, answered, asked
 from tests.gateway.schemas.dialect_streams import through_stream, through_whole
