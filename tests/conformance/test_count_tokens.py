@@ -139,7 +139,7 @@ async def test_service_that_cannot_count_says_so(
         (ANTHROPIC_PATH, "GEMINI", {"model": MODEL}, "messages"),
         (ANTHROPIC_PATH, "GEMINI", {**ANTHROPIC, "container": "c"}, "container"),
         (GEMINI_PATH, "ANTHROPIC", {}, "contents"),
-        (GEMINI_PATH, "ANTHROPIC", {"generateContentRequest": {"contents": 7}}, "generateContentRequest.contents"),
+        (GEMINI_PATH, "ANTHROPIC", {"generateContentRequest": {"contents": 7}}, "in generateContentRequest: contents"),
         (GEMINI_PATH, "ANTHROPIC", {**GEMINI, "contents": []}, "generateContentRequest"),
     ],
 )

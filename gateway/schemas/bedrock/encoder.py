@@ -272,6 +272,7 @@ class EventEncoder:
         self._send(
             "contentBlockStart", contentBlockIndex=call.block, start={"toolUse": _head(number, call.id, call.name)}
         )
+        self._open_calls.append(call)
         if call.arguments:
             self._send_arguments(call, call.arguments.text())
 

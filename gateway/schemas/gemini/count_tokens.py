@@ -62,9 +62,9 @@ class GeminiCountTokens(GeminiMethod):
             inner = value.value(_WHOLE)
             if value.extra.keys() - {"model"}:
                 raise value.wrong(_WHOLE, "nothing else can stand beside it")
-            return decode_value(inner, model, _WHOLE)
         except FieldError as error:
             raise InvalidRequestError(str(error), param=error.param or None) from None
+        return _decode_whole(inner, model)
 
     def encode_request(self, request: ChatRequest, model: str, *, drop_unsupported: bool) -> bytes:
         """Canonical to JSON."""
@@ -88,3 +88,12 @@ class GeminiCountTokens(GeminiMethod):
         if answer.cached_input_tokens:
             fields["cachedContentTokenCount"] = answer.cached_input_tokens
         return msgspec.json.encode(fields)
+
+
+def _decode_whole(value: object, model: str) -> ChatRequest:
+    """A whole request. What is wrong in it is told with its place."""
+    try:
+        return decode_value(value, model)
+    except InvalidRequestError as error:
+        place = _WHOLE if error.param is None else f"{_WHOLE}.{error.param}"
+        raise InvalidRequestError(f"in {_WHOLE}: {error.message}", reason=error.reason, param=place) from None

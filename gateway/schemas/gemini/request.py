@@ -64,10 +64,10 @@ def decode_request(body: bytes, model: str) -> ChatRequest:
     return decode_value(value, model)
 
 
-def decode_value(value: object, model: str, place: str = "") -> ChatRequest:
-    """The same for JSON that has been read, at its place in the body."""
+def decode_value(value: object, model: str) -> ChatRequest:
+    """The same for JSON that has been read."""
     try:
-        return _decode(read_object(value, place), model)
+        return _decode(read_object(value, ""), model)
     except FieldError as error:
         # Gemini's errors have no field for the place: it stands in the text.
         raise InvalidRequestError(str(error), param=error.param or None) from None
