@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from urllib.parse import unquote_plus
 
 from gateway.config.snapshot import Failure, RouteConfig
 from gateway.context import RequestContext
@@ -141,9 +142,11 @@ class HttpProxyInbound:
 
 
 def proxied_target(context: RequestContext, backend: BackendPlan, route: RouteConfig, path: str) -> str:
-    """Path and query as the backend is to see them."""
+    """Path and query as the backend is to see them: without the key of the caller, where it may stand there."""
     target = backend.path_prefix + backend_path(path, route.match.path, route.rewrite)
     query = context.query_string.decode("latin-1")
+    if context.takes_key_in_query:
+        query = "&".join(part for part in query.split("&") if unquote_plus(part.partition("=")[0]) != "key")
     return f"{target}?{query}" if query else target
 
 

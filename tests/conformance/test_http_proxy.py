@@ -240,6 +240,21 @@ async def test_credentials_of_clients_go_no_further(client: ProxyClient, upstrea
     assert "secret" not in str(upstream.requests[0].headers)
 
 
+@pytest.mark.parametrize(
+    ("asked", "received"),
+    [
+        ("/v1beta/models/m:predict?key=sk-1", "/v1beta/models/m:predict"),
+        ("/v1beta/models/m:predict?a=%20b&key=sk-1&k%65y=sk-2&c", "/v1beta/models/m:predict?a=%20b&c"),
+        ("/elsewhere?key=of-the-backend", "/elsewhere?key=of-the-backend"),
+    ],
+)
+async def test_key_in_the_query_goes_no_further_where_it_is_the_callers(
+    client: ProxyClient, upstream: FaultyUpstream, asked: str, received: str
+) -> None:
+    await client.send(asked, "POST")
+    assert upstream.requests[0].target == received
+
+
 async def test_provider_gets_the_services_credential_and_headers(
     gateway: Gateway, client: ProxyClient, upstream: FaultyUpstream, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -318,7 +318,9 @@ def words(messages: Sequence[Message]) -> list[tuple[str, ...]]:
                 case ToolCall():
                     said.append((part.id, part.name, part.arguments))
                 case ToolResult(call_id=call_id, content=content):
-                    said += ((call_id, each.text) for each in content if isinstance(each, TextPart))
+                    texts = [each.text for each in content if isinstance(each, TextPart) and each.text.strip()]
+                    # A result must say something.
+                    said += ((call_id, text) for text in texts or ["(empty)"])
     return said
 
 
