@@ -120,6 +120,7 @@ def _provider_target(message: service_pb2.ProxyService) -> ProviderTarget:
         region=region(message),
         project=message.project,
         api_version=message.api_version,
+        egress_proxy=message.egress_proxy,
         headers=tuple(sorted((name.lower(), value) for name, value in message.headers.items())),
         health_checks=tuple(compile_health_check(check) for check in message.health_checks),
         outlier_detection=compile_outlier_detection(message.outlier_detection)

@@ -102,7 +102,7 @@ class CredentialRef:
 class ProviderTarget:
     """Models of an outside provider. `base_url` has no trailing slash; `auth` None is the provider's own way.
 
-    `region`, `project` and `api_version` are empty where they are not given.
+    `region`, `project`, `api_version` and `egress_proxy` are empty where they are not given.
     """
 
     provider: str
@@ -112,6 +112,7 @@ class ProviderTarget:
     region: str = ""
     project: str = ""
     api_version: str = ""
+    egress_proxy: str = ""
     headers: tuple[tuple[str, str], ...] = ()
     health_checks: tuple[HealthCheckConfig, ...] = ()
     outlier_detection: OutlierConfig | None = None

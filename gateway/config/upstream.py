@@ -225,7 +225,8 @@ class TlsConfig:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpstreamConfig:
     """A pool of endpoints. `dns_refresh_s` None leaves host names to the transport. `credentials` are those that each
-    attempt takes one of; none where there is none, or a single one that is a header like any other."""
+    attempt takes one of; none where there is none, or a single one that is a header like any other. `egress_proxy` is
+    the URL of a proxy that connections go through, empty for none."""
 
     name: str
     endpoints: tuple[EndpointConfig, ...]
@@ -240,3 +241,4 @@ class UpstreamConfig:
     outlier_detection: OutlierConfig | None = None
     circuit_breakers: BreakerConfig = field(default_factory=BreakerConfig)
     credentials: tuple[CredentialConfig, ...] = ()
+    egress_proxy: str = ""

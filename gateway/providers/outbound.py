@@ -112,6 +112,7 @@ def provider_upstream(service: ServiceConfig, secrets: Mapping[str, SecretConfig
         connect_timeout_s=_PROVIDER_CONNECT_TIMEOUT_S,
         health_checks=target.health_checks,
         outlier_detection=target.outlier_detection,
+        egress_proxy=target.egress_proxy,
         credentials=() if _fixed_header(credentials) is not None else credentials,
     )
 

@@ -8,10 +8,12 @@ import aiohttp
 
 from gateway.transport.errors import ConnectError, ConnectionBrokenError
 
+_UNSENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError)
+
 
 def transport_error(error: aiohttp.ClientError | OSError) -> ConnectError | ConnectionBrokenError:
     """The error for a request whose sending raised this."""
-    is_unsent = isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError))
+    is_unsent = isinstance(error, _UNSENT)
     return (ConnectError if is_unsent else ConnectionBrokenError)(_reason(error))
 
 
@@ -39,6 +41,10 @@ def _reason(error: aiohttp.ClientError | OSError) -> str:
         return "connection timed out"
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return "connection closed before the answer"
+    if isinstance(error, aiohttp.ClientProxyConnectionError):
+        return f"egress proxy: {connection_fault(error.os_error)}"
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return f"the egress proxy refused with status {error.status}"
     if isinstance(error, aiohttp.ClientResponseError):
         return "the answer is not valid HTTP"
     if isinstance(error, aiohttp.ClientPayloadError):

@@ -32,7 +32,7 @@ class HttpTransport:
     """A pool of HTTP/1.1 connections to the endpoints of one upstream. Must be made and used on one event loop.
 
     Connections to one address are not used for another, nor those made for one server name for another. Requests
-    over `max_connections_per_endpoint` wait for one to end.
+    over `max_connections_per_endpoint` wait for one to end. All go through `proxy`, an `http` URL, if there is one.
     """
 
     def __init__(
@@ -41,6 +41,7 @@ class HttpTransport:
         idle_timeout_s: float,
         ssl_context: SSLContext | None = None,
         max_connections_per_endpoint: int | None = None,
+        proxy: str | None = None,
     ) -> None:
         connector = aiohttp.TCPConnector(
             limit=0,
@@ -55,7 +56,9 @@ class HttpTransport:
             auto_decompress=False,
             skip_auto_headers=_SKIPPED_HEADERS,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
+            proxy=proxy,
         )
+        self._proxy = proxy
         self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
         self._websocket_sessions: dict[float, aiohttp.ClientSession] = {}
         self._active_requests = 0
@@ -148,6 +151,7 @@ class HttpTransport:
                 skip_auto_headers=_SKIPPED_HEADERS,
                 timeout=self._timeout(connect_timeout_s),
                 middlewares=(_send_once, _lead_nowhere),
+                proxy=self._proxy,
             )
             self._websocket_sessions[connect_timeout_s] = session
         return session

@@ -32,7 +32,9 @@ class Connections:
             self._http = Http2Transport(idle_timeout_s=config.idle_timeout_s, ssl_context=context)
         else:
             own = client_context(config.tls) if config.tls is not None else None
-            self._http = HttpTransport(idle_timeout_s=config.idle_timeout_s, ssl_context=own)
+            self._http = HttpTransport(
+                idle_timeout_s=config.idle_timeout_s, ssl_context=own, proxy=config.egress_proxy or None
+            )
 
     def suit(self, config: UpstreamConfig) -> bool:
         """Whether these connections can serve that configuration too."""
@@ -76,4 +78,4 @@ class Connections:
 
 def _settings(config: UpstreamConfig) -> tuple[object, ...]:
     of_grpc = config.connect_timeout_s if config.protocol is UpstreamProtocol.GRPC else None
-    return config.protocol, config.tls, config.idle_timeout_s, of_grpc
+    return config.protocol, config.tls, config.idle_timeout_s, of_grpc, config.egress_proxy

@@ -47,6 +47,7 @@ _TEXTS = {
     "ProxyService.base_url": ["", "https://box.example/api", "http://127.0.0.1:1"],
     "ProxyService.region": ["", "eu-west-1", "global"],
     "ProxyService.project": ["", "my-project"],
+    "ProxyService.egress_proxy": ["", "http://127.0.0.1:3128", "http://a:b@c", "https://d"],
     "ProxyService.api_version": ["", "2024-10-21", "preview"],
     "Header.name": ["", "X-Key", "a b"],
     "Header.scheme": ["", "Key"],

@@ -425,6 +425,7 @@ class ProxyService(_message.Message):
     REGION_FIELD_NUMBER: _builtins.int
     PROJECT_FIELD_NUMBER: _builtins.int
     API_VERSION_FIELD_NUMBER: _builtins.int
+    EGRESS_PROXY_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
     """A row of the provider table (`openai`, `anthropic`, `gemini`, …), or `custom` for any other server, with `schema`
     and `auth`; `custom` needs `base_url`. Required.
@@ -446,6 +447,11 @@ class ProxyService(_message.Message):
     """`api-version` of `azure_openai`; for no other provider. A date, such as `2024-10-21`, calls deployments:
     `/openai/deployments/MODEL/chat/completions?api-version=…`. Empty, or a word such as `preview`, calls the v1 API:
     `/openai/v1/chat/completions`.
+    """
+    egress_proxy: _builtins.str
+    """An HTTP proxy that all connections to the provider go through, those for its access tokens too: `http://HOST:PORT`.
+    Providers at `https` are reached by `CONNECT`, so that the proxy sees no request and no key. Proxies that want a password
+    are not supported. Default: none; variables of the node's environment are not looked at.
     """
     @_builtins.property
     def credentials(self) -> _containers.RepeatedCompositeFieldContainer[Global___Credential]:
@@ -490,10 +496,11 @@ class ProxyService(_message.Message):
         region: _builtins.str = ...,
         project: _builtins.str = ...,
         api_version: _builtins.str = ...,
+        egress_proxy: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["auth", b"auth", "outlier_detection", b"outlier_detection"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_version", b"api_version", "auth", b"auth", "base_url", b"base_url", "credentials", b"credentials", "headers", b"headers", "health_checks", b"health_checks", "outlier_detection", b"outlier_detection", "project", b"project", "provider", b"provider", "region", b"region", "schema", b"schema"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_version", b"api_version", "auth", b"auth", "base_url", b"base_url", "credentials", b"credentials", "egress_proxy", b"egress_proxy", "headers", b"headers", "health_checks", b"health_checks", "outlier_detection", b"outlier_detection", "project", b"project", "provider", b"provider", "region", b"region", "schema", b"schema"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
