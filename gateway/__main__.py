@@ -13,6 +13,7 @@ from gateway.bootstrap import ConfigFileError, ListenAddress, NodeSettings
 from gateway.config.node_id import load_or_make_node_id
 from gateway.listeners.hypercorn import ListenError
 from gateway.node import run_node
+from gateway.shared_store import StoreSettingError
 from gateway.telemetry.logging import configure_logging
 
 
@@ -61,6 +62,12 @@ _ADDRESS, _SECONDS = _Address(), _Seconds()
 @click.option("--drain-timeout", type=_SECONDS, default="30s", help="How long a stop waits for running requests.")
 @click.option("--max-body-bytes", type=click.IntRange(min=1024), default=32 * 1024 * 1024, help="Largest request.")
 @click.option("--access-log", default="-", metavar="PATH|-|off", help="One JSON line per request; - is stderr.")
+@click.option(
+    "--shared-store",
+    default="",
+    metavar="redis://HOST:PORT",
+    help="Redis or Valkey for what nodes share: limits of scope CLUSTER and budgets.",
+)
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info")
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text")
 def main(
@@ -75,6 +82,7 @@ def main(
     drain_timeout: float,
     max_body_bytes: int,
     access_log: str,
+    shared_store: str,
     log_level: str,
     log_format: Literal["text", "json"],
 ) -> None:
@@ -100,13 +108,14 @@ def main(
             drain_timeout_s=drain_timeout,
             max_body_bytes=max_body_bytes,
             access_log=access_log,
+            shared_store=shared_store,
         )
         # What the imports made stays; looking through it for garbage again and again is wasted time.
         gc.freeze()
         gc.set_threshold(_GC_THRESHOLD, 20, 50)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(run_node(settings))
-    except (ListenError, ConfigFileError) as error:
+    except (ListenError, ConfigFileError, StoreSettingError) as error:
         _fail(str(error))
     except OSError as error:
         _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))

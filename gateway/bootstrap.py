@@ -1,7 +1,7 @@
 """The settings of a node: what the command line and the environment say, checked."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 _PORT = re.compile("[0-9]{1,5}")
@@ -40,7 +40,8 @@ class ListenAddress:
 class NodeSettings:
     """How a node runs. Either `config_servers` or `config_file` is given; times are in seconds.
 
-    `node_id` empty: made once and kept in the state directory. `access_log`: a path, `-` for standard error, or `off`.
+    `node_id` empty: made once and kept in the state directory. `shared_store` is an address, which may hold a password;
+    empty: none. `access_log`: a path, `-` for standard error, or `off`.
     """
 
     config_servers: tuple[str, ...]
@@ -54,3 +55,4 @@ class NodeSettings:
     drain_timeout_s: float
     max_body_bytes: int
     access_log: str
+    shared_store: str = field(default="", repr=False)

@@ -30,8 +30,9 @@ class RequestContext:
     are in lower case, values are raw bytes; several values of one name are joined by `, `. `path` is decoded,
     `raw_path` is as it came over HTTP. `deadline` is a time of the event loop's clock; `started` one of
     `time.perf_counter`. `priced` is the model at the service that was called last; None where that has no prices.
-    `cost_usd` is set when the request is settled, None if the cost is not known. `answer_headers` are what policies
-    tell the caller, `reservations` what the request holds of limits.
+    `cost_usd` is set when the request is settled, None if the cost is not known. `is_answered` is set with it: the
+    answer was whole. `needs_usage`: a stream must tell its usage, also where the caller does not want it.
+    `answer_headers` are what policies tell the caller, `reservations` what the request holds of limits.
     """
 
     request_id: str
@@ -60,6 +61,8 @@ class RequestContext:
     usage: Usage | None = None
     priced: PricedModel | None = None
     cost_usd: float | None = None
+    is_answered: bool = False
+    needs_usage: bool = False
     answer_headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     reservations: list[Reservation] = field(default_factory=list, repr=False)
     _query: dict[str, str] | None = field(default=None, repr=False)

@@ -2,6 +2,7 @@
 decided in `gateway.listeners.errors`."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import Enum, auto
 
 
@@ -92,11 +93,30 @@ class MethodNotAllowedError(GatewayError):
         self.allowed = tuple(sorted(allowed))
 
 
+@dataclass(frozen=True, slots=True)
+class ExceededQuota:
+    """A limit that a request would be over: the policy's name, and what it allows in words."""
+
+    policy: str
+    allowed: str
+
+
 class RateLimitedError(GatewayError):
-    """The backend asks to slow down."""
+    """A limit is reached, or the backend asks to slow down. `exceeded` are the limits, if they are Janua's own."""
 
     code = ErrorCode.RATE_LIMITED
     default_reason = "RATE_LIMITED"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str | None = None,
+        retry_after_s: float | None = None,
+        exceeded: Sequence[ExceededQuota] = (),
+    ) -> None:
+        super().__init__(message, reason=reason, retry_after_s=retry_after_s)
+        self.exceeded = tuple(exceeded)
 
 
 class UnavailableError(GatewayError):

@@ -24,6 +24,7 @@ from gateway.config.resources import CredentialReport, ListenerAddresses, NodeId
 from gateway.config.snapshot import Snapshot
 from gateway.config.status_reporter import StatusReporter
 from gateway.config.subscriber import Subscriber
+from gateway.filters.limits.state import LimitState
 from gateway.listeners.admin import NodeView, make_admin_app
 from gateway.listeners.grpc import InferenceServicer
 from gateway.listeners.grpc_proxy import GrpcProxyHandler
@@ -34,6 +35,7 @@ from gateway.listeners.open_inference_grpc import OpenInferenceServicer
 from gateway.listeners.service import GatewayService
 from gateway.mirror import Mirrors
 from gateway.pipeline import LiveState, Pipeline
+from gateway.shared_store import SharedStore
 from gateway.telemetry.access_log import AccessLog
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.upstream_collector import UpstreamCollector
@@ -43,6 +45,7 @@ from gateway.upstream.cluster_manager import ClusterManager
 # The admin listener outlives the others while a node drains, but not for long.
 _ADMIN_DRAIN_S = 1.0
 _REPORT_TIMEOUT_S = 2.0
+_FLUSH_TIMEOUT_S = 2.0
 
 _log = structlog.get_logger("janua.node")
 
@@ -57,7 +60,13 @@ class Node:
         self._clusters = ClusterManager(random=Random(), on_health_change=self._on_health_change)  # noqa: S311
         caller = Caller(metrics=self._metrics, random=Random())  # noqa: S311  # for spreading load, not for secrets
         self._mirrors = Mirrors()
-        self._live = LiveState(self._clusters, caller, self._mirrors)
+        self._store = (
+            SharedStore(settings.shared_store, on_failure=self._metrics.store_failure)
+            if settings.shared_store
+            else None
+        )
+        self._limits = LimitState(metrics=self._metrics, store=self._store, state_dir=settings.state_dir)
+        self._live = LiveState(self._clusters, caller, self._mirrors, self._limits)
         self._service = GatewayService(metrics=self._metrics, access_log=self._access_log)
         servicer = InferenceServicer(self._service, created=int(time.time()))
         proxy = GrpcProxyHandler(self._service)
@@ -68,7 +77,7 @@ class Node:
             on_secret_names=self._on_secret_names,
             on_recovered=self._on_recovered,
         )
-        self._config = NodeConfig(ResourceTable(SecretReader()), listener)
+        self._config = NodeConfig(ResourceTable(SecretReader(), has_shared_store=self._store is not None), listener)
         self._addresses = ListenerAddresses()
         self._is_draining = False
         self._stop = asyncio.Event()
@@ -101,6 +110,7 @@ class Node:
                 background.create_task(self._clusters.run()),
                 background.create_task(self._mirrors.run()),
                 background.create_task(self._access_log.run()),
+                background.create_task(self._limits.run()),
                 *self._start_subscription(background),
             ]
             servers.create_task(serve_http(make_admin_app(self._view()), admin, stop_admin, _ADMIN_DRAIN_S))
@@ -114,6 +124,7 @@ class Node:
             await self._stop.wait()
             ready.cancel()
             await self._drain(serving)
+            await self._limits.flush(_FLUSH_TIMEOUT_S)
             stop_admin.set()
             for task in tasks:
                 task.cancel()

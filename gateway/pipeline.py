@@ -25,6 +25,7 @@ from gateway.errors import (
     UnavailableError,
 )
 from gateway.filters.api_keys import KeyIndex
+from gateway.filters.limits.state import LimitState
 from gateway.filters.node_services import NodeServices
 from gateway.filters.phases import Filters
 from gateway.fixed_answer import fixed_answer
@@ -63,11 +64,13 @@ class Inbound(Protocol[A]):
 
 @dataclass(slots=True)
 class LiveState:
-    """What outlives a configuration: the clusters, the turns of each route's backends, and the copies being made."""
+    """What outlives a configuration: the clusters, the turns of each route's backends, the copies being made, and
+    what is counted for limits."""
 
     clusters: ClusterManager
     caller: Caller
     mirrors: Mirrors
+    limits: LimitState
     choices: dict[str, BackendChoice] = field(default_factory=dict)
 
     def reconcile(self, snapshot: Snapshot) -> None:
@@ -106,7 +109,8 @@ class Pipeline:
     def __init__(self, snapshot: Snapshot, live: LiveState) -> None:
         self.snapshot = snapshot
         self._live = live
-        services = NodeServices(keys=KeyIndex.of(snapshot.consumers.values()))
+        live.limits.begin()
+        services = NodeServices(keys=KeyIndex.of(snapshot.consumers.values()), limits=live.limits)
         self._router = Router(plan_routes(snapshot, live.choices, services))
 
     async def route(self, context: RequestContext) -> RoutePlan:
@@ -146,6 +150,7 @@ class Pipeline:
         """
         started = asyncio.get_running_loop().time()
         if (filters := plan.filters_for(context.consumer)).limiters:
+            context.priced = plan.priced(context.model)
             await filters.reserve(context, inbound)
         if plan.mirror is not None:
             self._mirror(context, plan, inbound)
@@ -155,12 +160,15 @@ class Pipeline:
         while (backend := plan.choice.choose(lambda each: self._is_live(plan.backends[each]), tried)) is not None:
             tried.add(backend)
             can_move_on = len(tried) < len(plan.choice.backends)
+            held = len(context.reservations)
             try:
                 return await self._call_backend(context, plan.backends[backend], inbound, started, can_move_on)
             except UnsupportedByBackendError as error:
                 unsupported = unsupported or error
+                _settle_from(held, context)
             except AttemptFailedError as failure:
                 failed = failure
+                _settle_from(held, context)
                 if plan.route.fallback_on.isdisjoint(failure.failures):
                     break
         if failed is not None:
@@ -280,6 +288,12 @@ def _affinity_key(context: RequestContext, cluster: Cluster, inbound: Inbound[An
     if context.sticky_cookie is None:
         context.sticky_cookie = (cookie.name, secrets.token_hex(16))
     return cookie_key(context.sticky_cookie[1])
+
+
+def _settle_from(held: int, context: RequestContext) -> None:
+    """Gives back what a service that did not answer has reserved, so that it is not charged for what another does."""
+    while len(context.reservations) > held:
+        context.reservations.pop().settle(context)
 
 
 class _HashedRequest:

@@ -115,6 +115,10 @@ class RoutePlan:
         """Whether no policy has a say in who may ask. Policies of consumers need one that finds out who calls."""
         return self.filters.is_empty
 
+    def priced(self, model: str) -> PricedModel | None:
+        """What the model costs at the first backend that has prices, to estimate by; None where none has."""
+        return next((found for each in self.backends.values() if (found := each.priced(model)) is not None), None)
+
     async def admit(self, context: RequestContext) -> None:
         """Finds out who calls, and whether it may. Raises `UnauthenticatedError` and `PermissionDeniedError`."""
         await self.authenticate(context)

@@ -7,6 +7,7 @@ from typing import Any
 
 from janua.config.v1 import policy_pb2
 
+from gateway.compile.limits import compile_budget, compile_rate_limit
 from gateway.config.snapshot import (
     AllowedRequests,
     ApiKeyAuthConfig,
@@ -50,5 +51,7 @@ _COMPILERS: Mapping[str, Callable[[Any], PolicySpec]] = MappingProxyType(
         "api_key_auth": _api_key_auth,
         "ip_filter": _ip_filter,
         "authorization": _authorization,
+        "rate_limit": compile_rate_limit,
+        "budget": compile_budget,
     }
 )

@@ -60,6 +60,7 @@ SECRET_UNREADABLE = "SECRET_UNREADABLE"  # noqa: S105  # a reason, not a secret
 FILE_UNREADABLE = "FILE_UNREADABLE"
 UNDECODABLE = "UNDECODABLE"
 PRICES_NOT_INSTALLED = "PRICES_NOT_INSTALLED"
+SHARED_STORE_MISSING = "SHARED_STORE_MISSING"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,8 @@ class _RefusedError(Exception):
 class ResourceTable:
     """Takes changes and tells what is in use."""
 
-    def __init__(self, secrets: SecretReader) -> None:
+    def __init__(self, secrets: SecretReader, *, has_shared_store: bool = False) -> None:
+        self._has_shared_store = has_shared_store
         self._compilers: Mapping[str, Callable[[Any], Value]] = {
             types.SECRET: secrets.compile,
             types.UPSTREAM: lambda message: compile_upstream(message, secrets.read_file),
@@ -159,6 +161,10 @@ class ResourceTable:
             raise _RefusedError([_rejection(resource, reason, str(error), error.field)]) from None
         except PricesNotInstalledError as error:
             raise _RefusedError([_rejection(resource, PRICES_NOT_INSTALLED, str(error), "price_list")]) from None
+        if isinstance(value, PolicyConfig) and value.needs_shared_store and not self._has_shared_store:
+            text = "is for all nodes together, and this node has no shared store: start it with --shared-store"
+            field = f"{message.WhichOneof('spec')}.scope" if isinstance(message, Policy) else ""
+            raise _RefusedError([_rejection(resource, SHARED_STORE_MISSING, text, field)])
         named = {(reference.kind.type_url, reference.name): reference.field for reference in references(message)}
         return _Compiled(resource, message, value, named)
 

@@ -14,6 +14,7 @@ from typing import Final, TypeAlias
 import re2
 
 from gateway.config.credential import AuthConfig
+from gateway.config.limits import BudgetConfig, RateLimitConfig
 from gateway.config.prices import Price
 from gateway.config.secret import SecretValue
 from gateway.config.upstream import HealthCheckConfig, OutlierConfig, UpstreamConfig
@@ -309,7 +310,7 @@ class AuthorizationConfig:
     expression: str = ""
 
 
-PolicySpec: TypeAlias = ApiKeyAuthConfig | AuthorizationConfig | IpFilterConfig
+PolicySpec: TypeAlias = ApiKeyAuthConfig | AuthorizationConfig | IpFilterConfig | RateLimitConfig | BudgetConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -318,6 +319,11 @@ class PolicyConfig:
 
     name: str
     spec: PolicySpec
+
+    @property
+    def needs_shared_store(self) -> bool:
+        """Whether it works only on a node with a shared store."""
+        return isinstance(self.spec, RateLimitConfig) and self.spec.is_shared
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from gateway.filters.api_keys import KeyIndex
+from gateway.filters.limits.state import LimitState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -10,3 +11,4 @@ class NodeServices:
     """Made once per configuration; all but the keys is the same object each time."""
 
     keys: KeyIndex
+    limits: LimitState

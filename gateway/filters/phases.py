@@ -58,6 +58,10 @@ class Limiter:
         """
         raise NotImplementedError
 
+    def joined(self, other: "Limiter") -> "Limiter | None":
+        """One that counts for both at once; None if they have nothing to do with each other."""
+        return None
+
 
 Filter = Screen | Authenticator | Authorizer | Limiter
 
@@ -85,7 +89,7 @@ class Filters:
             screens=tuple(each for each in every if isinstance(each, Screen)),
             authenticators=tuple(each for each in every if isinstance(each, Authenticator)),
             authorizers=tuple(each for each in every if isinstance(each, Authorizer)),
-            limiters=tuple(each for each in every if isinstance(each, Limiter)),
+            limiters=_joined(each for each in every if isinstance(each, Limiter)),
         )
 
     def authorize(self, context: RequestContext) -> None:
@@ -97,6 +101,19 @@ class Filters:
         """Has all count. Raises `RateLimitedError`; what others have taken by then is settled with the request."""
         for limiter in self.limiters:
             await limiter.reserve(context, request)
+
+
+def _joined(limiters: Iterable[Limiter]) -> tuple[Limiter, ...]:
+    """As few as possible, so that a request takes what it needs of all, or of none."""
+    joined: list[Limiter] = []
+    for limiter in limiters:
+        for index, before in enumerate(joined):
+            if (both := before.joined(limiter)) is not None:
+                joined[index] = both
+                break
+        else:
+            joined.append(limiter)
+    return tuple(joined)
 
 
 NO_FILTERS = Filters()

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from gateway.config.limits import BudgetConfig, RateLimitConfig
 from gateway.config.snapshot import (
     ApiKeyAuthConfig,
     AuthorizationConfig,
@@ -13,6 +14,8 @@ from gateway.config.snapshot import (
 from gateway.filters.api_key_auth import ApiKeyAuth
 from gateway.filters.authorization import Authorization
 from gateway.filters.ip_filter import IpFilter
+from gateway.filters.limits.limiter import Limits
+from gateway.filters.limits.rule import rule_of_budget, rules_of_limits
 from gateway.filters.node_services import NodeServices
 from gateway.filters.phases import Filter, Filters
 
@@ -23,6 +26,12 @@ FILTERS: Mapping[type[PolicySpec], _Builder] = {
     ApiKeyAuthConfig: lambda _, config, services: ApiKeyAuth(config, services.keys),
     IpFilterConfig: lambda _, config, __: IpFilter(config),
     AuthorizationConfig: lambda _, config, __: Authorization(config),
+    RateLimitConfig: lambda name, config, services: Limits(
+        rules_of_limits(name, config, services.limits), services.limits
+    ),
+    BudgetConfig: lambda name, config, services: Limits(
+        [rule_of_budget(name, config, services.limits)], services.limits
+    ),
 }
 
 

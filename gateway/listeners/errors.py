@@ -8,6 +8,7 @@ from types import MappingProxyType
 import grpc
 import msgspec
 from google.protobuf import any_pb2, duration_pb2
+from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from gateway.errors import (
@@ -16,6 +17,7 @@ from gateway.errors import (
     GatewayError,
     InternalError,
     MethodNotAllowedError,
+    RateLimitedError,
     UpstreamRejectedError,
 )
 
@@ -153,6 +155,11 @@ def grpc_status(error: GatewayError) -> status_pb2.Status:
     if error.param is not None:
         violation = error_details_pb2.BadRequest.FieldViolation(field=error.param, description=error.message)
         packed.append(_pack(error_details_pb2.BadRequest(field_violations=[violation])))
+    if isinstance(error, RateLimitedError) and error.exceeded:
+        failure = error_details_pb2.QuotaFailure()
+        for quota in error.exceeded:
+            failure.violations.add(subject=f"policy:{quota.policy}", description=quota.allowed)
+        packed.append(_pack(failure))
     status.details.extend(packed)
     return status
 
@@ -165,7 +172,7 @@ def _of_http_status(status: int) -> grpc.StatusCode:
 
 
 def _pack(
-    message: error_details_pb2.ErrorInfo | error_details_pb2.RetryInfo | error_details_pb2.BadRequest,
+    message: Message,
 ) -> any_pb2.Any:
     packed = any_pb2.Any()
     packed.Pack(message)

@@ -69,6 +69,7 @@ class GatewayService:
         is_charged = is_answered and context.operation is not Operation.COUNT_TOKENS
         if context.priced is not None and context.first_content_at is not None and is_charged:
             self._charge(context, context.priced)
+        context.is_answered = not reason and context.first_content_at is not None
         for reservation in context.reservations:
             reservation.settle(context)
         if self._access_log.is_enabled:

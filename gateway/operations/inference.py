@@ -12,7 +12,9 @@ from gateway.schemas.chat_dialect import ChatDialect, UsageOnDemand
 from gateway.schemas.dialect import Dialect
 from gateway.schemas.features.canonical import asked_by, without
 from gateway.schemas.features.table import asked_of, stream_place
+from gateway.schemas.max_output import max_output_tokens
 from gateway.schemas.openai.fields import prompt_of
+from gateway.schemas.prompt_size import estimated_tokens
 from gateway.schemas.signatures import MARK, unsealed, with_conversation
 from gateway.schemas.table import OPENAI_CHAT, OPENAI_EMBEDDINGS, Family
 from gateway.schemas.unsupported import UnsupportedByBackendError
@@ -34,8 +36,6 @@ from gateway.upstream.http_inference import HttpInference
 
 D = TypeVar("D", bound=Dialect)
 
-# What a token is taken to be before the backend has counted.
-_BYTES_PER_TOKEN = 4
 _WHOLE = 2**62
 
 _NAMES = {Operation.COUNT_TOKENS: "counting of tokens"}
@@ -78,7 +78,7 @@ class ChatBody:
             body = self._without_signatures_of_others() if MARK in self.body else self.body
             body = own.with_request_model(body, self.model, model)
         hides_usage = False
-        is_asked = backend.needs_usage or reduced is not None
+        is_asked = backend.needs_usage or context.needs_usage or reduced is not None
         if is_asked and context.is_streaming and target is own and isinstance(own, UsageOnDemand):
             hides_usage = own.with_usage_asked(self.body) is not self.body
             body = own.with_usage_asked(body)
@@ -106,8 +106,10 @@ class ChatBody:
         return with_conversation(self.body, encoded)
 
     def demand(self) -> Demand:
-        """By the size of the body."""
-        return Demand(input_tokens=len(self.body) // _BYTES_PER_TOKEN)
+        """By the size of the body, and the most that it asks for."""
+        return Demand(
+            input_tokens=estimated_tokens(self.body), output_tokens=max_output_tokens(self.dialect.name, self.body)
+        )
 
     def prompt_prefix(self, size: int) -> bytes:
         """The beginning of the messages as they stand in the body."""
@@ -149,8 +151,12 @@ class TypedChat:
         return _http_inference(context, backend, cluster, deadline, dialect, body, model)
 
     def demand(self) -> Demand:
-        """By the size that OpenAI's format has."""
-        return Demand(input_tokens=len(self.prompt_prefix(_WHOLE)) // _BYTES_PER_TOKEN)
+        """By the size that OpenAI's format has, and the most that it asks for."""
+        bound = self.request.max_output_tokens
+        return Demand(
+            input_tokens=estimated_tokens(self.prompt_prefix(_WHOLE)),
+            output_tokens=bound and bound * max(1, self.request.n or 1),
+        )
 
     def prompt_prefix(self, size: int) -> bytes:
         """The beginning of the messages as OpenAI's format has them."""
@@ -194,8 +200,8 @@ class WholeBody(Generic[Q, A]):
         return _http_inference(context, backend, cluster, deadline, target, body, model, is_translated=True)
 
     def demand(self) -> Demand:
-        """By the size of the body."""
-        return Demand(input_tokens=len(self.body) // _BYTES_PER_TOKEN)
+        """By the size of the body. What comes back is no tokens."""
+        return Demand(input_tokens=estimated_tokens(self.body), output_tokens=0)
 
     def passed_on(self) -> bytes:
         """The body for a backend that speaks the same."""
@@ -250,7 +256,7 @@ class CountTokensBody(WholeBody[ChatRequest, TokenCount]):
 
     def demand(self) -> Demand:
         """Nothing: tokens that are counted are not used."""
-        return Demand()
+        return Demand(output_tokens=0)
 
     def passed_on(self) -> bytes:
         """The body without signatures that are of other backends."""
@@ -279,8 +285,8 @@ class TypedEmbeddings:
         return _http_inference(context, backend, cluster, deadline, dialect, body, model)
 
     def demand(self) -> Demand:
-        """By the size that OpenAI's format has."""
-        return Demand(input_tokens=len(self.prompt_prefix(_WHOLE)) // _BYTES_PER_TOKEN)
+        """By the size that OpenAI's format has. Vectors are no tokens."""
+        return Demand(input_tokens=estimated_tokens(self.prompt_prefix(_WHOLE)), output_tokens=0)
 
     def prompt_prefix(self, size: int) -> bytes:
         """The beginning of the texts as OpenAI's format has them."""

@@ -88,6 +88,24 @@ class Metrics:
         self._search_units = CounterFamily(
             "janua_search_units", "Units that ranking is charged by.", ("service",), registry=self.registry
         )
+        self._limits = CounterFamily(
+            "janua_ratelimit",
+            "Requests by what limits said: allowed, limited; without the shared store unchecked or denied.",
+            ("policy", "result"),
+            registry=self.registry,
+        )
+        self._budgets = CounterFamily(
+            "janua_budget",
+            "Requests by what budgets said: allowed, warned, limited; unchecked without the shared store.",
+            ("policy", "result"),
+            registry=self.registry,
+        )
+        self._store_failures = CounterFamily(
+            "janua_shared_store_failures",
+            "Calls of the shared store that failed, those not tried because it had just failed included.",
+            ("operation",),
+            registry=self.registry,
+        )
         self.config_revision = Gauge(
             "janua_config_revision", "Revision of the configuration in use.", registry=self.registry
         )
@@ -107,6 +125,8 @@ class Metrics:
         self._output_token_of = cache(self._output_token.labels)
         self._token_usage_of = cache(self._bind_token_usage)
         self._cost_of = cache(self._cost.labels)
+        self._limit_of = cache(self._limits.labels)
+        self._budget_of = cache(self._budgets.labels)
 
     def _bind_request(self, route: str, service: str, status: str) -> tuple[Count, Distribution, Distribution]:
         return self._requests.labels(route, service, status), self._duration.labels(route), self._overhead.labels(route)
@@ -156,6 +176,14 @@ class Metrics:
     def cost(self, service: str, model: str, usd: float) -> None:
         """Counts what a request has cost. The number of models must be bounded by the configuration."""
         self._cost_of(service, model).inc(usd)
+
+    def limit(self, policy: str, result: str, *, is_budget: bool) -> None:
+        """Counts a request that a limit or budget has looked at."""
+        (self._budget_of if is_budget else self._limit_of)(policy, result).inc()
+
+    def store_failure(self, operation: str) -> None:
+        """Counts a call of the shared store that failed."""
+        self._store_failures.labels(operation).inc()
 
     def unknown_cost(self, service: str, model: str, reason: str) -> None:
         """Counts a request whose cost is not known."""

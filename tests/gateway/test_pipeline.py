@@ -15,6 +15,7 @@ from gateway.config.resources import ReceivedResource
 from gateway.config.snapshot import Failure, RetryConfig
 from gateway.context import RequestContext
 from gateway.errors import NotFoundError, UnauthenticatedError, UnavailableError
+from gateway.filters.limits.state import LimitState
 from gateway.mirror import Mirrors
 from gateway.operations.inference import ChatBody
 from gateway.pipeline import LiveState, Pipeline
@@ -47,7 +48,9 @@ class Node:
 
     def __init__(self) -> None:
         self.clusters = ClusterManager(random=Random(1))
-        self.live = LiveState(self.clusters, Caller(metrics=Metrics(), random=Random(1)), Mirrors())
+        self.live = LiveState(
+            self.clusters, Caller(metrics=Metrics(), random=Random(1)), Mirrors(), LimitState(metrics=Metrics())
+        )
 
     def use(self, *resources: ReceivedResource) -> Pipeline:
         table = empty_table()

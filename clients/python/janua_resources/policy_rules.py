@@ -12,6 +12,7 @@ from janua.config.v1.service_pb2 import Service
 
 from janua_resources.expressions import check_expression
 from janua_resources.kinds import ConfigMessage, kind_of
+from janua_resources.limit_rules import check_budget, check_rate_limit, counts_by_service
 from janua_resources.quoting import quoted
 from janua_resources.violations import Problem
 
@@ -23,6 +24,8 @@ PLACES: Final[Mapping[str, frozenset[type[ConfigMessage]]]] = MappingProxyType(
         "api_key_auth": _ON_ROUTES,
         "ip_filter": _ON_ROUTES,
         "authorization": _EVERYWHERE,
+        "rate_limit": _EVERYWHERE,
+        "budget": _EVERYWHERE,
     }
 )
 """Which kinds of resources may name each kind of policy."""
@@ -41,7 +44,11 @@ def check_policy(policy: Policy) -> Iterator[Problem]:
 def misplaced(policy: Policy, user: ConfigMessage) -> str | None:
     """Why the policy may not be named there, if it may not."""
     kind = policy.WhichOneof("spec")
-    if kind is None or type(user) in PLACES[kind]:
+    if kind is None:
+        return None
+    if counts_by_service(policy) and not isinstance(user, Service):
+        return f"policy {quoted(policy.name)} counts by SERVICE, which is for services, not for a {kind_of(user).field}"
+    if type(user) in PLACES[kind]:
         return None
     places = " and ".join(
         f"{each.DESCRIPTOR.name.lower()}s" for each in (Route, Service, Consumer) if each in PLACES[kind]
@@ -82,5 +89,7 @@ _CHECKS: Final[Mapping[str, Callable[[Any], Iterator[Problem]]]] = MappingProxyT
     {
         "ip_filter": _ip_filter,
         "authorization": _authorization,
+        "rate_limit": check_rate_limit,
+        "budget": check_budget,
     }
 )

@@ -24,7 +24,8 @@ _M = TypeVar("_M", bound=ConfigMessage)
 _NUMBERS = {
     FieldDescriptor.CPPTYPE_INT32: st.integers(-(2**31), 2**31 - 1),
     FieldDescriptor.CPPTYPE_UINT32: st.one_of(st.integers(0, 3), st.integers(0, 2**32 - 1)),
-    FieldDescriptor.CPPTYPE_DOUBLE: st.one_of(st.floats(0, 100), st.floats()),
+    FieldDescriptor.CPPTYPE_UINT64: st.one_of(st.integers(0, 3), st.integers(0, 2**64 - 1)),
+    FieldDescriptor.CPPTYPE_DOUBLE: st.one_of(st.floats(0, 100), st.integers(0, 100).map(float), st.floats()),
     FieldDescriptor.CPPTYPE_BOOL: st.booleans(),
 }
 
@@ -81,6 +82,10 @@ _TEXTS = {
     "IpFilter.deny": ["10.0.0.0/8", "::1", "x"],
     "AllowedRequests.models": ["gemma-3", "gemma-*", "*", "a*b"],
     "Authorization.expression": ["true", "request.path", "1 +"],
+    "Limit.header": ["", "X-Team", "a b", "authorization"],
+    "Limit.expression": ["", "request.path", "1 +"],
+    "Budget.header": ["", "X-Team", "a b"],
+    "Budget.expression": ["", "request.path", "1 +"],
     "ApiKey.key_sha256": ["a" * 64, "b" * 64, "c"],
     "Secret.env": ["KEY"],
     "Secret.file": ["/secret"],
@@ -97,6 +102,9 @@ _NEEDED = {
     "Route.backends",
     "Backend.service",
     "Mirror.service",
+    "RateLimit.limits",
+    "Limit.limit",
+    "Limit.window",
 }
 _OTHER_TEXT = st.sampled_from(["", "a", "b", "ä b", "x" * 300])
 _DURATIONS = st.one_of(

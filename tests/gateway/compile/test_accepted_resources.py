@@ -18,6 +18,7 @@ from janua_resources.violations import Violation, first_per_field
 from gateway.compile.resource_table import ResourceTable
 from gateway.compile.secret import SecretReader
 from gateway.config.snapshot import Snapshot
+from gateway.filters.limits.state import LimitState
 from gateway.mirror import Mirrors
 from gateway.pipeline import LiveState, Pipeline
 from gateway.telemetry.metrics import Metrics
@@ -67,7 +68,7 @@ def credential_for(user: ConfigMessage) -> Secret:
 
 
 def table_with(*messages: ConfigMessage) -> ResourceTable:
-    table = ResourceTable(SecretReader(environ=ENVIRON, read_file=FILES.__getitem__))
+    table = ResourceTable(SecretReader(environ=ENVIRON, read_file=FILES.__getitem__), has_shared_store=True)
     for each in messages:
         resource = received(each)
         table.update(resource.type_url, [resource], ())
@@ -104,7 +105,7 @@ def test_what_the_server_accepts_runs(resource: ConfigMessage) -> None:
 async def run(snapshot: Snapshot) -> None:
     """Makes of a configuration all that a node makes of it before the first request."""
     manager = ClusterManager(random=Random(1))
-    live = LiveState(manager, Caller(metrics=Metrics(), random=Random(1)), Mirrors())
+    live = LiveState(manager, Caller(metrics=Metrics(), random=Random(1)), Mirrors(), LimitState(metrics=Metrics()))
     live.reconcile(snapshot)
     Pipeline(snapshot, live)
     providers = {f"provider:{name}" for name, each in snapshot.services.items() if hasattr(each.target, "provider")}

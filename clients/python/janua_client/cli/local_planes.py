@@ -1,7 +1,7 @@
 """Both planes on this machine as child processes: started in order, stopped in the opposite order."""
 
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +43,8 @@ class Addresses:
 class LocalPlanes:
     """The two processes. An async context manager; leaving it drains the gateway first, then the config server.
 
-    What they write goes to stderr, each line after the name of its process.
+    What they write goes to stderr, each line after the name of its process. `gateway_environment` is for what must not
+    stand on a command line, where others can read it.
     """
 
     def __init__(
@@ -54,12 +55,14 @@ class LocalPlanes:
         config_server_options: Sequence[str],
         gateway_options: Sequence[str],
         drain_timeout: float,
+        gateway_environment: Mapping[str, str] | None = None,
     ) -> None:
         self._listen = listen
         self._data_dir = data_dir
         self._config_server_options = config_server_options
         self._gateway_options = gateway_options
         self._drain_timeout = drain_timeout
+        self._gateway_environment = dict(gateway_environment or {})
         self._stack = AsyncExitStack()
         self.children: tuple[Child, ...] = ()
 
@@ -116,7 +119,8 @@ class LocalPlanes:
         child = await Child.start(
             name,
             plane_command(module, *arguments),
-            env={"JANUA_CONFIG_FILE": ""},  # it would contradict --config-server
+            # A configuration file would contradict --config-server.
+            env={"JANUA_CONFIG_FILE": "", **(self._gateway_environment if name == GATEWAY else {})},
             on_line=_printer(name),
         )
         self._stack.push_async_callback(child.stop, grace)

@@ -68,6 +68,14 @@ def up(
     max_body_bytes: Annotated[int, typer.Option(envvar="JANUA_MAX_BODY_BYTES", min=1024, help="Largest request.")] = 32
     * 1024
     * 1024,
+    shared_store: Annotated[
+        str,
+        typer.Option(
+            envvar="JANUA_SHARED_STORE",
+            metavar="redis://HOST:PORT",
+            help="Redis or Valkey for what nodes share: limits of scope CLUSTER and budgets.",
+        ),
+    ] = "",
     log_level: Annotated[
         LogLevel, typer.Option(envvar="JANUA_LOG_LEVEL", help="What both processes tell on stderr.")
     ] = LogLevel.INFO,
@@ -108,5 +116,6 @@ def up(
             *("--node-id", node_id, "--node-cluster", node_cluster, "--drain-timeout", f"{drain_seconds:g}s"),
         ),
         drain_timeout=drain_seconds,
+        gateway_environment={"JANUA_SHARED_STORE": shared_store},
     )
     asyncio.run(Up(options, planes).run())

@@ -5,8 +5,10 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -18,12 +20,62 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _LimitKey:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _LimitKeyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LimitKey.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LIMIT_KEY_UNSPECIFIED: _LimitKey.ValueType  # 0
+    """Same as `LIMIT_KEY_CONSUMER`."""
+    LIMIT_KEY_CONSUMER: _LimitKey.ValueType  # 1
+    """Each consumer."""
+    LIMIT_KEY_GROUP: _LimitKey.ValueType  # 2
+    """Each group. A consumer of several groups counts in all of them."""
+    LIMIT_KEY_ROUTE: _LimitKey.ValueType  # 3
+    """Each route."""
+    LIMIT_KEY_SERVICE: _LimitKey.ValueType  # 4
+    """Each service. Only in policies that services name."""
+    LIMIT_KEY_MODEL: _LimitKey.ValueType  # 5
+    """Each model, as callers name it."""
+    LIMIT_KEY_IP: _LimitKey.ValueType  # 6
+    """Each address that requests come from: the other end of the connection, whatever headers say."""
+    LIMIT_KEY_HEADER: _LimitKey.ValueType  # 7
+    """Each value of the header `header`. Callers choose it, unless something before Janua sets it."""
+    LIMIT_KEY_EXPRESSION: _LimitKey.ValueType  # 8
+    """Each value of the CEL expression `expression`."""
+
+class LimitKey(_LimitKey, metaclass=_LimitKeyEnumTypeWrapper):
+    """For whom or what a limit or budget counts apart. What does not tell (nobody known, a header that is missing) is counted
+    together.
+    """
+
+LIMIT_KEY_UNSPECIFIED: LimitKey.ValueType  # 0
+"""Same as `LIMIT_KEY_CONSUMER`."""
+LIMIT_KEY_CONSUMER: LimitKey.ValueType  # 1
+"""Each consumer."""
+LIMIT_KEY_GROUP: LimitKey.ValueType  # 2
+"""Each group. A consumer of several groups counts in all of them."""
+LIMIT_KEY_ROUTE: LimitKey.ValueType  # 3
+"""Each route."""
+LIMIT_KEY_SERVICE: LimitKey.ValueType  # 4
+"""Each service. Only in policies that services name."""
+LIMIT_KEY_MODEL: LimitKey.ValueType  # 5
+"""Each model, as callers name it."""
+LIMIT_KEY_IP: LimitKey.ValueType  # 6
+"""Each address that requests come from: the other end of the connection, whatever headers say."""
+LIMIT_KEY_HEADER: LimitKey.ValueType  # 7
+"""Each value of the header `header`. Callers choose it, unless something before Janua sets it."""
+LIMIT_KEY_EXPRESSION: LimitKey.ValueType  # 8
+"""Each value of the CEL expression `expression`."""
+Global___LimitKey: _TypeAlias = LimitKey  # noqa: Y015
+
 @_typing.final
 class Policy(_message.Message):
     """One reusable rule that routes, services and consumers refer to by name.
 
-    Whatever the order of the names, a request meets them in this one: addresses, authentication, authorization. Of what admits a
-    caller (`ip_filter`, `authorization`) all must; ways of authentication are alternatives. Each rule says where it may be named.
+    Whatever the order of the names, a request meets them in this one: addresses, authentication, authorization, limits and budgets. Of what admits
+    a caller (`ip_filter`, `authorization`, `rate_limit`, `budget`) all must; ways of authentication are alternatives. Each rule says where it may be named.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -54,6 +106,8 @@ class Policy(_message.Message):
     API_KEY_AUTH_FIELD_NUMBER: _builtins.int
     IP_FILTER_FIELD_NUMBER: _builtins.int
     AUTHORIZATION_FIELD_NUMBER: _builtins.int
+    RATE_LIMIT_FIELD_NUMBER: _builtins.int
+    BUDGET_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique among policies. Lower-case letters, digits, `-` and `.`, at most 253 characters. Required."""
     description: _builtins.str
@@ -76,6 +130,14 @@ class Policy(_message.Message):
     def authorization(self) -> Global___Authorization:
         """Callers must be allowed to do what they ask for. On routes, services and consumers."""
 
+    @_builtins.property
+    def rate_limit(self) -> Global___RateLimit:
+        """Callers may ask for so much in so much time. On routes, services and consumers."""
+
+    @_builtins.property
+    def budget(self) -> Global___Budget:
+        """Callers may spend so much in a day or month. On routes, services and consumers."""
+
     def __init__(
         self,
         *,
@@ -85,12 +147,14 @@ class Policy(_message.Message):
         api_key_auth: Global___ApiKeyAuth | None = ...,
         ip_filter: Global___IpFilter | None = ...,
         authorization: Global___Authorization | None = ...,
+        rate_limit: Global___RateLimit | None = ...,
+        budget: Global___Budget | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["api_key_auth", b"api_key_auth", "authorization", b"authorization", "ip_filter", b"ip_filter", "spec", b"spec"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["api_key_auth", b"api_key_auth", "authorization", b"authorization", "budget", b"budget", "ip_filter", b"ip_filter", "rate_limit", b"rate_limit", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key_auth", b"api_key_auth", "authorization", b"authorization", "description", b"description", "ip_filter", b"ip_filter", "labels", b"labels", "name", b"name", "spec", b"spec"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key_auth", b"api_key_auth", "authorization", b"authorization", "budget", b"budget", "description", b"description", "ip_filter", b"ip_filter", "labels", b"labels", "name", b"name", "rate_limit", b"rate_limit", "spec", b"spec"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_spec: _TypeAlias = _typing.Literal["api_key_auth", "ip_filter", "authorization"]  # noqa: Y015
+    _WhichOneofReturnType_spec: _TypeAlias = _typing.Literal["api_key_auth", "ip_filter", "authorization", "rate_limit", "budget"]  # noqa: Y015
     _WhichOneofArgType_spec: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_spec) -> _WhichOneofReturnType_spec | None: ...
 
@@ -219,3 +283,294 @@ class AllowedRequests(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AllowedRequests: _TypeAlias = AllowedRequests  # noqa: Y015
+
+@_typing.final
+class RateLimit(_message.Message):
+    """How much may be asked for in how much time. All limits of a request are looked at before any is taken.
+
+    Tokens and cost are not known before: an estimate is set aside, and when the request ends what was really used is
+    counted in its place. The estimate is a quarter of the bytes of the body and the maximum output that the request sets, 1024
+    tokens if it sets none; of cost, that at the prices of the route's first service with prices. A request that ends without an answer,
+    or that its caller leaves, takes no tokens beyond those that the backend has reported.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Algorithm:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _AlgorithmEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[RateLimit._Algorithm.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        ALGORITHM_UNSPECIFIED: RateLimit._Algorithm.ValueType  # 0
+        """Same as `ALGORITHM_SLIDING_WINDOW`."""
+        ALGORITHM_SLIDING_WINDOW: RateLimit._Algorithm.ValueType  # 1
+        """One window after it was taken, in steps of a 120th of it: no window, however it lies, ever has more than the limit."""
+        ALGORITHM_TOKEN_BUCKET: RateLimit._Algorithm.ValueType  # 2
+        """At an even rate (GCRA). All of the limit may be taken at once, so that a window may have up to twice the limit."""
+
+    class Algorithm(_Algorithm, metaclass=_AlgorithmEnumTypeWrapper):
+        """When what was taken is free again."""
+
+    ALGORITHM_UNSPECIFIED: RateLimit.Algorithm.ValueType  # 0
+    """Same as `ALGORITHM_SLIDING_WINDOW`."""
+    ALGORITHM_SLIDING_WINDOW: RateLimit.Algorithm.ValueType  # 1
+    """One window after it was taken, in steps of a 120th of it: no window, however it lies, ever has more than the limit."""
+    ALGORITHM_TOKEN_BUCKET: RateLimit.Algorithm.ValueType  # 2
+    """At an even rate (GCRA). All of the limit may be taken at once, so that a window may have up to twice the limit."""
+
+    class _Scope:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ScopeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[RateLimit._Scope.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        SCOPE_UNSPECIFIED: RateLimit._Scope.ValueType  # 0
+        """Same as `SCOPE_NODE`."""
+        SCOPE_NODE: RateLimit._Scope.ValueType  # 1
+        """On each node by itself: N nodes together allow N times the limit. Forgotten when the node stops."""
+        SCOPE_CLUSTER: RateLimit._Scope.ValueType  # 2
+        """Over all nodes, in the shared store (`--shared-store`). A node without one refuses the policy."""
+
+    class Scope(_Scope, metaclass=_ScopeEnumTypeWrapper):
+        """Where it is counted."""
+
+    SCOPE_UNSPECIFIED: RateLimit.Scope.ValueType  # 0
+    """Same as `SCOPE_NODE`."""
+    SCOPE_NODE: RateLimit.Scope.ValueType  # 1
+    """On each node by itself: N nodes together allow N times the limit. Forgotten when the node stops."""
+    SCOPE_CLUSTER: RateLimit.Scope.ValueType  # 2
+    """Over all nodes, in the shared store (`--shared-store`). A node without one refuses the policy."""
+
+    class _OnStoreFailure:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _OnStoreFailureEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[RateLimit._OnStoreFailure.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        ON_STORE_FAILURE_UNSPECIFIED: RateLimit._OnStoreFailure.ValueType  # 0
+        """Same as `ON_STORE_FAILURE_ALLOW`."""
+        ON_STORE_FAILURE_ALLOW: RateLimit._OnStoreFailure.ValueType  # 1
+        """They pass without being counted."""
+        ON_STORE_FAILURE_DENY: RateLimit._OnStoreFailure.ValueType  # 2
+        """They are refused with 503, in gRPC UNAVAILABLE."""
+
+    class OnStoreFailure(_OnStoreFailure, metaclass=_OnStoreFailureEnumTypeWrapper):
+        """What becomes of requests while the shared store does not answer."""
+
+    ON_STORE_FAILURE_UNSPECIFIED: RateLimit.OnStoreFailure.ValueType  # 0
+    """Same as `ON_STORE_FAILURE_ALLOW`."""
+    ON_STORE_FAILURE_ALLOW: RateLimit.OnStoreFailure.ValueType  # 1
+    """They pass without being counted."""
+    ON_STORE_FAILURE_DENY: RateLimit.OnStoreFailure.ValueType  # 2
+    """They are refused with 503, in gRPC UNAVAILABLE."""
+
+    @_typing.final
+    class Limit(_message.Message):
+        """One limit."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        class _Unit:
+            ValueType = _typing.NewType("ValueType", _builtins.int)
+            V: _TypeAlias = ValueType  # noqa: Y015
+
+        class _UnitEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[RateLimit.Limit._Unit.ValueType], _builtins.type):
+            DESCRIPTOR: _descriptor.EnumDescriptor
+            UNIT_UNSPECIFIED: RateLimit.Limit._Unit.ValueType  # 0
+            """Same as `UNIT_REQUESTS`."""
+            UNIT_REQUESTS: RateLimit.Limit._Unit.ValueType  # 1
+            """Requests, answered or not, that were not refused here."""
+            UNIT_INPUT_TOKENS: RateLimit.Limit._Unit.ValueType  # 2
+            """Tokens that models read, cached ones included."""
+            UNIT_OUTPUT_TOKENS: RateLimit.Limit._Unit.ValueType  # 3
+            """Tokens that models write, those of reasoning included."""
+            UNIT_TOTAL_TOKENS: RateLimit.Limit._Unit.ValueType  # 4
+            """Both together."""
+            UNIT_COST_USD: RateLimit.Limit._Unit.ValueType  # 5
+            """US dollars, of services with prices; what others do costs nothing here."""
+            UNIT_CONCURRENCY: RateLimit.Limit._Unit.ValueType  # 6
+            """Requests that run at a time, to the end of their answers."""
+
+        class Unit(_Unit, metaclass=_UnitEnumTypeWrapper):
+            """What is counted."""
+
+        UNIT_UNSPECIFIED: RateLimit.Limit.Unit.ValueType  # 0
+        """Same as `UNIT_REQUESTS`."""
+        UNIT_REQUESTS: RateLimit.Limit.Unit.ValueType  # 1
+        """Requests, answered or not, that were not refused here."""
+        UNIT_INPUT_TOKENS: RateLimit.Limit.Unit.ValueType  # 2
+        """Tokens that models read, cached ones included."""
+        UNIT_OUTPUT_TOKENS: RateLimit.Limit.Unit.ValueType  # 3
+        """Tokens that models write, those of reasoning included."""
+        UNIT_TOTAL_TOKENS: RateLimit.Limit.Unit.ValueType  # 4
+        """Both together."""
+        UNIT_COST_USD: RateLimit.Limit.Unit.ValueType  # 5
+        """US dollars, of services with prices; what others do costs nothing here."""
+        UNIT_CONCURRENCY: RateLimit.Limit.Unit.ValueType  # 6
+        """Requests that run at a time, to the end of their answers."""
+
+        UNIT_FIELD_NUMBER: _builtins.int
+        LIMIT_FIELD_NUMBER: _builtins.int
+        WINDOW_FIELD_NUMBER: _builtins.int
+        KEY_FIELD_NUMBER: _builtins.int
+        HEADER_FIELD_NUMBER: _builtins.int
+        EXPRESSION_FIELD_NUMBER: _builtins.int
+        unit: Global___RateLimit.Limit.Unit.ValueType
+        """Default: `REQUESTS`."""
+        limit: _builtins.float
+        """The most, more than 0. A whole number but for `COST_USD`, which counts billionths; at most 10^15, of `COST_USD` 10^6."""
+        key: Global___LimitKey.ValueType
+        """For whom or what it counts apart. Default: `CONSUMER`."""
+        header: _builtins.str
+        """The name of the header, for `key: HEADER`, where it is required."""
+        expression: _builtins.str
+        """A CEL expression, of the names that `Authorization.expression` has, for `key: EXPRESSION`, where it is required. One that
+        fails counts as the empty text.
+        """
+        @_builtins.property
+        def window(self) -> _duration_pb2.Duration:
+            """In how much time, 1 s to 31 days. Required, but for `CONCURRENCY`, which has none."""
+
+        def __init__(
+            self,
+            *,
+            unit: Global___RateLimit.Limit.Unit.ValueType = ...,
+            limit: _builtins.float = ...,
+            window: _duration_pb2.Duration | None = ...,
+            key: Global___LimitKey.ValueType = ...,
+            header: _builtins.str = ...,
+            expression: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["window", b"window"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["expression", b"expression", "header", b"header", "key", b"key", "limit", b"limit", "unit", b"unit", "window", b"window"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    LIMITS_FIELD_NUMBER: _builtins.int
+    ALGORITHM_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
+    ON_STORE_FAILURE_FIELD_NUMBER: _builtins.int
+    algorithm: Global___RateLimit.Algorithm.ValueType
+    """Default: `SLIDING_WINDOW`. Means nothing to `CONCURRENCY`."""
+    scope: Global___RateLimit.Scope.ValueType
+    """Default: `NODE`."""
+    on_store_failure: Global___RateLimit.OnStoreFailure.ValueType
+    """Default: `ALLOW`. Only for `scope: CLUSTER`."""
+    @_builtins.property
+    def limits(self) -> _containers.RepeatedCompositeFieldContainer[Global___RateLimit.Limit]:
+        """All must hold."""
+
+    def __init__(
+        self,
+        *,
+        limits: _abc.Iterable[Global___RateLimit.Limit] | None = ...,
+        algorithm: Global___RateLimit.Algorithm.ValueType = ...,
+        scope: Global___RateLimit.Scope.ValueType = ...,
+        on_store_failure: Global___RateLimit.OnStoreFailure.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "limits", b"limits", "on_store_failure", b"on_store_failure", "scope", b"scope"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RateLimit: _TypeAlias = RateLimit  # noqa: Y015
+
+@_typing.final
+class Budget(_message.Message):
+    """How much may be spent in a period of the calendar, in UTC. Exactly one of `amount_usd` and `tokens` is required. Estimates are set aside
+    as by `RateLimit`.
+
+    It is counted over all nodes where they have a shared store, and on each node by itself where they have none; either way a
+    restart does not forget it. While the store does not answer requests pass, and what they spend is counted when it is back.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Period:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _PeriodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Budget._Period.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        PERIOD_UNSPECIFIED: Budget._Period.ValueType  # 0
+        """Same as `PERIOD_MONTH`."""
+        PERIOD_DAY: Budget._Period.ValueType  # 1
+        """From midnight to midnight."""
+        PERIOD_MONTH: Budget._Period.ValueType  # 2
+        """From the first of a month to the next."""
+
+    class Period(_Period, metaclass=_PeriodEnumTypeWrapper):
+        """How long it lasts."""
+
+    PERIOD_UNSPECIFIED: Budget.Period.ValueType  # 0
+    """Same as `PERIOD_MONTH`."""
+    PERIOD_DAY: Budget.Period.ValueType  # 1
+    """From midnight to midnight."""
+    PERIOD_MONTH: Budget.Period.ValueType  # 2
+    """From the first of a month to the next."""
+
+    class _Mode:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Budget._Mode.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        MODE_UNSPECIFIED: Budget._Mode.ValueType  # 0
+        """Same as `MODE_HARD`."""
+        MODE_HARD: Budget._Mode.ValueType  # 1
+        """They are refused with 429, in gRPC RESOURCE_EXHAUSTED, reason `BUDGET_EXCEEDED`, until the period is over."""
+        MODE_WARN: Budget._Mode.ValueType  # 2
+        """They pass, with the header `x-janua-budget-exceeded` that names the policy."""
+
+    class Mode(_Mode, metaclass=_ModeEnumTypeWrapper):
+        """What becomes of requests when it is used up."""
+
+    MODE_UNSPECIFIED: Budget.Mode.ValueType  # 0
+    """Same as `MODE_HARD`."""
+    MODE_HARD: Budget.Mode.ValueType  # 1
+    """They are refused with 429, in gRPC RESOURCE_EXHAUSTED, reason `BUDGET_EXCEEDED`, until the period is over."""
+    MODE_WARN: Budget.Mode.ValueType  # 2
+    """They pass, with the header `x-janua-budget-exceeded` that names the policy."""
+
+    AMOUNT_USD_FIELD_NUMBER: _builtins.int
+    TOKENS_FIELD_NUMBER: _builtins.int
+    PERIOD_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    HEADER_FIELD_NUMBER: _builtins.int
+    EXPRESSION_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
+    amount_usd: _builtins.float
+    """US dollars, of services with prices; at most 10^6."""
+    tokens: _builtins.int
+    """Tokens, read and written; at most 10^15."""
+    period: Global___Budget.Period.ValueType
+    """Default: `MONTH`."""
+    key: Global___LimitKey.ValueType
+    """For whom or what it counts apart. Default: `CONSUMER`."""
+    header: _builtins.str
+    """The name of the header, for `key: HEADER`, where it is required."""
+    expression: _builtins.str
+    """A CEL expression, for `key: EXPRESSION`, where it is required, as in `RateLimit.Limit`."""
+    mode: Global___Budget.Mode.ValueType
+    """Default: `HARD`."""
+    def __init__(
+        self,
+        *,
+        amount_usd: _builtins.float = ...,
+        tokens: _builtins.int = ...,
+        period: Global___Budget.Period.ValueType = ...,
+        key: Global___LimitKey.ValueType = ...,
+        header: _builtins.str = ...,
+        expression: _builtins.str = ...,
+        mode: Global___Budget.Mode.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_usd", b"amount_usd", "expression", b"expression", "header", b"header", "key", b"key", "mode", b"mode", "period", b"period", "tokens", b"tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Budget: _TypeAlias = Budget  # noqa: Y015
