@@ -72,7 +72,7 @@ class SharedStore:
             )
         except ValueError as error:
             raise StoreSettingError(f"{_without_password(url)} is not the address of a store: {error}") from None
-        self._client = redis.Redis(connection_pool=pool)
+        self._client = redis.Redis.from_pool(pool)
         self._name = _without_password(url)
         self._on_failure = on_failure
         self._timeout_s = timeout_s

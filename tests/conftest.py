@@ -12,5 +12,6 @@ pytest_plugins = [
     "tests.support.faulty_upstream",
     "tests.support.mlserver.server",
     "tests.support.processes",
+    "tests.support.redis_server",
     "tests.support.soak",
 ]

