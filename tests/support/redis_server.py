@@ -46,15 +46,19 @@ class RedisServer:
 
     async def start(self) -> None:
         """Returns once it answers; on the port of before, if it had one."""
+        process = self._launch()
+        async with asyncio.timeout(_START_S):
+            while not await self._answers():
+                assert process.poll() is None, "the server ended at start"
+
+    def _launch(self) -> "subprocess.Popen[bytes]":
         program = server_program()
         assert program is not None, "the component is there"
         self.port = self.port or _free_port()
         arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self._directory)]
         tied = [sys.executable, "-ISE", janua_client.tied_exec.__file__, str(os.getpid())]
         self._process = subprocess.Popen([*tied, program, *arguments], stdout=subprocess.DEVNULL)
-        async with asyncio.timeout(_START_S):
-            while not await self._answers():
-                assert self._process.poll() is None, "the server ended at start"
+        return self._process
 
     def stop(self) -> None:
         """Ends it at once, as a crash does."""

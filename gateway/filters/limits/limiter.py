@@ -70,11 +70,14 @@ class Limits(Limiter):
             amount = estimate(rule.unit, demand, context.priced, rule.limit) if rule.unit in ESTIMATED else 1
             if not amount:
                 continue
-            for key in rule.keys_of(context):
-                if isinstance(rule.meters, SharedMeters):
-                    shared.append(SharedClaim(rule, rule.meters.get(key), amount))
-                else:
-                    own.append(Claim(rule, rule.meters.get(key, now), amount))
+            if rule.is_budget:
+                amount = min(amount, rule.limit)  # an estimate is no reason to refuse for a whole period
+            meters = rule.meters
+            if isinstance(meters, SharedMeters):
+                shared += [SharedClaim(rule, meters.get(key), amount) for key in rule.keys_of(context)]
+            else:
+                meters.tidy(now)
+                own += [Claim(rule, meters.get(key), amount) for key in rule.keys_of(context)]
         return own, shared
 
     def _take(self, context: RequestContext, claims: Sequence[Claim], counted: set[str]) -> Hold:

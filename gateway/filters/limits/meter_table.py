@@ -7,6 +7,7 @@ from typing import Final
 from gateway.filters.limits.meter import Meter
 
 CAPACITY: Final = 10_000
+_LOOKED_AT: Final = 8
 REST: Final = "\0"
 """The key of what is counted together. No key of a request is that."""
 
@@ -18,22 +19,23 @@ class MeterTable:
     by being many, get round it.
     """
 
-    __slots__ = ("_capacity", "_make", "_meters", "_rest")
+    __slots__ = ("_capacity", "_is_tidy", "_make", "_meters", "_rest")
 
     def __init__(self, make: Callable[[str], Meter], *, capacity: int = CAPACITY) -> None:
         self._make = make
         self._capacity = capacity
         self._meters: dict[str, Meter] = {}
         self._rest = make(REST)
+        self._is_tidy = True
 
     def __len__(self) -> int:
         return len(self._meters)
 
-    def get(self, key: str, now: float) -> Meter:
+    def get(self, key: str) -> Meter:
         """The meter of a key."""
         meter = self._meters.get(key)
         if meter is None:
-            self._forget(now)
+            self._is_tidy = False
             if len(self._meters) >= self._capacity:
                 return self._rest
             meter = self._meters[key] = self._make(key)
@@ -44,9 +46,15 @@ class MeterTable:
         yield from self._meters.items()
         yield REST, self._rest
 
-    def _forget(self, now: float) -> None:
-        # Two are looked at for each new one: idle ones go faster than new ones come, and no request pays for many.
-        for key in list(islice(self._meters, 2)):
+    def tidy(self, now: float) -> None:
+        """Forgets some that are idle, if new ones have come. Not while anybody is about to use one that was given out.
+
+        More are looked at than most requests make: idle ones go faster than new ones come, and no request pays for many.
+        """
+        if self._is_tidy:
+            return
+        self._is_tidy = True
+        for key in list(islice(self._meters, _LOOKED_AT)):
             meter = self._meters.pop(key)
             if not meter.is_idle(now):
                 self._meters[key] = meter

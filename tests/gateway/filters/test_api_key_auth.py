@@ -15,6 +15,7 @@ from gateway.context import RequestContext
 from gateway.errors import UnauthenticatedError
 from gateway.filters.api_key_auth import ApiKeyAuth
 from gateway.filters.api_keys import KeyIndex
+from gateway.filters.limits.state import LimitState
 from gateway.filters.node_services import NodeServices
 from gateway.filters.phases import Authenticator
 from gateway.filters.table import build_filters
@@ -179,7 +180,7 @@ def test_any_bytes_can_be_a_key(key: bytes) -> None:
 
 def test_policy_becomes_its_filter() -> None:
     policy = PolicyConfig(name="keys", spec=ApiKeyAuthConfig(optional=True))
-    built = build_filters({"keys": policy}, NodeServices(keys=KEYS))["keys"]
+    built = build_filters({"keys": policy}, NodeServices(keys=KEYS, limits=LimitState(metrics=Metrics())))["keys"]
     assert isinstance(built, Authenticator)
     assert run(built.authenticate(context())) is None
 

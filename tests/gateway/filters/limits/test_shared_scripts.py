@@ -50,7 +50,7 @@ class Scripted:
 
     async def reserve(self, amount: int, lease: bytes = b"l", *, enforced: bool = True) -> tuple[bool, Verdict]:
         kind = self.kind.value.encode()
-        arguments = [lease, kind, amount, self.limit, self.span, int(enforced)]
+        arguments: list[bytes | int] = [lease, kind, amount, self.limit, self.span, int(enforced)]
         taken, *verdict = await self.store.run(RESERVE_AT, [self.key], arguments)
         return bool(taken), Verdict.of(*verdict)
 
@@ -58,7 +58,7 @@ class Scripted:
         self, taken: int, used: int, mark: int = 0, lease: bytes = b"l", batch: bytes | None = None
     ) -> None:
         batch = batch or secrets.token_bytes(8)
-        arguments = [self.kind.value.encode(), taken, used, self.limit, self.span, mark, lease]
+        arguments: list[bytes | int] = [self.kind.value.encode(), taken, used, self.limit, self.span, mark, lease]
         await self.store.run(SETTLE_AT, [batch, self.key], arguments)
 
 
@@ -145,7 +145,9 @@ async def test_nothing_is_taken_of_any_limit_if_one_is_reached(store: SharedStor
     await wide.set_time(BEGIN_US)
 
     async def both() -> list[int]:
-        of_each = [[each.kind.value.encode(), 1, each.limit, SPAN, 1] for each in (wide, tight)]
+        of_each: list[list[bytes | int]] = [
+            [each.kind.value.encode(), 1, each.limit, SPAN, 1] for each in (wide, tight)
+        ]
         answer: list[int] = await store.run(RESERVE_AT, [wide.key, tight.key], [b"l", *of_each[0], *of_each[1]])
         return answer
 

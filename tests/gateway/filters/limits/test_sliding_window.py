@@ -24,10 +24,7 @@ class Taken:
     def most_in_a_window(self) -> int:
         """The most that any window holds: one that begins with a request is enough to look at."""
         return max(
-            (
-                sum(amount for at, amount in self.amounts if begin <= at < begin + WINDOW_S)
-                for begin, _ in self.amounts
-            ),
+            (sum(amount for at, amount in self.amounts if begin <= at < begin + WINDOW_S) for begin, _ in self.amounts),
             default=0,
         )
 

@@ -1,0 +1,195 @@
+"""Limits and budgets over several nodes and one real store, and what becomes of them when something dies."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from janua_client.config_client import ConfigClient
+
+from tests.integration.configuration import admin, changes, pool
+from tests.integration.limit_load import flood, most_in_a_window, post
+from tests.support.faulty_upstream import FaultyUpstream
+from tests.support.polling import eventually
+from tests.support.processes import ConfigServer, Node, NodeFactory
+from tests.support.redis_server import RedisServer
+from tests.support.scripts import Exchange, chat
+
+pytestmark = pytest.mark.component("redis")
+
+
+def configured(path: Path, upstream: FaultyUpstream, *policies: Mapping[str, Any]) -> Path:
+    """A file with one model under these policies."""
+    config = pool([upstream.address])
+    config["policies"] += [dict(policy) for policy in policies]
+    config["routes"][0]["policies"] += [policy["name"] for policy in policies]
+    path.write_text(json.dumps(config), "utf-8")
+    return path
+
+
+def limit(most: int, unit: str = "REQUESTS", window: str | None = "60s", **fields: Any) -> dict[str, Any]:
+    one = {"unit": unit, "limit": most, **({"window": window} if window else {})}
+    return {"name": "rule", "rate_limit": {"limits": [one], "scope": "CLUSTER", **fields}}
+
+
+async def two_nodes(node: NodeFactory, redis: RedisServer, file: Path) -> tuple[Node, Node]:
+    first, second = [await node(None, "--shared-store", redis.url, config_file=file) for _ in range(2)]
+    return first, second
+
+
+@pytest.mark.timeout(120)
+async def test_no_window_over_four_nodes_has_more_than_the_limit_and_99_per_cent_of_it_is_admitted(
+    node: NodeFactory, faulty_upstream: FaultyUpstream, redis_server: RedisServer, tmp_path: Path
+) -> None:
+    """Field failure: the limit is limit times replicas."""
+    window_s, most, windows = 4, 120, 2
+    file = configured(tmp_path / "c.json", faulty_upstream, limit(most, window=f"{window_s}s"))
+    nodes = [
+        await node(None, "--shared-store", redis_server.url, "--access-log", "off", config_file=file) for _ in range(4)
+    ]
+    admitted = await flood(nodes, seconds=window_s * windows, clients=16, pause_s=0.1)
+    assert most_in_a_window(admitted, window_s) <= most
+    assert len(admitted) >= 0.99 * most * windows
+
+
+async def test_tokens_are_settled_and_given_back_over_all_nodes(
+    node: NodeFactory, faulty_upstream: FaultyUpstream, redis_server: RedisServer, tmp_path: Path
+) -> None:
+    first, second = await two_nodes(
+        node, redis_server, configured(tmp_path / "c.json", faulty_upstream, limit(1000, "OUTPUT_TOKENS"))
+    )
+    async with aiohttp.ClientSession() as session:
+        reply = await post(session, first, max_tokens=900)
+        assert (reply.status, reply.headers["x-ratelimit-remaining-tokens"]) == (200, "100")
+
+        async def left() -> str:
+            return (await post(session, second, max_tokens=1)).headers["x-ratelimit-remaining-tokens"]
+
+        # Two tokens were used, and those that each look sets aside or uses.
+        async def is_settled() -> bool:
+            return int(await left()) > 900
+
+        await eventually(is_settled)
+
+
+async def test_places_are_counted_over_all_nodes_and_given_back_when_callers_leave(
+    node: NodeFactory, faulty_upstream: FaultyUpstream, redis_server: RedisServer, tmp_path: Path
+) -> None:
+    file = configured(tmp_path / "c.json", faulty_upstream, limit(2, "CONCURRENCY", None))
+    first, second = await two_nodes(node, redis_server, file)
+    answered = chat()
+
+    async def never(_: Exchange) -> None:
+        await asyncio.Event().wait()
+
+    faulty_upstream.script = never
+    async with aiohttp.ClientSession() as session:
+        held = [asyncio.create_task(post(session, each)) for each in (first, second)]
+        await faulty_upstream.wait_for_requests(2)
+        assert (await post(session, second)).status == 429
+        faulty_upstream.script = answered
+        for task in held:
+            task.cancel()
+
+        async def is_free() -> bool:
+            return (await post(session, first)).status == 200
+
+        await eventually(is_free)
+
+
+async def test_requests_pass_or_are_refused_without_the_store_as_configured(
+    node: NodeFactory, faulty_upstream: FaultyUpstream, redis_server: RedisServer, tmp_path: Path
+) -> None:
+    allowing = configured(tmp_path / "allow.json", faulty_upstream, limit(2))
+    denying = configured(tmp_path / "deny.json", faulty_upstream, limit(2, on_store_failure="DENY"))
+    allow = await node(None, "--shared-store", redis_server.url, config_file=allowing)
+    deny = await node(None, "--shared-store", redis_server.url, config_file=denying)
+    async with aiohttp.ClientSession() as session:
+        assert (await post(session, allow)).status == 200
+        redis_server.stop()
+        assert [(await post(session, allow)).status for _ in range(4)] == [200] * 4
+        refused = await post(session, deny)
+        assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+        async with session.get(f"http://{deny.admin}/metrics") as reply:
+            metrics = await reply.text()
+        assert 'janua_ratelimit_total{policy="rule",result="denied"} 1.0' in metrics
+        assert 'janua_shared_store_failures_total{operation="run"} 1.0' in metrics
+
+        await redis_server.start()
+
+        async def counts_again() -> bool:
+            return (await post(session, deny)).status == 429
+
+        await eventually(counts_again)
+        assert allow.log.count("shared store does not answer") == 1
+        assert allow.log.count("shared store is back") <= 1
+
+
+async def test_a_budget_is_shared_and_outlives_the_nodes(
+    node: NodeFactory, faulty_upstream: FaultyUpstream, redis_server: RedisServer, tmp_path: Path
+) -> None:
+    file = configured(tmp_path / "c.json", faulty_upstream, {"name": "day", "budget": {"tokens": 6, "period": "DAY"}})
+    first, second = await two_nodes(node, redis_server, file)
+    async with aiohttp.ClientSession() as session:
+        assert (await post(session, first)).status == 200  # three tokens
+        await first.stop()
+        await first.restart()
+
+        async def is_used_up() -> bool:
+            return (await post(session, second)).status == 429
+
+        await eventually(is_used_up)
+        refused = await post(session, first)
+        assert refused.status == 429
+        assert 0 < int(refused.headers["retry-after"]) <= 86_400
+
+
+async def test_a_node_without_a_store_refuses_the_policy(
+    node: NodeFactory, faulty_upstream: FaultyUpstream, tmp_path: Path
+) -> None:
+    file = configured(tmp_path / "c.json", faulty_upstream)
+    file.write_text(json.dumps({**json.loads(file.read_text("utf-8")), "policies": [limit(5)], "routes": []}), "utf-8")
+    with pytest.raises(Exception, match="SHARED_STORE_MISSING"):
+        await node(None, config_file=file)
+
+
+async def test_a_config_server_hears_that_a_node_has_no_store(
+    node: NodeFactory, config_server: ConfigServer, faulty_upstream: FaultyUpstream
+) -> None:
+    gateway = await node(config_server)
+    config = pool([faulty_upstream.address])
+    one = {"unit": "UNIT_REQUESTS", "limit": 5, "window": "60s"}
+    config["policies"].append({"name": "rule", "rate_limit": {"limits": [one], "scope": "SCOPE_CLUSTER"}})
+    async with ConfigClient(config_server.address) as client:
+        await client.apply(changes(config))
+    async with aiohttp.ClientSession() as session:
+
+        async def is_refused() -> bool:
+            dump = await admin(session, gateway, "/config_dump")
+            return [each["reason"] for each in dump["rejected"]] == ["SHARED_STORE_MISSING"]
+
+        await eventually(is_refused)
+
+
+async def test_a_budget_of_one_node_outlives_it(
+    node: NodeFactory, faulty_upstream: FaultyUpstream, tmp_path: Path
+) -> None:
+    """Field failure: a budget is not saved over a restart."""
+    file = configured(tmp_path / "c.json", faulty_upstream, {"name": "day", "budget": {"tokens": 3}})
+    gateway = await node(None, config_file=file)
+    async with aiohttp.ClientSession() as session:
+        assert (await post(session, gateway)).status == 200
+        await gateway.stop()
+        await gateway.restart()
+        assert (await post(session, gateway)).status == 429
+        await eventually(lambda: _is_written(gateway))
+        await gateway.kill()
+        await gateway.restart()
+        assert (await post(session, gateway)).status == 429
+
+
+async def _is_written(node: Node) -> bool:
+    return (node.state_dir / "budgets.json").exists()
