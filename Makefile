@@ -11,7 +11,7 @@ main_ref = $(firstword $(foreach ref,origin/main main,$(shell git rev-parse --qu
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup components demo test check format lint types imports proto proto-check docs docs-check bench bench-config \
-  bench-balancing bench-translation bench-upstreams soak clients clean
+  bench-balancing bench-translation bench-policies bench-upstreams soak clients clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -81,6 +81,9 @@ bench-balancing: $(VENV)/.dev ## Measure picks of endpoints, and how they are sp
 
 bench-translation: $(VENV)/.dev ## Measure what it costs to translate between dialects
 	$(bin)/python -m tests.benchmarks.bench_translation $(ARGS)
+
+bench-policies: $(VENV)/.dev ## Measure what limits cost a request
+	$(bin)/python -m tests.benchmarks.bench_policies $(ARGS)
 
 bench-upstreams: $(VENV)/.components ## Measure pools with failing endpoints beside a real Envoy (ARGS=--short)
 	$(bin)/python -m tests.benchmarks.bench_upstreams $(ARGS)

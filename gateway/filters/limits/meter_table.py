@@ -49,7 +49,7 @@ class MeterTable:
     def tidy(self, now: float) -> None:
         """Forgets some that are idle, if new ones have come. Not while anybody is about to use one that was given out.
 
-        More are looked at than most requests make: idle ones go faster than new ones come, and no request pays for many.
+        More are looked at than most requests make: idle ones go faster than new ones come, and no request pays much.
         """
         if self._is_tidy:
             return

@@ -55,6 +55,12 @@ def test_policy_that_cannot_work_is_wrong(policy: dict[str, Any], field: str, te
         ({"authorization": {"expression": "true"}}, "route", True),
         ({"authorization": {"expression": "true"}}, "service", True),
         ({"authorization": {"expression": "true"}}, "consumer", True),
+        ({"rate_limit": {"limits": [{"limit": 1, "window": "1s"}]}}, "route", True),
+        ({"rate_limit": {"limits": [{"limit": 1, "window": "1s"}]}}, "consumer", True),
+        ({"rate_limit": {"limits": [{"limit": 1, "window": "1s", "key": "SERVICE"}]}}, "service", True),
+        ({"budget": {"tokens": 1}}, "route", True),
+        ({"budget": {"tokens": 1}}, "service", True),
+        ({"budget": {"tokens": 1}}, "consumer", True),
     ],
 )
 def test_policies_are_named_where_they_have_an_effect(policy: dict[str, Any], user: str, is_right: bool) -> None:

@@ -19,6 +19,7 @@ from gateway.filters.limits.state import LimitState
 from gateway.filters.node_services import NodeServices
 from gateway.filters.phases import Authenticator
 from gateway.filters.table import build_filters
+from gateway.telemetry.metrics import Metrics
 from gateway.types import Operation
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
