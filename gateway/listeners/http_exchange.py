@@ -104,6 +104,9 @@ class HttpExchange:
         self.status = status
         if length is not None and status != 204 and all(name != b"content-length" for name, _ in headers):
             headers.append((b"content-length", b"%d" % length))
+        if context.answer_headers:
+            told = {name for name, _ in context.answer_headers}  # not what a backend says of limits of its own
+            headers = [header for header in headers if header[0] not in told]
         headers += own_headers(context)
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
 

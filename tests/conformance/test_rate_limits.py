@@ -342,3 +342,16 @@ async def test_over_grpc_the_status_has_the_quota_and_when_to_try_again(
     assert violation.subject == "policy:rule"
     assert violation.description == "policy 'rule' allows 1 requests in 60 s for each consumer"
     assert retry.retry_delay.seconds > 20
+
+
+async def test_what_a_backend_says_of_limits_of_its_own_is_not_told_beside_ours(
+    gateway: Gateway, upstream: FaultyUpstream, session: aiohttp.ClientSession
+) -> None:
+    upstream.script = chat(headers=[("X-RateLimit-Limit-Requests", "7"), ("x-ratelimit-limit-tokens", "9")])
+    await gateway.apply(limited(upstream.address, requests(3), "route"))
+    url = f"http://{gateway.addresses.http}/v1/chat/completions"
+    body = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+    async with session.post(url, json=body, headers=by(ALICE).headers) as reply:
+        assert reply.status == 200
+        assert reply.headers.getall("x-ratelimit-limit-requests") == ["3"]
+        assert reply.headers.getall("x-ratelimit-limit-tokens") == ["9"]

@@ -2,19 +2,22 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 from janua_client.config_client import ConfigClient
+from janua_client.processes import Child
 
-from tests.integration.configuration import admin, changes, pool
-from tests.integration.limit_load import flood, most_in_a_window, post
+from tests.integration.configuration import KEY, admin, changes, pool
+from tests.integration.limit_load import BODY, flood, most_in_a_window, post
 from tests.support.faulty_upstream import FaultyUpstream
 from tests.support.polling import eventually
-from tests.support.processes import ConfigServer, Node, NodeFactory
+from tests.support.processes import START_S, ConfigServer, Node, NodeFactory
 from tests.support.redis_server import RedisServer
 from tests.support.scripts import Exchange, chat
 
@@ -193,3 +196,30 @@ async def test_a_budget_of_one_node_outlives_it(
 
 async def _is_written(node: Node) -> bool:
     return (node.state_dir / "budgets.json").exists()
+
+
+async def test_janua_up_hands_the_store_to_its_node_but_not_on_the_command_line(
+    running: AsyncExitStack, redis_server: RedisServer, faulty_upstream: FaultyUpstream, tmp_path: Path
+) -> None:
+    file = configured(tmp_path / "c.json", faulty_upstream, limit(1))
+    ports = [argument for flag in ("--listen", "--http", "--grpc", "--admin") for argument in (flag, "127.0.0.1:0")]
+    command = [str(Path(sys.executable).parent / "janua"), "up", "-f", str(file), "--data-dir", str(tmp_path / "data")]
+    child = await Child.start("up", [*command, *ports, "--shared-store", redis_server.url])
+    running.push_async_callback(child.stop, START_S)
+    ready = await child.ready(START_S)
+    url, headers = f"http://{ready['http']}/v1/chat/completions", {"authorization": f"Bearer {KEY}"}
+    async with aiohttp.ClientSession() as session:
+        statuses = []
+        for _ in range(2):
+            async with session.post(url, json=BODY, headers=headers) as reply:
+                statuses.append(reply.status)
+    assert statuses == [200, 429]
+    lines = await asyncio.to_thread(_command_lines, child.pid)
+    assert any("gateway" in line for line in lines)
+    assert not any(redis_server.url in line for line in lines)
+
+
+def _command_lines(parent: int) -> list[str]:
+    """Those of a process's children, as everybody on the machine can read them."""
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text("ascii").split()
+    return [Path(f"/proc/{pid}/cmdline").read_text("utf-8") for pid in children]
