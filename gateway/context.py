@@ -1,6 +1,6 @@
 """What is known of one request while it is handled."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Protocol
@@ -32,7 +32,9 @@ class RequestContext:
     `time.perf_counter`. `priced` is the model at the service that was called last; None where that has no prices.
     `cost_usd` is set when the request is settled, None if the cost is not known. `is_answered` is set with it: the
     answer was whole. `needs_usage`: a stream must tell its usage, also where the caller does not want it.
-    `answer_headers` are what policies tell the caller, `reservations` what the request holds of limits.
+    `answer_headers` are what policies tell the caller, `reservations` what the request holds of limits. `body_size`
+    measures the body, None where it is not there yet; `answers_for_origins`: browsers are told by a policy what pages
+    may do, so not by the backend.
     """
 
     request_id: str
@@ -49,6 +51,7 @@ class RequestContext:
     started: float
     raw_path: str = ""
     deadline: float | None = None
+    body_size: Callable[[], int] | None = field(default=None, repr=False)
 
     consumer: ConsumerConfig | None = None
     route: str = ""
@@ -64,6 +67,7 @@ class RequestContext:
     is_answered: bool = False
     needs_usage: bool = False
     answer_headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    answers_for_origins: bool = False
     reservations: list[Reservation] = field(default_factory=list, repr=False)
     _query: dict[str, str] | None = field(default=None, repr=False)
 

@@ -3,7 +3,7 @@ decided in `gateway.listeners.errors`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum, auto
+from enum import Enum, IntEnum, auto
 
 
 class ErrorCode(Enum):
@@ -11,6 +11,8 @@ class ErrorCode(Enum):
 
     INVALID_REQUEST = auto()
     PAYLOAD_TOO_LARGE = auto()
+    HEADERS_TOO_LARGE = auto()
+    UNSUPPORTED_MEDIA_TYPE = auto()
     UNAUTHENTICATED = auto()
     PERMISSION_DENIED = auto()
     NOT_FOUND = auto()
@@ -61,11 +63,37 @@ class PayloadTooLargeError(GatewayError):
     default_reason = "PAYLOAD_TOO_LARGE"
 
 
+class HeadersTooLargeError(GatewayError):
+    """The headers are over the limit."""
+
+    code = ErrorCode.HEADERS_TOO_LARGE
+    default_reason = "HEADERS_TOO_LARGE"
+
+
+class UnsupportedMediaTypeError(GatewayError):
+    """The body is encoded in a way that is not read here."""
+
+    code = ErrorCode.UNSUPPORTED_MEDIA_TYPE
+    default_reason = "UNSUPPORTED_MEDIA_TYPE"
+
+
+class Credential(IntEnum):
+    """What was wrong with a caller's credential. Where it may be one of several kinds, the highest tells most."""
+
+    MISSING = 0
+    OF_ANOTHER_KIND = 1
+    WRONG = 2
+
+
 class UnauthenticatedError(GatewayError):
-    """The caller's key is missing, wrong or expired."""
+    """The caller's credential is missing, wrong or expired."""
 
     code = ErrorCode.UNAUTHENTICATED
     default_reason = "INVALID_API_KEY"
+
+    def __init__(self, message: str, *, reason: str | None = None, credential: Credential = Credential.WRONG) -> None:
+        super().__init__(message, reason=reason)
+        self.credential = credential
 
 
 class PermissionDeniedError(GatewayError):

@@ -25,6 +25,7 @@ from gateway.config.snapshot import Snapshot
 from gateway.config.status_reporter import StatusReporter
 from gateway.config.subscriber import Subscriber
 from gateway.filters.limits.state import LimitState
+from gateway.filters.published_keys import KeyDirectory, KeyFetcher
 from gateway.listeners.admin import NodeView, make_admin_app
 from gateway.listeners.grpc import InferenceServicer
 from gateway.listeners.grpc_proxy import GrpcProxyHandler
@@ -66,7 +67,8 @@ class Node:
             else None
         )
         self._limits = LimitState(metrics=self._metrics, store=self._store, state_dir=settings.state_dir)
-        self._live = LiveState(self._clusters, caller, self._mirrors, self._limits)
+        self._published_keys = KeyDirectory(KeyFetcher(), time.monotonic)
+        self._live = LiveState(self._clusters, caller, self._mirrors, self._limits, self._published_keys)
         self._service = GatewayService(metrics=self._metrics, access_log=self._access_log)
         servicer = InferenceServicer(self._service, created=int(time.time()))
         proxy = GrpcProxyHandler(self._service)
@@ -109,6 +111,7 @@ class Node:
             tasks = [
                 background.create_task(self._clusters.run()),
                 background.create_task(self._mirrors.run()),
+                background.create_task(self._published_keys.run()),
                 background.create_task(self._access_log.run()),
                 background.create_task(self._limits.run()),
                 *self._start_subscription(background),

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
-from gateway.config.snapshot import BackendConfig, Failure, RouteConfig, Snapshot
+from gateway.config.snapshot import BackendConfig, Failure, JwtAuthConfig, RouteConfig, Snapshot
 from gateway.config.upstream import HashCookie, UpstreamConfig
 from gateway.context import RequestContext
 from gateway.errors import (
@@ -27,7 +27,8 @@ from gateway.errors import (
 from gateway.filters.api_keys import KeyIndex
 from gateway.filters.limits.state import LimitState
 from gateway.filters.node_services import NodeServices
-from gateway.filters.phases import Filters
+from gateway.filters.phases import CrossOrigin, Filters
+from gateway.filters.published_keys import KeyDirectory
 from gateway.fixed_answer import fixed_answer
 from gateway.mirror import Mirrors
 from gateway.plan import BackendPlan, RoutePlan, plan_routes
@@ -64,19 +65,27 @@ class Inbound(Protocol[A]):
 
 @dataclass(slots=True)
 class LiveState:
-    """What outlives a configuration: the clusters, the turns of each route's backends, the copies being made, and
-    what is counted for limits."""
+    """What outlives a configuration: the clusters, the turns of each route's backends, the copies being made, what is
+    counted for limits, and the keys of issuers."""
 
     clusters: ClusterManager
     caller: Caller
     mirrors: Mirrors
     limits: LimitState
+    published_keys: KeyDirectory
     choices: dict[str, BackendChoice] = field(default_factory=dict)
 
     def reconcile(self, snapshot: Snapshot) -> None:
         """Makes the live state be that of a configuration. What did not change is kept."""
         upstreams = [_with_certificate(upstream, snapshot) for upstream in snapshot.upstreams.values()]
         self.clusters.reconcile([*upstreams, *service_upstreams(snapshot)])
+        self.published_keys.reconcile(
+            {
+                policy.spec.jwks_uri
+                for policy in snapshot.policies.values()
+                if isinstance(policy.spec, JwtAuthConfig) and policy.spec.jwks_uri
+            }
+        )
         self.choices = {
             name: _kept_choice(self.choices.get(name), route.backends) for name, route in snapshot.routes.items()
         }
@@ -110,7 +119,13 @@ class Pipeline:
         self.snapshot = snapshot
         self._live = live
         live.limits.begin()
-        services = NodeServices(keys=KeyIndex.of(snapshot.consumers.values()), limits=live.limits)
+        consumers = snapshot.consumers.values()
+        services = NodeServices(
+            keys=KeyIndex.of(consumers),
+            subjects={subject: consumer for consumer in consumers for subject in consumer.jwt_subjects},
+            limits=live.limits,
+            published_keys=live.published_keys,
+        )
         self._router = Router(plan_routes(snapshot, live.choices, services))
 
     async def route(self, context: RequestContext) -> RoutePlan:
@@ -132,6 +147,17 @@ class Pipeline:
     def find_route(self, context: RequestContext) -> RoutePlan | None:
         """The route that takes the request, if one does."""
         return self._router.match(context)
+
+    def cross_origins(self, context: RequestContext) -> Iterator[CrossOrigin]:
+        """The policies for browsers of the routes that may take the request, whatever its model and headers; that of
+        the most specific route first."""
+        plans = self._router.candidates(context)
+        return (plan.filters.cross_origin for plan in plans if plan.filters.cross_origin is not None)
+
+    def cross_origins_of_host(self, host: str) -> Iterator[CrossOrigin]:
+        """The policies for browsers of all routes for a host."""
+        plans = self._router.reachable(host)
+        return (plan.filters.cross_origin for plan in plans if plan.filters.cross_origin is not None)
 
     async def admit(self, context: RequestContext, plan: RoutePlan) -> None:
         """Applies to a request what its route says before any backend is chosen. Raises as `route` does."""
@@ -236,7 +262,8 @@ class Pipeline:
     async def models(self, context: RequestContext) -> Sequence[ModelListing]:
         """The models that the caller may ask for on this host, by name: exact names and advertised ones.
 
-        Raises `UnauthenticatedError` or `PermissionDeniedError` when there are routes, but none for this caller.
+        Raises `UnauthenticatedError`, `PermissionDeniedError` or `UnavailableError` when there are routes, but none for
+        this caller.
         """
         listed: dict[str, ModelListing] = {}
         refusal: GatewayError | None = None
@@ -247,7 +274,7 @@ class Pipeline:
             asking = replace(context, route=plan.route.name)
             try:
                 await plan.authenticate(asking)
-            except (UnauthenticatedError, PermissionDeniedError) as error:
+            except (UnauthenticatedError, PermissionDeniedError, UnavailableError) as error:
                 refusal = error
                 continue
             is_admitted = True

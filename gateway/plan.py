@@ -16,7 +16,7 @@ from gateway.config.snapshot import (
     UpstreamTarget,
 )
 from gateway.context import RequestContext
-from gateway.errors import UnauthenticatedError
+from gateway.errors import Credential, UnauthenticatedError, UnavailableError
 from gateway.filters.node_services import NodeServices
 from gateway.filters.phases import NO_FILTERS, Filter, Filters
 from gateway.filters.table import build_filters, filters_of
@@ -121,6 +121,8 @@ class RoutePlan:
 
     async def admit(self, context: RequestContext) -> None:
         """Finds out who calls, and whether it may. Raises `UnauthenticatedError` and `PermissionDeniedError`."""
+        if self.filters.cross_origin is not None:
+            self.filters.cross_origin.mark(context)
         await self.authenticate(context)
         self.authorize(context)
 
@@ -135,6 +137,11 @@ class RoutePlan:
         """Decides whether the caller may have what it asks for. Raises `PermissionDeniedError`."""
         self.filters_for(context.consumer).authorize(context)
 
+    def max_body_bytes(self, consumer: ConsumerConfig | None, otherwise: int) -> int:
+        """The largest body that the route's policies and those of the consumer let pass, within the node's own."""
+        limit = self.filters_for(consumer).max_body_bytes
+        return otherwise if limit is None else min(limit, otherwise)
+
     def filters_for(self, consumer: ConsumerConfig | None) -> Filters:
         """The route's filters together with those of the consumer, which come first."""
         if consumer is None or not consumer.policies:
@@ -146,16 +153,31 @@ class RoutePlan:
         return found
 
     async def _authenticate(self, context: RequestContext) -> ConsumerConfig | None:
-        """The caller. Methods are alternatives: the first that succeeds wins; the last refusal is the one told."""
+        """The caller. Methods are alternatives: the first that succeeds wins, whatever others say.
+
+        Of several refusals the one that knows most of the credential is told. A caller is anonymous where one method
+        allows it and none has found a credential.
+        """
         refusal: UnauthenticatedError | None = None
+        unavailable: UnavailableError | None = None
+        may_be_anonymous = False
         for authenticator in self.filters.authenticators:
             try:
-                return await authenticator.authenticate(context)
+                caller = await authenticator.authenticate(context)
             except UnauthenticatedError as error:
-                refusal = error
-        if refusal is not None:
-            raise refusal
-        return None
+                if refusal is None or error.credential > refusal.credential:
+                    refusal = error
+            except UnavailableError as error:
+                unavailable = error
+            else:
+                if caller is not None:
+                    return caller
+                may_be_anonymous = True
+        if unavailable is not None:
+            raise unavailable
+        if refusal is None or (may_be_anonymous and refusal.credential is Credential.MISSING):
+            return None
+        raise refusal
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,6 +86,11 @@ class _Shape(Generic[R]):
                 yield from self.model_prefixes.get(model[:length], ())
         yield from self.any_model
 
+    def all(self) -> Iterator[R]:
+        """Entries for any model, some of them several times; those that name it most exactly first."""
+        for entries in (*self.exact_models.values(), *self.model_prefixes.values(), self.any_model):
+            yield from entries
+
 
 # Has methods or not, number of header matches, number of query matches; higher is more specific.
 _ShapeKey = tuple[bool, int, int]
@@ -153,12 +158,12 @@ class _HostTable(Generic[R]):
             table.freeze()
 
     def find(self, request: RoutableRequest) -> R | None:
-        for table in self._for_path(request):
+        for table in self.for_path(request):
             if (entry := table.find(request)) is not None:
                 return entry
         return None
 
-    def _for_path(self, request: RoutableRequest) -> Iterator[_PathTable[R]]:
+    def for_path(self, request: RoutableRequest) -> Iterator[_PathTable[R]]:
         path = request.path
         if (table := self.exact.get(path)) is not None:
             yield table
@@ -200,6 +205,14 @@ class Router(Generic[R]):
                 return entry
         return None
 
+    def candidates(self, request: RoutableRequest) -> Iterator[R]:
+        """All entries that may match a request whose model and headers are not known; the most specific first. One for
+        several models comes several times."""
+        for table in self._for_host(request.host):
+            for path_table in table.for_path(request):
+                for shape in path_table.shapes.values():
+                    yield from (entry for entry in shape.all() if _target_holds(entry.route, request))
+
     def _for_host(self, host: str) -> Iterator[_HostTable[R]]:
         if (table := self._hosts.get(host)) is not None:
             yield table
@@ -218,8 +231,7 @@ class Router(Generic[R]):
         for table in self._for_host(host):
             for path_table in table._all():  # the tables are this module's own
                 for shape in path_table.shapes.values():
-                    groups = (*shape.exact_models.values(), *shape.model_prefixes.values(), shape.any_model)
-                    for entry in (entry for group in groups for entry in group):
+                    for entry in shape.all():
                         if id(entry) not in seen:
                             seen.add(id(entry))
                             yield entry
@@ -236,15 +248,21 @@ def _prefixes(path: str) -> Iterator[str]:
 
 
 def _conditions_hold(route: RouteConfig, request: RoutableRequest) -> bool:
-    """Whether the conditions hold that no table has settled: regex path, methods, headers, query."""
+    """Whether the conditions hold that no table has settled: regex path, methods, query, headers."""
+    headers = route.match.headers
+    return _target_holds(route, request) and (
+        not headers or all(_header_holds(header, request.headers) for header in headers)
+    )
+
+
+def _target_holds(route: RouteConfig, request: RoutableRequest) -> bool:
+    """Whether the conditions on regex path, methods and query hold."""
     match = route.match
     if match.methods and request.method not in match.methods:
         return False
     if isinstance(match.path, Regex) and match.path.compiled.fullmatch(request.path) is None:
         return False
-    return all(_header_holds(header, request.headers) for header in match.headers) and all(
-        _query_holds(parameter, request.query) for parameter in match.query
-    )
+    return not match.query or all(_query_holds(parameter, request.query) for parameter in match.query)
 
 
 def _header_holds(match: HeaderMatch, headers: Mapping[bytes, bytes]) -> bool:

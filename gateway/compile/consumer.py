@@ -16,6 +16,7 @@ def compile_consumer(message: consumer_pb2.Consumer) -> ConsumerConfig:
         groups=frozenset(message.groups),
         labels=MappingProxyType(dict(message.labels)),
         policies=tuple(message.policies),
+        jwt_subjects=tuple(message.jwt_subjects),
     )
 
 

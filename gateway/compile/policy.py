@@ -7,16 +7,25 @@ from typing import Any
 
 from janua.config.v1 import policy_pb2
 
+from gateway.compile.durations import optional_seconds, seconds
 from gateway.compile.limits import compile_budget, compile_rate_limit
 from gateway.config.snapshot import (
     AllowedRequests,
     ApiKeyAuthConfig,
     AuthorizationConfig,
+    CorsConfig,
     IpFilterConfig,
     IpNetwork,
+    JwtAuthConfig,
     PolicyConfig,
     PolicySpec,
+    SizeLimitsConfig,
 )
+from gateway.filters.key_set import read_key_set
+
+_DEFAULT_ALGORITHMS = (policy_pb2.JWT_ALGORITHM_RS256, policy_pb2.JWT_ALGORITHM_ES256)
+_DEFAULT_LEEWAY_S = 30.0
+_DEFAULT_METHODS = ("GET", "HEAD", "POST")
 
 
 def compile_policy(message: policy_pb2.Policy) -> PolicyConfig:
@@ -46,6 +55,61 @@ def _authorization(spec: policy_pb2.Authorization) -> AuthorizationConfig:
     return AuthorizationConfig(allow=allow, expression=spec.expression)
 
 
+def _jwt_auth(spec: policy_pb2.JwtAuth) -> JwtAuthConfig:
+    """The value. Raises `BadKeySetError` for `jwks` without a key that can be used."""
+    if spec.jwks:
+        read_key_set(spec.jwks)
+    return JwtAuthConfig(
+        issuer=spec.issuer,
+        algorithms=frozenset(_ALGORITHMS[value] for value in spec.algorithms or _DEFAULT_ALGORITHMS),
+        audiences=frozenset(spec.audiences),
+        jwks_uri=spec.jwks_uri,
+        jwks=spec.jwks,
+        consumer_claim=spec.consumer_claim or "sub",
+        groups_claim=spec.groups_claim,
+        leeway_s=seconds(spec, "leeway", _DEFAULT_LEEWAY_S),
+        optional=spec.optional,
+        required_claims=MappingProxyType(dict(spec.required_claims)),
+        require_consumer=spec.require_consumer,
+        subject_prefix=spec.subject_prefix,
+    )
+
+
+_ALGORITHMS: Mapping[int, str] = MappingProxyType(
+    {
+        policy_pb2.JWT_ALGORITHM_RS256: "RS256",
+        policy_pb2.JWT_ALGORITHM_RS384: "RS384",
+        policy_pb2.JWT_ALGORITHM_RS512: "RS512",
+        policy_pb2.JWT_ALGORITHM_PS256: "PS256",
+        policy_pb2.JWT_ALGORITHM_PS384: "PS384",
+        policy_pb2.JWT_ALGORITHM_PS512: "PS512",
+        policy_pb2.JWT_ALGORITHM_ES256: "ES256",
+        policy_pb2.JWT_ALGORITHM_ES384: "ES384",
+        policy_pb2.JWT_ALGORITHM_ES512: "ES512",
+        policy_pb2.JWT_ALGORITHM_EDDSA: "EdDSA",
+    }
+)
+
+
+def _cors(spec: policy_pb2.Cors) -> CorsConfig:
+    max_age_s = optional_seconds(spec, "max_age")
+    return CorsConfig(
+        allow_origins=tuple(origin.lower() for origin in spec.allow_origins),
+        allow_methods=tuple(spec.allow_methods) or _DEFAULT_METHODS,
+        allow_headers=tuple(name.lower() for name in spec.allow_headers),
+        expose_headers=tuple(name.lower() for name in spec.expose_headers),
+        allow_credentials=spec.allow_credentials,
+        max_age_s=None if max_age_s is None else int(max_age_s),
+    )
+
+
+def _size_limits(spec: policy_pb2.SizeLimits) -> SizeLimitsConfig:
+    return SizeLimitsConfig(
+        max_body_bytes=spec.max_body_bytes if spec.HasField("max_body_bytes") else None,
+        max_header_bytes=spec.max_header_bytes if spec.HasField("max_header_bytes") else None,
+    )
+
+
 _COMPILERS: Mapping[str, Callable[[Any], PolicySpec]] = MappingProxyType(
     {
         "api_key_auth": _api_key_auth,
@@ -53,5 +117,8 @@ _COMPILERS: Mapping[str, Callable[[Any], PolicySpec]] = MappingProxyType(
         "authorization": _authorization,
         "rate_limit": compile_rate_limit,
         "budget": compile_budget,
+        "jwt_auth": _jwt_auth,
+        "cors": _cors,
+        "size_limits": _size_limits,
     }
 )

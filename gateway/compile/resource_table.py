@@ -44,6 +44,7 @@ from gateway.config.snapshot import (
     Snapshot,
 )
 from gateway.config.upstream import UpstreamConfig
+from gateway.filters.key_set import BadKeySetError
 from gateway.providers.accounts import foreign_issuer
 from gateway.providers.keys import read_key
 from gateway.providers.published_prices import PricesNotInstalledError
@@ -161,6 +162,8 @@ class ResourceTable:
             raise _RefusedError([_rejection(resource, reason, str(error), error.field)]) from None
         except PricesNotInstalledError as error:
             raise _RefusedError([_rejection(resource, PRICES_NOT_INSTALLED, str(error), "price_list")]) from None
+        except BadKeySetError as error:
+            raise _RefusedError([_rejection(resource, INVALID_FIELD, str(error), "jwt_auth.jwks")]) from None
         if isinstance(value, PolicyConfig) and value.needs_shared_store and not self._has_shared_store:
             text = "is for all nodes together, and this node has no shared store: start it with --shared-store"
             field = f"{message.WhichOneof('spec')}.scope" if isinstance(message, Policy) else ""

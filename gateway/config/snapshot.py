@@ -310,7 +310,55 @@ class AuthorizationConfig:
     expression: str = ""
 
 
-PolicySpec: TypeAlias = ApiKeyAuthConfig | AuthorizationConfig | IpFilterConfig | RateLimitConfig | BudgetConfig
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JwtAuthConfig:
+    """Callers must present a token of the issuer, or with `optional` may. The keys are published at `jwks_uri`, or are
+    `jwks`, a key set as JSON; one of the two is empty. Names of claims are empty where nothing is taken from one."""
+
+    issuer: str
+    algorithms: frozenset[str]
+    audiences: frozenset[str] = frozenset()
+    jwks_uri: str = ""
+    jwks: str = ""
+    consumer_claim: str = "sub"
+    groups_claim: str = ""
+    leeway_s: float = 30.0
+    optional: bool = False
+    required_claims: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    require_consumer: bool = False
+    subject_prefix: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorsConfig:
+    """What pages of other origins may do from browsers. Names of headers are in lower case."""
+
+    allow_origins: tuple[str, ...]
+    allow_methods: tuple[str, ...]
+    allow_headers: tuple[str, ...] = ()
+    expose_headers: tuple[str, ...] = ()
+    allow_credentials: bool = False
+    max_age_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SizeLimitsConfig:
+    """The largest requests that are taken, in bytes; None is no limit."""
+
+    max_body_bytes: int | None = None
+    max_header_bytes: int | None = None
+
+
+PolicySpec: TypeAlias = (
+    ApiKeyAuthConfig
+    | AuthorizationConfig
+    | BudgetConfig
+    | CorsConfig
+    | IpFilterConfig
+    | JwtAuthConfig
+    | RateLimitConfig
+    | SizeLimitsConfig
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -343,6 +391,7 @@ class ConsumerConfig:
     groups: frozenset[str] = frozenset()
     labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     policies: tuple[str, ...] = ()
+    jwt_subjects: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,8 +4,9 @@ from hashlib import sha256
 
 from gateway.config.snapshot import ApiKeyAuthConfig, ConsumerConfig
 from gateway.context import RequestContext
-from gateway.errors import UnauthenticatedError
+from gateway.errors import Credential, UnauthenticatedError
 from gateway.filters.api_keys import KeyIndex
+from gateway.filters.credentials import bearer_credential, is_jwt
 from gateway.filters.phases import Authenticator
 
 _KEY_HEADERS = (b"x-api-key", b"api-key", b"x-goog-api-key")
@@ -28,10 +29,12 @@ class ApiKeyAuth(Authenticator):
         if key is None:
             if self._config.optional:
                 return None
-            raise UnauthenticatedError(f"an API key is needed: {_HOW}", reason="MISSING_API_KEY")
+            text = f"an API key is needed: {_HOW}"
+            raise UnauthenticatedError(text, reason="MISSING_API_KEY", credential=Credential.MISSING)
         owner = self._keys.owners.get(sha256(key).digest())
         if owner is None:
-            raise UnauthenticatedError("the API key is not known", reason="INVALID_API_KEY")
+            credential = Credential.OF_ANOTHER_KIND if is_jwt(key) else Credential.WRONG
+            raise UnauthenticatedError("the API key is not known", reason="INVALID_API_KEY", credential=credential)
         if owner.expires is not None and owner.expires <= self._keys.now():
             raise UnauthenticatedError("the API key has expired", reason="EXPIRED_API_KEY")
         return owner.consumer
@@ -39,8 +42,7 @@ class ApiKeyAuth(Authenticator):
 
 def _presented_key(context: RequestContext) -> bytes | None:
     """The first key that the request carries. An empty one is none, also where somebody has configured its digest."""
-    authorization = context.headers.get(b"authorization", b"")
-    if authorization[:7].lower() == b"bearer " and (key := authorization[7:].strip()):
+    if (key := bearer_credential(context.headers)) is not None:
         return key
     for name in _KEY_HEADERS:
         if key := context.headers.get(name, b"").strip():

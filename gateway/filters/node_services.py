@@ -1,14 +1,20 @@
 """What filters need of their node, and what they count and keep from one configuration to the next."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from gateway.config.snapshot import ConsumerConfig
 from gateway.filters.api_keys import KeyIndex
 from gateway.filters.limits.state import LimitState
+from gateway.filters.published_keys import KeyDirectory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeServices:
-    """Made once per configuration; all but the keys is the same object each time."""
+    """Made once per configuration; all but the consumers, by their keys and by their subjects, is the same object each
+    time."""
 
     keys: KeyIndex
     limits: LimitState
+    subjects: Mapping[str, ConsumerConfig]
+    published_keys: KeyDirectory

@@ -6,15 +6,45 @@ count or keep lives in `NodeServices`.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Protocol, Self
+from typing import Protocol, Self, TypeAlias
 
 from gateway.config.snapshot import ConsumerConfig
 from gateway.context import RequestContext
 from gateway.types import Demand
 
+HeaderList: TypeAlias = list[tuple[bytes, bytes]]
+"""Names in lower case, and values."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preflight:
+    """What a browser asks for a page before it sends the page's request. Names of headers are in lower case."""
+
+    origin: bytes
+    method: str
+    headers: tuple[str, ...]
+
+
+class CrossOrigin:
+    """Tells browsers what pages of other origins may do."""
+
+    def allows(self, origin: bytes) -> bool:
+        """Whether pages of that origin may call."""
+        raise NotImplementedError
+
+    def mark(self, context: RequestContext) -> None:
+        """Adds to `context.answer_headers` what the browser of a page wants to see on every answer, errors too."""
+        raise NotImplementedError
+
+    def preflight(self, asked: Preflight) -> HeaderList | None:
+        """The headers of the answer to a preflight; None if what it asks for is not allowed."""
+        raise NotImplementedError
+
 
 class Screen:
-    """Decides before it is known who calls."""
+    """Decides before it is known who calls. `max_body_bytes` is the largest body that it lets pass, None for any."""
+
+    max_body_bytes: int | None = None
 
     def screen(self, context: RequestContext) -> None:
         """Raises `PermissionDeniedError` and others for a request that must not go on."""
@@ -63,29 +93,33 @@ class Limiter:
         return None
 
 
-Filter = Screen | Authenticator | Authorizer | Limiter
+Filter = CrossOrigin | Screen | Authenticator | Authorizer | Limiter
 
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """The filters of some policies, by phase."""
+    """The filters of some policies, by phase. `max_body_bytes` is what all of them let pass, None for any size."""
 
+    cross_origin: CrossOrigin | None = None
     screens: tuple[Screen, ...] = ()
     authenticators: tuple[Authenticator, ...] = ()
     authorizers: tuple[Authorizer, ...] = ()
     limiters: tuple[Limiter, ...] = ()
     is_empty: bool = field(init=False)
+    max_body_bytes: int | None = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(
-            self, "is_empty", not any((self.screens, self.authenticators, self.authorizers, self.limiters))
-        )
+        phases = (self.cross_origin, self.screens, self.authenticators, self.authorizers, self.limiters)
+        object.__setattr__(self, "is_empty", not any(phases))
+        limits = (screen.max_body_bytes for screen in self.screens if screen.max_body_bytes is not None)
+        object.__setattr__(self, "max_body_bytes", min(limits, default=None))
 
     @classmethod
     def of(cls, filters: Iterable[Filter]) -> Self:
         """These, in their order within each phase."""
         every = tuple(filters)
         return cls(
+            cross_origin=next((each for each in every if isinstance(each, CrossOrigin)), None),
             screens=tuple(each for each in every if isinstance(each, Screen)),
             authenticators=tuple(each for each in every if isinstance(each, Authenticator)),
             authorizers=tuple(each for each in every if isinstance(each, Authorizer)),

@@ -7,17 +7,23 @@ from gateway.config.limits import BudgetConfig, RateLimitConfig
 from gateway.config.snapshot import (
     ApiKeyAuthConfig,
     AuthorizationConfig,
+    CorsConfig,
     IpFilterConfig,
+    JwtAuthConfig,
     PolicyConfig,
     PolicySpec,
+    SizeLimitsConfig,
 )
 from gateway.filters.api_key_auth import ApiKeyAuth
 from gateway.filters.authorization import Authorization
+from gateway.filters.cors import Cors
 from gateway.filters.ip_filter import IpFilter
+from gateway.filters.jwt_auth import JwtAuth
 from gateway.filters.limits.limiter import Limits
 from gateway.filters.limits.rule import rule_of_budget, rules_of_limits
 from gateway.filters.node_services import NodeServices
 from gateway.filters.phases import Filter, Filters
+from gateway.filters.size_limits import SizeLimits
 
 # The name of the policy, its rule, and what lives as long as the node.
 _Builder = Callable[[str, Any, NodeServices], Filter]
@@ -32,6 +38,9 @@ FILTERS: Mapping[type[PolicySpec], _Builder] = {
     BudgetConfig: lambda name, config, services: Limits(
         [rule_of_budget(name, config, services.limits)], services.limits
     ),
+    JwtAuthConfig: lambda _, config, services: JwtAuth.of(config, services),
+    CorsConfig: lambda _, config, __: Cors(config),
+    SizeLimitsConfig: lambda _, config, __: SizeLimits(config),
 }
 
 

@@ -5,12 +5,14 @@ whole relay."""
 import asyncio
 import time
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any, Protocol
 
 import structlog
 
 from gateway.context import RequestContext
 from gateway.errors import GatewayError, NotFoundError
+from gateway.filters.phases import CrossOrigin
 from gateway.listeners.chat import ChatListener
 from gateway.listeners.disconnect import AsgiApp, ClientGoneError, Receive, Scope, Send
 from gateway.listeners.errors import internal_error
@@ -20,6 +22,7 @@ from gateway.listeners.inbound import host_name, join_headers, request_id
 from gateway.listeners.model_list import is_model_path
 from gateway.listeners.model_relay import ModelRelayListener
 from gateway.listeners.open_inference_rest import OpenInferenceRestListener
+from gateway.listeners.preflight import PreflightListener, mark_for, read_preflight
 from gateway.listeners.service import GatewayService
 from gateway.listeners.surfaces import (
     GEMINI_SURFACES,
@@ -79,7 +82,9 @@ class DataPlane:
                 await self._app(scope, receive, send)
 
     async def _serve_http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if (surface := find_surface(scope["path"])) is not None:
+        if scope["method"] == "OPTIONS" and (preflight := self._preflight(scope, receive, send)) is not None:
+            await self._serve(*preflight)
+        elif (surface := find_surface(scope["path"])) is not None:
             listener = self._listeners[surface]
             exchange = self._exchange(make_context(scope, listener.operation), receive, send, listener.errors)
             await self._serve(exchange, listener.handle(exchange))
@@ -109,6 +114,36 @@ class DataPlane:
         listener = WebSocketProxyListener(pipeline, plan, scope, max_message_bytes=self._max_body_bytes)
         await self._serve(exchange, listener.handle(exchange))
 
+    def _preflight(
+        self, scope: Scope, receive: Receive, send: Send
+    ) -> tuple[HttpExchange, Coroutine[None, None, None]] | None:
+        """The answer to a browser that asks whether a page may call, where a policy says so."""
+        context = make_context(scope, Operation.PROXY)
+        if (asked := read_preflight(context)) is None:
+            return None
+        context.method = asked.method
+        policies = self._cross_origins(context)
+        context.method = "OPTIONS"
+        if not policies:
+            return None
+        exchange = self._exchange(context, receive, send, PreflightListener.errors)
+        return exchange, PreflightListener(policies, asked).handle(exchange)
+
+    def _cross_origins(self, context: RequestContext) -> list[CrossOrigin]:
+        """The policies for browsers of whatever may serve the path, the most specific first."""
+        pipeline, path = self._service.pipeline, context.path
+        if pipeline is None:
+            return []
+        if find_surface(path) is not None or match_path(context.raw_path.encode("latin-1")) is not None:
+            operation = Operation.CHAT
+        elif (relayed := find_relayed_surface(path, context.headers.items())) is not None:
+            operation = relayed.operation
+        elif is_model_path(path):
+            return list(pipeline.cross_origins_of_host(context.host))
+        else:
+            operation = Operation.PROXY
+        return list(pipeline.cross_origins(replace(context, operation=operation)))
+
     def _take(self, scope: Scope) -> tuple[RequestContext, Pipeline, RoutePlan] | None:
         """The route for a request that is passed through, if one takes it, in the configuration of this moment."""
         pipeline = self._service.pipeline
@@ -130,6 +165,8 @@ class DataPlane:
         except ClientGoneError:
             service.settle(context, _CLIENT_GONE, "CLIENT_GONE")
         except GatewayError as error:
+            if not context.route and b"origin" in context.headers:
+                mark_for(context, self._cross_origins(context))
             await exchange.fail(error)
             service.settle(context, str(exchange.status), error.reason)
         except asyncio.CancelledError:

@@ -25,6 +25,8 @@ HTTP_STATUS: Mapping[ErrorCode, int] = MappingProxyType(
     {
         ErrorCode.INVALID_REQUEST: 400,
         ErrorCode.PAYLOAD_TOO_LARGE: 413,
+        ErrorCode.HEADERS_TOO_LARGE: 431,
+        ErrorCode.UNSUPPORTED_MEDIA_TYPE: 415,
         ErrorCode.UNAUTHENTICATED: 401,
         ErrorCode.PERMISSION_DENIED: 403,
         ErrorCode.NOT_FOUND: 404,
@@ -41,6 +43,8 @@ GRPC_STATUS: Mapping[ErrorCode, grpc.StatusCode] = MappingProxyType(
     {
         ErrorCode.INVALID_REQUEST: grpc.StatusCode.INVALID_ARGUMENT,
         ErrorCode.PAYLOAD_TOO_LARGE: grpc.StatusCode.RESOURCE_EXHAUSTED,
+        ErrorCode.HEADERS_TOO_LARGE: grpc.StatusCode.RESOURCE_EXHAUSTED,
+        ErrorCode.UNSUPPORTED_MEDIA_TYPE: grpc.StatusCode.INVALID_ARGUMENT,
         ErrorCode.UNAUTHENTICATED: grpc.StatusCode.UNAUTHENTICATED,
         ErrorCode.PERMISSION_DENIED: grpc.StatusCode.PERMISSION_DENIED,
         ErrorCode.NOT_FOUND: grpc.StatusCode.NOT_FOUND,
@@ -74,6 +78,8 @@ _OPENAI_TYPES: Mapping[ErrorCode, str] = MappingProxyType(
     {
         ErrorCode.INVALID_REQUEST: "invalid_request_error",
         ErrorCode.PAYLOAD_TOO_LARGE: "invalid_request_error",
+        ErrorCode.HEADERS_TOO_LARGE: "invalid_request_error",
+        ErrorCode.UNSUPPORTED_MEDIA_TYPE: "invalid_request_error",
         ErrorCode.UNAUTHENTICATED: "authentication_error",
         ErrorCode.PERMISSION_DENIED: "permission_error",
         ErrorCode.NOT_FOUND: "not_found_error",

@@ -38,6 +38,7 @@ class InferenceServicer(inference_service_pb2_grpc.InferenceServiceServicer):
         """A whole answer."""
 
         async def answer(context: RequestContext) -> chat_pb2.CreateChatCompletionResponse:
+            context.body_size = request.ByteSize
             body = TypedChat(janua_grpc.decode_chat(request.request), is_streaming=False)
             exchange = await self._call(context, call, body.request.model, body)
             events = _whole_answer(exchange.dialect, _unary_body(exchange), context)
@@ -52,6 +53,7 @@ class InferenceServicer(inference_service_pb2_grpc.InferenceServiceServicer):
         context = call_context(call, f"{_SERVICE_PATH}StreamChatCompletion", Operation.CHAT, is_streaming=True)
         with accounted(self._service, context, call) as accounting:
             try:
+                context.body_size = request.ByteSize
                 body = TypedChat(janua_grpc.decode_chat(request.request), is_streaming=True)
                 exchange = await self._call(context, call, body.request.model, body)
                 async for message in _stream(exchange, context, body.request.model):
@@ -66,6 +68,7 @@ class InferenceServicer(inference_service_pb2_grpc.InferenceServiceServicer):
         """Vectors."""
 
         async def answer(context: RequestContext) -> embeddings_pb2.CreateEmbeddingsResponse:
+            context.body_size = request.ByteSize
             body = TypedEmbeddings(janua_grpc.decode_embeddings(request))
             exchange = await self._call(context, call, request.model, body)
             decoded = exchange.dialect.decode_answer(_unary_body(exchange))

@@ -10,6 +10,7 @@ from grpc import aio
 
 from gateway.context import RequestContext
 from gateway.errors import ErrorCode, GatewayError
+from gateway.filters.size_limits import check_body_size
 from gateway.listeners.grpc_call import Call, accounted, answer_metadata, call_context, sent_metadata
 from gateway.listeners.service import GatewayService
 from gateway.operations.grpc_proxy import GrpcProxyInbound, checked_method
@@ -69,6 +70,7 @@ class GrpcProxyHandler(grpc.GenericRpcHandler):
             raise UnservedMethodError(f"no route takes the gRPC method {context.path}")
         await pipeline.admit(context, plan)
         async with CallerMessages(call) as messages:
+            messages.max_bytes = plan.filters_for(context.consumer).max_body_bytes
             inbound = await _inbound(context, plan, call, messages)
             answer = await pipeline.call(context, plan, inbound)
             context.first_content_at = time.perf_counter()
@@ -104,12 +106,13 @@ async def _relay(call: Call, answer: RelayedCall, context: RequestContext) -> No
 
 
 class CallerMessages:
-    """The messages of a caller, each read when it is wanted. A message that comes after those who wanted it have been
-    cancelled is kept for the next."""
+    """The messages of a caller, each read when it is wanted, and of at most `max_bytes` unless that is None. A message
+    that comes after those who wanted it have been cancelled is kept for the next."""
 
     def __init__(self, call: Call) -> None:
         self._call = call
         self._count = 0
+        self.max_bytes: int | None = None
         self._next: asyncio.Task[bytes | None] | None = None
 
     async def __aenter__(self) -> "CallerMessages":
@@ -121,10 +124,12 @@ class CallerMessages:
             await asyncio.gather(self._next, return_exceptions=True)
 
     async def read(self) -> bytes | None:
-        """The next message, or None after the last."""
+        """The next message, or None after the last. Raises `PayloadTooLargeError`."""
         message = await self._peek()
         if message is not None:
             self._next = None
+            if self.max_bytes is not None:
+                check_body_size(len(message), self.max_bytes)
         return message
 
     async def have_ended(self) -> bool:

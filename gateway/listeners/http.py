@@ -21,6 +21,7 @@ from gateway.listeners.model_list import (
     ModelDialect,
     models_dialect,
 )
+from gateway.listeners.preflight import mark_for
 from gateway.listeners.service import GatewayService
 from gateway.types import Operation
 
@@ -39,6 +40,11 @@ def make_http_app(service: GatewayService, *, max_body_bytes: int) -> Quart:
     @app.after_request
     async def tell_request_id(response: Response) -> Response:
         response.headers["x-request-id"] = g.request_id
+        if "origin" in request.headers and service.pipeline is not None:
+            context = _context()
+            mark_for(context, list(service.pipeline.cross_origins_of_host(context.host)))
+            for name, value in context.answer_headers:
+                response.headers.add(name.decode(), value.decode("latin-1"))
         return response
 
     @app.get(MODELS_PATH)

@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from gateway.context import RequestContext
-from gateway.errors import FixedAnswerError, GatewayError, PayloadTooLargeError
+from gateway.errors import FixedAnswerError, GatewayError, PayloadTooLargeError, UnsupportedMediaTypeError
 from gateway.listeners.disconnect import ClientGoneError, Receive, Send
 from gateway.listeners.errors import ErrorAnswer
 from gateway.listeners.unread_body import EndAfterBody
@@ -15,9 +15,10 @@ _NOT_RELAYED = frozenset(
         b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-connection", b"te", b"trailer",
         b"transfer-encoding", b"upgrade", b"content-length", b"content-encoding", b"date", b"server",
         b"set-cookie", b"alt-svc", b"x-request-id", b"x-accel-buffering", b"cache-control",
-        b"access-control-allow-origin",
     }
 )  # fmt: skip
+_FOR_ORIGINS = b"access-control-"
+_NOT_RELAYED_PREFIXES = (b"x-janua-", _FOR_ORIGINS)
 
 
 class ErrorFormat(Protocol):
@@ -49,7 +50,13 @@ class HttpExchange:
         self.send = EndAfterBody(self.receive, self.send)
 
     async def read_body(self) -> bytes:
-        """The whole body. Raises `PayloadTooLargeError` over the limit, before reading where the length is told."""
+        """The whole body. Raises `PayloadTooLargeError` over the limit, before reading where the length is told, and
+        `UnsupportedMediaTypeError` for one that is compressed."""
+        try:
+            check_not_compressed(self.context)
+        except UnsupportedMediaTypeError:
+            self.end_after_body()
+            raise
         length = self.context.headers.get(b"content-length", b"0")
         if length.isdigit() and int(length) > self._max_body_bytes:
             self.end_after_body()
@@ -69,7 +76,9 @@ class HttpExchange:
                 raise self._too_large()
             parts.append(part)
             if is_last:
-                return b"".join(parts)
+                body = b"".join(parts)
+                self.context.body_size = body.__len__
+                return body
 
     def _too_large(self) -> PayloadTooLargeError:
         return PayloadTooLargeError(f"the body is larger than the limit of {self._max_body_bytes} bytes")
@@ -105,10 +114,20 @@ class HttpExchange:
         if length is not None and status != 204 and all(name != b"content-length" for name, _ in headers):
             headers.append((b"content-length", b"%d" % length))
         if context.answer_headers:
-            told = {name for name, _ in context.answer_headers}  # not what a backend says of limits of its own
+            # Not what a backend says of limits of its own; what its answer varies by holds beside ours.
+            told = {name for name, _ in context.answer_headers if name != b"vary"}
             headers = [header for header in headers if header[0] not in told]
+        if context.answers_for_origins:
+            headers = [header for header in headers if not header[0].startswith(_FOR_ORIGINS)]
         headers += own_headers(context)
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
+
+
+def check_not_compressed(context: RequestContext) -> None:
+    """Raises `UnsupportedMediaTypeError` for a body that would have to be unpacked to be read."""
+    encoding = context.headers.get(b"content-encoding")
+    if encoding is not None and encoding.lower() != b"identity":
+        raise UnsupportedMediaTypeError("compressed bodies are not taken: send it without content-encoding")
 
 
 def error_answer(error: GatewayError, errors: ErrorFormat) -> ErrorAnswer:
@@ -141,4 +160,6 @@ def relayed_headers(headers: RawHeaders) -> list[tuple[bytes, bytes]]:
         nominated.strip().lower() for name, value in lowered if name == b"connection" for nominated in value.split(b",")
     }
     dropped = _NOT_RELAYED | of_connection if of_connection else _NOT_RELAYED
-    return [(name, value) for name, value in lowered if name not in dropped and not name.startswith(b"x-janua-")]
+    return [
+        (name, value) for name, value in lowered if name not in dropped and not name.startswith(_NOT_RELAYED_PREFIXES)
+    ]

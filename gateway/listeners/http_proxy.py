@@ -52,7 +52,9 @@ class HttpProxyListener:
         body = RequestBody(exchange.receive)
         try:
             path = checked_target(context)
+            context.body_size = lambda: body.size(context.headers)
             await self._pipeline.admit(context, self._plan)
+            body.max_bytes = self._plan.filters_for(context.consumer).max_body_bytes
             inbound = await self._inbound(context, path, body)
             async with CancelOnDisconnect(exchange.receive, after=body.ended):
                 answer = await self._pipeline.call(context, self._plan, inbound)

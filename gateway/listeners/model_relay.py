@@ -7,7 +7,7 @@ from gateway.errors import GatewayError, InvalidRequestError, MethodNotAllowedEr
 from gateway.listeners.disconnect import CancelOnDisconnect, Scope
 from gateway.listeners.error_formats import OPENAI_ERRORS
 from gateway.listeners.errors import ErrorAnswer
-from gateway.listeners.http_exchange import HttpExchange, relayed_headers
+from gateway.listeners.http_exchange import HttpExchange, check_not_compressed, relayed_headers
 from gateway.listeners.http_proxy import checked_target, client_side
 from gateway.listeners.request_body import RequestBody
 from gateway.listeners.service import GatewayService
@@ -63,8 +63,10 @@ class ModelRelayListener:
             path = checked_target(context)
             payload = await self._payload(exchange, body)
             context.model = payload.model
+            context.body_size = lambda: body.size(context.headers)
             pipeline = self._service.pin()
             plan = await self._route(pipeline, exchange)
+            body.max_bytes = plan.filters_for(context.consumer).max_body_bytes
             inbound = ModelRelayInbound(
                 plan.route,
                 path=path,
@@ -90,6 +92,7 @@ class ModelRelayListener:
         is_http2 = self._scope["http_version"] == "2"
         if not self._surface.names_model:
             return UnreadPayload(await body.parts(context.method, context.headers, is_http2=is_http2))
+        check_not_compressed(context)
         content_type = context.headers.get(b"content-type", b"").decode("latin-1")
         if not content_type.lower().startswith(_FORM):
             return JsonPayload(await body.read_whole(context.headers, self._max_body_bytes))

@@ -59,6 +59,7 @@ class OpenInferenceServicer:
     def _about_model(self, method: str, make: MakeTranslation) -> Handler:
         async def handle(data: bytes, call: Call) -> bytes:
             async def answer(context: RequestContext) -> bytes:
+                context.body_size = data.__len__
                 return await self._ask(context, call, make(read_head(data), data))
 
             return await self._unary(method, call, answer)

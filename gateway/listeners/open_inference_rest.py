@@ -6,7 +6,7 @@ import time
 import msgspec
 
 from gateway.context import RequestContext
-from gateway.errors import GatewayError, InvalidRequestError, MethodNotAllowedError, UpstreamRejectedError
+from gateway.errors import GatewayError, MethodNotAllowedError, UpstreamRejectedError
 from gateway.listeners.disconnect import CancelOnDisconnect
 from gateway.listeners.errors import HTTP_STATUS, ErrorAnswer, error_headers
 from gateway.listeners.http_exchange import HttpExchange, relayed_headers
@@ -93,15 +93,8 @@ def _translation(context: RequestContext, target: ModelPath, body: bytes) -> Tra
             case ModelAction.METADATA:
                 return RestMetadata(model=model, version=version)
             case ModelAction.INFER:
-                length = _header_length(context)
+                length = read_header_length(context.headers.get(HEADER_LENGTH.encode()))
                 check_request(body, length)
                 return RestInfer(model=model, version=version, body=body, header_length=length)
     except MalformedTensorError as error:
         raise invalid_request(error) from error
-
-
-def _header_length(context: RequestContext) -> int | None:
-    encoding = context.headers.get(b"content-encoding", b"identity")
-    if encoding.lower() != b"identity":
-        raise InvalidRequestError(f"the body is {encoding.decode('latin-1')}; compressed bodies are not taken")
-    return read_header_length(context.headers.get(HEADER_LENGTH.encode()))

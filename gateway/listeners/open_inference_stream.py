@@ -102,8 +102,10 @@ async def relay_stream(service: GatewayService, context: RequestContext, call: C
             await answers.begin()
             return
         context.model = first.model
+        context.body_size = first.data.__len__
         pipeline = service.pin()
         plan = await pipeline.route(context)
+        messages.max_bytes = plan.filters_for(context.consumer).max_body_bytes
         inbound = StreamInbound(first, ReplayableParts(requests.read), tuple(sent_metadata(call)))
         start = await _start(pipeline, plan, context, inbound)
         if isinstance(start, RelayedStream):

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
 from gateway.errors import InvalidRequestError, PayloadTooLargeError
+from gateway.filters.size_limits import check_body_size
 from gateway.listeners.disconnect import ClientGoneError, Receive
 from gateway.operations.replay import MAX_KEPT_BYTES, ReplayableParts
 
@@ -13,19 +14,20 @@ _MAX_LENGTH_DIGITS = 18
 
 
 class RequestBody:
-    """Reads a body as it comes. Only one may read at a time."""
+    """Reads a body as it comes, of at most `max_bytes` unless that is None. Only one may read at a time."""
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
         self._length: int | None = None
         self._size = 0
+        self.max_bytes: int | None = None
         self.ended = asyncio.Event()
 
     async def read(self) -> bytes | None:
         """The next part, at least one byte, or None at the end.
 
-        Raises `ClientGoneError`, and `InvalidRequestError` for a body of another length than was told: what a backend
-        takes for the rest of it would be the beginning of the next request.
+        Raises `ClientGoneError`, `PayloadTooLargeError`, and `InvalidRequestError` for a body of another length than
+        was told: what a backend takes for the rest of it would be the beginning of the next request.
         """
         while not self.ended.is_set():
             message = await self._receive()
@@ -37,14 +39,20 @@ class RequestBody:
                 self.ended.set()
             if self._length is not None:
                 self._check_length(self._length)
+            if self.max_bytes is not None:
+                check_body_size(self._size, self.max_bytes)
             if part:
                 return part
         return None
 
+    def size(self, headers: Mapping[bytes, bytes]) -> int:
+        """Its length in bytes as far as it is told or has come. Raises `InvalidRequestError`."""
+        return max(told_length(headers) or 0, self._size)
+
     async def read_whole(self, headers: Mapping[bytes, bytes], limit: int) -> bytes:
         """All of it. Raises `PayloadTooLargeError` over the limit, before reading where the length is told, and as
         `read` does."""
-        self._length = _told_length(headers)
+        self._length = told_length(headers)
         size = self._length or 0
         parts: list[bytes] = []
         while size <= limit:
@@ -70,7 +78,7 @@ class RequestBody:
         parts = ReplayableParts(read or self.read)
         if b"transfer-encoding" in headers:
             return parts
-        self._length = _told_length(headers)
+        self._length = told_length(headers)
         if self._length is None:
             if is_http2 and method not in _METHODS_WITHOUT_BODY:
                 return parts
@@ -85,7 +93,8 @@ class RequestBody:
             raise InvalidRequestError("the body is not as long as content-length says")
 
 
-def _told_length(headers: Mapping[bytes, bytes]) -> int | None:
+def told_length(headers: Mapping[bytes, bytes]) -> int | None:
+    """What `content-length` says, None if it is not there. Raises `InvalidRequestError`."""
     length = headers.get(b"content-length")
     if length is None:
         return None

@@ -79,7 +79,7 @@ class WebSocketProxyListener:
             headers=self._scope["headers"],
             client=client_side(context, self._scope),
             subprotocols=self._scope["subprotocols"],
-            max_message_bytes=self._max_message_bytes,
+            max_message_bytes=self._plan.max_body_bytes(context.consumer, self._max_message_bytes),
         )
         backend: BackendWebSocket | None = None
         try:

@@ -3,6 +3,7 @@ admitted, which models are listed, and what a new configuration keeps."""
 
 import asyncio
 import json
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from hashlib import sha256
@@ -16,6 +17,7 @@ from gateway.config.snapshot import Failure, RetryConfig
 from gateway.context import RequestContext
 from gateway.errors import NotFoundError, UnauthenticatedError, UnavailableError
 from gateway.filters.limits.state import LimitState
+from gateway.filters.published_keys import KeyDirectory, KeyFetcher
 from gateway.mirror import Mirrors
 from gateway.operations.inference import ChatBody
 from gateway.pipeline import LiveState, Pipeline
@@ -49,7 +51,11 @@ class Node:
     def __init__(self) -> None:
         self.clusters = ClusterManager(random=Random(1))
         self.live = LiveState(
-            self.clusters, Caller(metrics=Metrics(), random=Random(1)), Mirrors(), LimitState(metrics=Metrics())
+            self.clusters,
+            Caller(metrics=Metrics(), random=Random(1)),
+            Mirrors(),
+            LimitState(metrics=Metrics()),
+            KeyDirectory(KeyFetcher(), time.monotonic),
         )
 
     def use(self, *resources: ReceivedResource) -> Pipeline:

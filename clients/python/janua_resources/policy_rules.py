@@ -6,11 +6,13 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from janua.config.v1.consumer_pb2 import Consumer
-from janua.config.v1.policy_pb2 import Authorization, IpFilter, Policy
+from janua.config.v1.policy_pb2 import Authorization, IpFilter, Policy, SizeLimits
 from janua.config.v1.route_pb2 import Route
 from janua.config.v1.service_pb2 import Service
 
+from janua_resources.cors_rules import check_cors
 from janua_resources.expressions import check_expression
+from janua_resources.jwt_rules import check_jwt_auth
 from janua_resources.kinds import ConfigMessage, kind_of
 from janua_resources.limit_rules import check_budget, check_rate_limit, counts_by_service
 from janua_resources.quoting import quoted
@@ -26,12 +28,18 @@ PLACES: Final[Mapping[str, frozenset[type[ConfigMessage]]]] = MappingProxyType(
         "authorization": _EVERYWHERE,
         "rate_limit": _EVERYWHERE,
         "budget": _EVERYWHERE,
+        "jwt_auth": _ON_ROUTES,
+        "cors": _ON_ROUTES,
+        "size_limits": frozenset({Route, Consumer}),
     }
 )
 """Which kinds of resources may name each kind of policy."""
 
-AUTHENTICATION: Final = frozenset({"api_key_auth"})
+AUTHENTICATION: Final = frozenset({"api_key_auth", "jwt_auth"})
 """The kinds that find out who calls."""
+
+ONLY_ONE: Final = frozenset({"cors"})
+"""The kinds of which a resource may name one policy at most: two would say different things of one answer."""
 
 
 def check_policy(policy: Policy) -> Iterator[Problem]:
@@ -85,11 +93,19 @@ def _authorization(spec: Authorization) -> Iterator[Problem]:
     yield from check_expression(spec.expression, "authorization.expression")
 
 
+def _size_limits(spec: SizeLimits) -> Iterator[Problem]:
+    if not spec.HasField("max_body_bytes") and not spec.HasField("max_header_bytes"):
+        yield Problem(field="size_limits", message="needs at least one of max_body_bytes and max_header_bytes")
+
+
 _CHECKS: Final[Mapping[str, Callable[[Any], Iterator[Problem]]]] = MappingProxyType(
     {
         "ip_filter": _ip_filter,
         "authorization": _authorization,
         "rate_limit": check_rate_limit,
         "budget": check_budget,
+        "jwt_auth": check_jwt_auth,
+        "cors": check_cors,
+        "size_limits": _size_limits,
     }
 )

@@ -20,7 +20,7 @@ from janua.config.v1.upstream_pb2 import PROTOCOL_GRPC, Upstream
 from janua_resources.durations import format_duration
 from janua_resources.egress import base_address, is_allowed
 from janua_resources.kinds import KINDS, ConfigMessage, Key, World
-from janua_resources.policy_rules import misplaced
+from janua_resources.policy_rules import ONLY_ONE, misplaced
 from janua_resources.quoting import quoted
 from janua_resources.references import references
 from janua_resources.retry_rules import DEFAULT_REQUEST_TIMEOUT, outlasts
@@ -59,8 +59,10 @@ def check_world(messages: World, changed: Collection[Key] | None = None) -> list
         *_dangling_references(messages, examined),
         *_conflicting_matches(messages, routes),
         *_shared_keys(messages, _of_type(examined, Consumer)),
+        *_shared_subjects(messages, _of_type(examined, Consumer)),
         *_misdirected_secrets(messages, services),
         *_misplaced_policies(messages, examined),
+        *_repeated_policies(messages, examined),
         *_outlasting_retries(messages, routes),
         *_unspoken_schemas(messages, services),
         *_unspoken_calls(messages, routes),
@@ -108,6 +110,17 @@ def _misplaced_policies(messages: World, examined: Iterable[ConfigMessage]) -> I
                 yield violation(message, reference.field, text)
 
 
+def _repeated_policies(messages: World, examined: Iterable[ConfigMessage]) -> Iterator[Violation]:
+    for message in examined:
+        first: dict[str, str] = {}
+        for reference in references(message):
+            policy = messages.get((KIND_POLICY, reference.name)) if reference.kind.kind == KIND_POLICY else None
+            kind = policy.WhichOneof("spec") if isinstance(policy, Policy) else None
+            if kind in ONLY_ONE and first.setdefault(kind, reference.name) != reference.name:
+                text = f"policy {quoted(first[kind])} is of kind {kind} too, of which there can be one only"
+                yield violation(message, reference.field, text)
+
+
 def _conflicting_matches(messages: World, routes: Sequence[Route]) -> Iterator[Violation]:
     wanted = {rough_key(route) for route in routes}
     if not wanted:
@@ -151,6 +164,22 @@ def _shared_keys(messages: World, consumers: Sequence[Consumer]) -> Iterator[Vio
             if other is not None:
                 field = f"api_keys[{index}].key_sha256"
                 yield violation(consumer, field, f"is a key of consumer {quoted(other)} too", DUPLICATE)
+
+
+def _shared_subjects(messages: World, consumers: Sequence[Consumer]) -> Iterator[Violation]:
+    wanted = {subject for consumer in consumers for subject in consumer.jwt_subjects}
+    if not wanted:
+        return
+    owners: defaultdict[str, list[str]] = defaultdict(list)
+    for consumer in _of_type(messages.values(), Consumer):
+        for subject in wanted.intersection(consumer.jwt_subjects):
+            owners[subject].append(consumer.name)
+    for consumer in consumers:
+        for index, subject in enumerate(consumer.jwt_subjects):
+            other = _other(owners[subject], consumer.name)
+            if other is not None:
+                text = f"is a subject of consumer {quoted(other)} too"
+                yield violation(consumer, f"jwt_subjects[{index}]", text, DUPLICATE)
 
 
 def _other(names: Iterable[str], name: str) -> str | None:

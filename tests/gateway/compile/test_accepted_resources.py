@@ -2,6 +2,7 @@
 made into clusters and routes that can be asked."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from random import Random
 
@@ -19,6 +20,7 @@ from gateway.compile.resource_table import ResourceTable
 from gateway.compile.secret import SecretReader
 from gateway.config.snapshot import Snapshot
 from gateway.filters.limits.state import LimitState
+from gateway.filters.published_keys import KeyDirectory, KeyFetcher
 from gateway.mirror import Mirrors
 from gateway.pipeline import LiveState, Pipeline
 from gateway.telemetry.metrics import Metrics
@@ -105,7 +107,13 @@ def test_what_the_server_accepts_runs(resource: ConfigMessage) -> None:
 async def run(snapshot: Snapshot) -> None:
     """Makes of a configuration all that a node makes of it before the first request."""
     manager = ClusterManager(random=Random(1))
-    live = LiveState(manager, Caller(metrics=Metrics(), random=Random(1)), Mirrors(), LimitState(metrics=Metrics()))
+    live = LiveState(
+        manager,
+        Caller(metrics=Metrics(), random=Random(1)),
+        Mirrors(),
+        LimitState(metrics=Metrics()),
+        KeyDirectory(KeyFetcher(), time.monotonic),
+    )
     live.reconcile(snapshot)
     Pipeline(snapshot, live)
     providers = {f"provider:{name}" for name, each in snapshot.services.items() if hasattr(each.target, "provider")}

@@ -1,5 +1,6 @@
 """Authentication by API key: where the key is taken from, whose it is, until when, and that it is never shown."""
 
+import time
 import traceback
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ from gateway.filters.api_keys import KeyIndex
 from gateway.filters.limits.state import LimitState
 from gateway.filters.node_services import NodeServices
 from gateway.filters.phases import Authenticator
+from gateway.filters.published_keys import KeyDirectory, KeyFetcher
 from gateway.filters.table import build_filters
 from gateway.telemetry.metrics import Metrics
 from gateway.types import Operation
@@ -181,7 +183,13 @@ def test_any_bytes_can_be_a_key(key: bytes) -> None:
 
 def test_policy_becomes_its_filter() -> None:
     policy = PolicyConfig(name="keys", spec=ApiKeyAuthConfig(optional=True))
-    built = build_filters({"keys": policy}, NodeServices(keys=KEYS, limits=LimitState(metrics=Metrics())))["keys"]
+    services = NodeServices(
+        keys=KEYS,
+        limits=LimitState(metrics=Metrics()),
+        subjects={},
+        published_keys=KeyDirectory(KeyFetcher(), time.monotonic),
+    )
+    built = build_filters({"keys": policy}, services)["keys"]
     assert isinstance(built, Authenticator)
     assert run(built.authenticate(context())) is None
 

@@ -51,6 +51,7 @@ class Consumer(_message.Message):
     API_KEYS_FIELD_NUMBER: _builtins.int
     GROUPS_FIELD_NUMBER: _builtins.int
     POLICIES_FIELD_NUMBER: _builtins.int
+    JWT_SUBJECTS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique among consumers. Lower-case letters, digits, `-` and `.`, at most 253 characters. Required."""
     description: _builtins.str
@@ -71,6 +72,12 @@ class Consumer(_message.Message):
     def policies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of policies for every request of this consumer, beside those of the route. They come after its authentication."""
 
+    @_builtins.property
+    def jwt_subjects(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Subjects of tokens (JWT) that identify this consumer: what `jwt_auth` policies take from `consumer_claim`, with their
+        `subject_prefix` before it. Unique among all consumers.
+        """
+
     def __init__(
         self,
         *,
@@ -80,10 +87,11 @@ class Consumer(_message.Message):
         api_keys: _abc.Iterable[Global___ApiKey] | None = ...,
         groups: _abc.Iterable[_builtins.str] | None = ...,
         policies: _abc.Iterable[_builtins.str] | None = ...,
+        jwt_subjects: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_keys", b"api_keys", "description", b"description", "groups", b"groups", "labels", b"labels", "name", b"name", "policies", b"policies"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_keys", b"api_keys", "description", b"description", "groups", b"groups", "jwt_subjects", b"jwt_subjects", "labels", b"labels", "name", b"name", "policies", b"policies"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -70,12 +70,69 @@ LIMIT_KEY_EXPRESSION: LimitKey.ValueType  # 8
 """Each value of the CEL expression `expression`."""
 Global___LimitKey: _TypeAlias = LimitKey  # noqa: Y015
 
+class _JwtAlgorithm:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _JwtAlgorithmEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_JwtAlgorithm.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    JWT_ALGORITHM_UNSPECIFIED: _JwtAlgorithm.ValueType  # 0
+    """Not an algorithm."""
+    JWT_ALGORITHM_RS256: _JwtAlgorithm.ValueType  # 1
+    """RSA with SHA-256. Keys of RSA have 2048 to 8192 bits."""
+    JWT_ALGORITHM_RS384: _JwtAlgorithm.ValueType  # 2
+    """RSA with SHA-384."""
+    JWT_ALGORITHM_RS512: _JwtAlgorithm.ValueType  # 3
+    """RSA with SHA-512."""
+    JWT_ALGORITHM_PS256: _JwtAlgorithm.ValueType  # 4
+    """RSA-PSS with SHA-256."""
+    JWT_ALGORITHM_PS384: _JwtAlgorithm.ValueType  # 5
+    """RSA-PSS with SHA-384."""
+    JWT_ALGORITHM_PS512: _JwtAlgorithm.ValueType  # 6
+    """RSA-PSS with SHA-512."""
+    JWT_ALGORITHM_ES256: _JwtAlgorithm.ValueType  # 7
+    """ECDSA on P-256."""
+    JWT_ALGORITHM_ES384: _JwtAlgorithm.ValueType  # 8
+    """ECDSA on P-384."""
+    JWT_ALGORITHM_ES512: _JwtAlgorithm.ValueType  # 9
+    """ECDSA on P-521."""
+    JWT_ALGORITHM_EDDSA: _JwtAlgorithm.ValueType  # 10
+    """Ed25519."""
+
+class JwtAlgorithm(_JwtAlgorithm, metaclass=_JwtAlgorithmEnumTypeWrapper):
+    """How a token is signed (RFC 7518, RFC 8037). A key of the other kind never fits: there are no shared secrets."""
+
+JWT_ALGORITHM_UNSPECIFIED: JwtAlgorithm.ValueType  # 0
+"""Not an algorithm."""
+JWT_ALGORITHM_RS256: JwtAlgorithm.ValueType  # 1
+"""RSA with SHA-256. Keys of RSA have 2048 to 8192 bits."""
+JWT_ALGORITHM_RS384: JwtAlgorithm.ValueType  # 2
+"""RSA with SHA-384."""
+JWT_ALGORITHM_RS512: JwtAlgorithm.ValueType  # 3
+"""RSA with SHA-512."""
+JWT_ALGORITHM_PS256: JwtAlgorithm.ValueType  # 4
+"""RSA-PSS with SHA-256."""
+JWT_ALGORITHM_PS384: JwtAlgorithm.ValueType  # 5
+"""RSA-PSS with SHA-384."""
+JWT_ALGORITHM_PS512: JwtAlgorithm.ValueType  # 6
+"""RSA-PSS with SHA-512."""
+JWT_ALGORITHM_ES256: JwtAlgorithm.ValueType  # 7
+"""ECDSA on P-256."""
+JWT_ALGORITHM_ES384: JwtAlgorithm.ValueType  # 8
+"""ECDSA on P-384."""
+JWT_ALGORITHM_ES512: JwtAlgorithm.ValueType  # 9
+"""ECDSA on P-521."""
+JWT_ALGORITHM_EDDSA: JwtAlgorithm.ValueType  # 10
+"""Ed25519."""
+Global___JwtAlgorithm: _TypeAlias = JwtAlgorithm  # noqa: Y015
+
 @_typing.final
 class Policy(_message.Message):
     """One reusable rule that routes, services and consumers refer to by name.
 
-    Whatever the order of the names, a request meets them in this one: addresses, authentication, authorization, limits and budgets. Of what admits
-    a caller (`ip_filter`, `authorization`, `rate_limit`, `budget`) all must; ways of authentication are alternatives. Each rule says where it may be named.
+    Whatever the order of the names, a request meets them in this one: origins, addresses, sizes, authentication, authorization, limits and
+    budgets. Of what admits a caller (`ip_filter`, `size_limits`, `authorization`, `rate_limit`, `budget`) all must; ways of authentication
+    are alternatives. Each rule says where it may be named.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -108,6 +165,9 @@ class Policy(_message.Message):
     AUTHORIZATION_FIELD_NUMBER: _builtins.int
     RATE_LIMIT_FIELD_NUMBER: _builtins.int
     BUDGET_FIELD_NUMBER: _builtins.int
+    JWT_AUTH_FIELD_NUMBER: _builtins.int
+    CORS_FIELD_NUMBER: _builtins.int
+    SIZE_LIMITS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique among policies. Lower-case letters, digits, `-` and `.`, at most 253 characters. Required."""
     description: _builtins.str
@@ -138,6 +198,18 @@ class Policy(_message.Message):
     def budget(self) -> Global___Budget:
         """Callers may spend so much in a day or month. On routes, services and consumers."""
 
+    @_builtins.property
+    def jwt_auth(self) -> Global___JwtAuth:
+        """Callers must present a token (JWT) of an issuer that is trusted. On routes."""
+
+    @_builtins.property
+    def cors(self) -> Global___Cors:
+        """Web pages of other origins may call from browsers. On routes, of which each names one at most."""
+
+    @_builtins.property
+    def size_limits(self) -> Global___SizeLimits:
+        """Requests must not be larger than this. On routes and consumers."""
+
     def __init__(
         self,
         *,
@@ -149,12 +221,15 @@ class Policy(_message.Message):
         authorization: Global___Authorization | None = ...,
         rate_limit: Global___RateLimit | None = ...,
         budget: Global___Budget | None = ...,
+        jwt_auth: Global___JwtAuth | None = ...,
+        cors: Global___Cors | None = ...,
+        size_limits: Global___SizeLimits | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["api_key_auth", b"api_key_auth", "authorization", b"authorization", "budget", b"budget", "ip_filter", b"ip_filter", "rate_limit", b"rate_limit", "spec", b"spec"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["api_key_auth", b"api_key_auth", "authorization", b"authorization", "budget", b"budget", "cors", b"cors", "ip_filter", b"ip_filter", "jwt_auth", b"jwt_auth", "rate_limit", b"rate_limit", "size_limits", b"size_limits", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key_auth", b"api_key_auth", "authorization", b"authorization", "budget", b"budget", "description", b"description", "ip_filter", b"ip_filter", "labels", b"labels", "name", b"name", "rate_limit", b"rate_limit", "spec", b"spec"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key_auth", b"api_key_auth", "authorization", b"authorization", "budget", b"budget", "cors", b"cors", "description", b"description", "ip_filter", b"ip_filter", "jwt_auth", b"jwt_auth", "labels", b"labels", "name", b"name", "rate_limit", b"rate_limit", "size_limits", b"size_limits", "spec", b"spec"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_spec: _TypeAlias = _typing.Literal["api_key_auth", "ip_filter", "authorization", "rate_limit", "budget"]  # noqa: Y015
+    _WhichOneofReturnType_spec: _TypeAlias = _typing.Literal["api_key_auth", "ip_filter", "authorization", "rate_limit", "budget", "jwt_auth", "cors", "size_limits"]  # noqa: Y015
     _WhichOneofArgType_spec: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_spec) -> _WhichOneofReturnType_spec | None: ...
 
@@ -574,3 +649,208 @@ class Budget(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Budget: _TypeAlias = Budget  # noqa: Y015
+
+@_typing.final
+class JwtAuth(_message.Message):
+    """Authentication by a signed token, taken from `Authorization: Bearer` over HTTP and as gRPC metadata alike, and never forwarded. It must
+    be signed by a key of the issuer with an algorithm of `algorithms`, name the issuer, be for one of `audiences`, tell when it expires,
+    and be within its time. At least one of `audiences` and `required_claims` is required, or every token of the issuer would do.
+
+    Who calls is the consumer that has the token's subject among its `jwt_subjects`. Where none has, it is nobody's consumer: named
+    `jwt:SUBJECT`, in the groups that the token tells, with no policies of its own.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class RequiredClaimsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    ISSUER_FIELD_NUMBER: _builtins.int
+    AUDIENCES_FIELD_NUMBER: _builtins.int
+    JWKS_URI_FIELD_NUMBER: _builtins.int
+    JWKS_FIELD_NUMBER: _builtins.int
+    ALGORITHMS_FIELD_NUMBER: _builtins.int
+    CONSUMER_CLAIM_FIELD_NUMBER: _builtins.int
+    GROUPS_CLAIM_FIELD_NUMBER: _builtins.int
+    LEEWAY_FIELD_NUMBER: _builtins.int
+    OPTIONAL_FIELD_NUMBER: _builtins.int
+    REQUIRED_CLAIMS_FIELD_NUMBER: _builtins.int
+    REQUIRE_CONSUMER_FIELD_NUMBER: _builtins.int
+    SUBJECT_PREFIX_FIELD_NUMBER: _builtins.int
+    issuer: _builtins.str
+    """Who issues the tokens: their `iss`, character by character. Required."""
+    jwks_uri: _builtins.str
+    """Where the issuer publishes its keys, as a JSON Web Key Set of at most 256 KiB. `https`, or `http` on this machine; redirects are not
+    followed. Each node reads it at once and every five minutes, and when a token names a key that is not known, at most every
+    thirty seconds. While it cannot be read, the keys read before stay; before the first time requests are told 503. This or `jwks` is
+    required.
+    """
+    jwks: _builtins.str
+    """The key set itself, as JSON text, for issuers that nodes cannot reach. Public keys only."""
+    consumer_claim: _builtins.str
+    """The claim that is the subject: a text of at most 256 characters, which the token must have. Where no claim has this name, dots lead
+    into objects: `act.sub`. Default: `sub`.
+    """
+    groups_claim: _builtins.str
+    """The claim that has the caller's groups: a text or a list of texts; dots as in `consumer_claim`. They are added to those of the
+    consumer. Default: tokens tell no groups.
+    """
+    optional: _builtins.bool
+    """Lets requests without any credential pass as anonymous. A wrong or expired token is refused all the same."""
+    require_consumer: _builtins.bool
+    """Refuses tokens whose subject is not among the `jwt_subjects` of a consumer."""
+    subject_prefix: _builtins.str
+    """Put before each subject, before a consumer is looked for. Where several issuers are trusted, it keeps their subjects apart."""
+    @_builtins.property
+    def audiences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Whom the tokens are for: `aud` must be, or have among others, one of these. Empty: not looked at."""
+
+    @_builtins.property
+    def algorithms(self) -> _containers.RepeatedScalarFieldContainer[Global___JwtAlgorithm.ValueType]:
+        """The algorithms that tokens may be signed with. Default: RS256 and ES256."""
+
+    @_builtins.property
+    def leeway(self) -> _duration_pb2.Duration:
+        """By how much clocks may differ, when it is looked whether a token is within its time. At most 5 minutes. Default: 30 seconds."""
+
+    @_builtins.property
+    def required_claims(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Claims that tokens must have, with the value that the claim must be, or have among others if it is a list. Numbers and truth values
+        are compared as JSON writes them. Dots as in `consumer_claim`.
+        """
+
+    def __init__(
+        self,
+        *,
+        issuer: _builtins.str = ...,
+        audiences: _abc.Iterable[_builtins.str] | None = ...,
+        jwks_uri: _builtins.str = ...,
+        jwks: _builtins.str = ...,
+        algorithms: _abc.Iterable[Global___JwtAlgorithm.ValueType] | None = ...,
+        consumer_claim: _builtins.str = ...,
+        groups_claim: _builtins.str = ...,
+        leeway: _duration_pb2.Duration | None = ...,
+        optional: _builtins.bool = ...,
+        required_claims: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        require_consumer: _builtins.bool = ...,
+        subject_prefix: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["leeway", b"leeway"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithms", b"algorithms", "audiences", b"audiences", "consumer_claim", b"consumer_claim", "groups_claim", b"groups_claim", "issuer", b"issuer", "jwks", b"jwks", "jwks_uri", b"jwks_uri", "leeway", b"leeway", "optional", b"optional", "require_consumer", b"require_consumer", "required_claims", b"required_claims", "subject_prefix", b"subject_prefix"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___JwtAuth: _TypeAlias = JwtAuth  # noqa: Y015
+
+@_typing.final
+class Cors(_message.Message):
+    """What pages of other origins may do from browsers (Cross-Origin Resource Sharing). It admits nobody: who may call is for the
+    other policies. The node answers preflight requests itself, before authentication; other answers, errors too, carry what the
+    browser wants to see, and what a backend says of it is taken out. What a preflight does not tell (the model, headers) is
+    taken to be that of the most specific route for its host and path whose policy allows what it asks.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALLOW_ORIGINS_FIELD_NUMBER: _builtins.int
+    ALLOW_METHODS_FIELD_NUMBER: _builtins.int
+    ALLOW_HEADERS_FIELD_NUMBER: _builtins.int
+    EXPOSE_HEADERS_FIELD_NUMBER: _builtins.int
+    ALLOW_CREDENTIALS_FIELD_NUMBER: _builtins.int
+    MAX_AGE_FIELD_NUMBER: _builtins.int
+    allow_credentials: _builtins.bool
+    """Lets pages send cookies and what else the browser keeps. Keys that a page itself sends do not need it. Not with the origin `*`."""
+    @_builtins.property
+    def allow_origins(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Origins: exact as `https://app.example`, of all names below one as `https://*.app.example`, or `*` for all. Required."""
+
+    @_builtins.property
+    def allow_methods(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Methods. Default: GET, HEAD and POST."""
+
+    @_builtins.property
+    def allow_headers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of headers that requests may have beside `content-type` and those that browsers always allow. One `*` at the end of a name
+        stands for any rest; `*` alone is all.
+        """
+
+    @_builtins.property
+    def expose_headers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of headers of answers that pages may read, beside those that browsers always show: `x-request-id`, `retry-after`."""
+
+    @_builtins.property
+    def max_age(self) -> _duration_pb2.Duration:
+        """How long browsers may keep the answer to a preflight, in whole seconds. Default: not told, which browsers take as 5 seconds."""
+
+    def __init__(
+        self,
+        *,
+        allow_origins: _abc.Iterable[_builtins.str] | None = ...,
+        allow_methods: _abc.Iterable[_builtins.str] | None = ...,
+        allow_headers: _abc.Iterable[_builtins.str] | None = ...,
+        expose_headers: _abc.Iterable[_builtins.str] | None = ...,
+        allow_credentials: _builtins.bool = ...,
+        max_age: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["max_age", b"max_age"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_credentials", b"allow_credentials", "allow_headers", b"allow_headers", "allow_methods", b"allow_methods", "allow_origins", b"allow_origins", "expose_headers", b"expose_headers", "max_age", b"max_age"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Cors: _TypeAlias = Cors  # noqa: Y015
+
+@_typing.final
+class SizeLimits(_message.Message):
+    """The largest requests that are taken. Over HTTP they are refused with 413 or 431, over gRPC with RESOURCE_EXHAUSTED. Of several limits
+    the lowest counts; none raises that of the node (`--max-body-bytes`). At least one is required.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAX_BODY_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_HEADER_BYTES_FIELD_NUMBER: _builtins.int
+    max_body_bytes: _builtins.int
+    """Bytes of a request's body; over gRPC of each message. Where the body names the model, it is read up to the limit of the node
+    before the route is known. What passes through is refused before it is read where its length is told, else when it is over.
+    """
+    max_header_bytes: _builtins.int
+    """Bytes of the names and values of all headers; over gRPC of the metadata."""
+    def __init__(
+        self,
+        *,
+        max_body_bytes: _builtins.int | None = ...,
+        max_header_bytes: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_body_bytes", b"_max_body_bytes", "_max_header_bytes", b"_max_header_bytes", "max_body_bytes", b"max_body_bytes", "max_header_bytes", b"max_header_bytes"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_body_bytes", b"_max_body_bytes", "_max_header_bytes", b"_max_header_bytes", "max_body_bytes", b"max_body_bytes", "max_header_bytes", b"max_header_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_body_bytes: _TypeAlias = _typing.Literal["max_body_bytes"]  # noqa: Y015
+    _WhichOneofArgType__max_body_bytes: _TypeAlias = _typing.Literal["_max_body_bytes", b"_max_body_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__max_header_bytes: _TypeAlias = _typing.Literal["max_header_bytes"]  # noqa: Y015
+    _WhichOneofArgType__max_header_bytes: _TypeAlias = _typing.Literal["_max_header_bytes", b"_max_header_bytes"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_body_bytes) -> _WhichOneofReturnType__max_body_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_header_bytes) -> _WhichOneofReturnType__max_header_bytes | None: ...
+
+Global___SizeLimits: _TypeAlias = SizeLimits  # noqa: Y015
