@@ -37,6 +37,8 @@ class GrpcServer:
                 ("grpc.so_reuseport", 0),
                 ("grpc.max_receive_message_length", max_message_bytes),
                 ("grpc.max_send_message_length", -1),
+                # Messages are taken as they are: grpcio would unpack one whole before it looks at its size.
+                ("grpc.compression_enabled_algorithms_bitset", 1),
                 # Under load the default sheds calls that could be served.
                 ("grpc.server.max_pending_requests", 20_000),
                 ("grpc.server.max_pending_requests_hard_limit", 40_000),

@@ -15,6 +15,8 @@ _TYPES: Mapping[ErrorCode, str] = MappingProxyType(
     {
         ErrorCode.INVALID_REQUEST: "invalid_request_error",
         ErrorCode.PAYLOAD_TOO_LARGE: "request_too_large",
+        ErrorCode.HEADERS_TOO_LARGE: "request_too_large",
+        ErrorCode.UNSUPPORTED_MEDIA_TYPE: "invalid_request_error",
         ErrorCode.UNAUTHENTICATED: "authentication_error",
         ErrorCode.PERMISSION_DENIED: "permission_error",
         ErrorCode.NOT_FOUND: "not_found_error",
