@@ -20,10 +20,29 @@ from tests.conformance.upstream_scripts import FIRST_EVENTS, open_stream, stream
 from tests.support.faulty_upstream import FaultyUpstream
 from tests.support.http_wire import response, sse
 from tests.support.scripts import Script, answer, chat, cut, fail, reset
+from tests.support.tokens import assembled, claims, ec_key, jwk, key_set, policy, token
 
 KEY, WRONG_KEY, CREDENTIAL = "sk-caller-5e1f", "sk-wrong-77aa", "sk-provider-9c3d"
 PROMPT, REPLY = "the-prompt-of-alice", "the-reply-to-alice"
 CONFIDENTIAL = (KEY, WRONG_KEY, CREDENTIAL, PROMPT, REPLY, sha256(KEY.encode()).hexdigest())
+
+# Nothing of a token is shown, neither its parts nor what it says: every part of one begins like this.
+TOKEN_PART, CLAIM = "eyJ", "the-claim-of-alice"
+ISSUER_KEY = ec_key()
+TOKENS = {
+    "good": token(ISSUER_KEY, claims(secret=CLAIM)),
+    "expired": token(ISSUER_KEY, claims(exp=1, secret=CLAIM)),
+    "other issuer": token(ISSUER_KEY, claims(iss=CLAIM)),
+    "other audience": token(ISSUER_KEY, claims(aud=CLAIM)),
+    "no subject": token(ISSUER_KEY, claims(sub={CLAIM: 1})),
+    "times that are none": token(ISSUER_KEY, claims(nbf=CLAIM)),
+    "unknown key": token(ISSUER_KEY, claims(secret=CLAIM), key_id=CLAIM),
+    "forged": token(ec_key(), claims(secret=CLAIM)),
+    "unsigned": assembled({"alg": "none"}, claims(secret=CLAIM)),
+    "unknown type": token(ISSUER_KEY, claims(), typ=CLAIM),
+    "unknown algorithm": assembled({"alg": CLAIM, "kid": "k1"}, claims(secret=CLAIM), b"x"),
+    "garbage": f"eyJ{CLAIM}.{CLAIM}.x",
+}
 
 BEGUN = open_stream(FIRST_EVENTS, *sse(text_event(REPLY), done=False))
 SCRIPTS: dict[str, Script] = {
@@ -42,7 +61,7 @@ SCRIPTS: dict[str, Script] = {
 
 def configuration(upstream: FaultyUpstream) -> Configuration:
     """A provider with a credential, and callers with keys."""
-    return with_keys(
+    config = with_keys(
         {
             "secrets": [{"name": "provider-key", "env": "PROVIDER_KEY"}],
             "services": [proxy_service("provider", upstream.url, secret="provider-key")],
@@ -50,6 +69,11 @@ def configuration(upstream: FaultyUpstream) -> Configuration:
         },
         api_key(KEY),
     )
+    sizes = {"name": "sizes", "size_limits": {"max_body_bytes": 10_000, "max_header_bytes": 5_000}}
+    origins = {"name": "web", "cors": {"allow_origins": ["https://app.example"]}}
+    policies = [*config["policies"], policy(jwks=key_set(jwk(ISSUER_KEY)), groups_claim="secret"), sizes, origins]
+    routes = [{**config["routes"][0], "policies": ["keys", "sso", "sizes", "web"]}]
+    return {**config, "policies": policies, "routes": routes}
 
 
 @pytest.fixture
@@ -75,6 +99,12 @@ async def test_nothing_confidential_is_written_or_shown(
                 upstream.script = script
                 for streamed in (False, True):
                     await ask_with(caller, KEY, streamed=streamed)
+            for presented in TOKENS.values():
+                answered = await ask_with(caller, presented)
+                assert TOKEN_PART not in str(answered)
+                assert CLAIM not in str(answered)
+            await ask(caller, Question(text=PROMPT * 1000, headers={"authorization": f"Bearer {KEY}"}))
+            await ask_with(caller, KEY + "x" * 5_000)
             refused = await ask_with(caller, WRONG_KEY)
             await ask(caller, Question(model=PROMPT, headers={"x-api-key": WRONG_KEY}))
             last = await ask_with(caller, KEY)
@@ -90,6 +120,8 @@ async def test_nothing_confidential_is_written_or_shown(
 
     for text in (talkative.process.written, *shown):
         assert [word for word in CONFIDENTIAL if word in text and word != PROMPT] == []
+        assert TOKEN_PART not in text
+        assert CLAIM not in text
     # A model name is told, whatever the caller puts there; nothing else of the request is.
     for text in (talkative.process.log, *shown):
         assert PROMPT not in text
@@ -106,6 +138,14 @@ async def send_garbage(gateway: Gateway, session: aiohttp.ClientSession) -> None
     """Requests that are none, with something confidential in each part."""
     url = f"http://{gateway.addresses.http}/v1/chat/completions?key={KEY}"
     headers = {"authorization": f"Bearer {KEY}"}
+    pages = {"origin": f"https://{KEY}.example", "access-control-request-headers": KEY}
+    for method in ("POST", KEY):
+        asked = {**headers, **pages, "access-control-request-method": method}
+        async with session.options(url, headers=asked) as got:
+            assert got.status == 403
+            assert KEY not in await got.text()
+    async with session.post(url, data=PROMPT.encode(), headers={**headers, "content-encoding": "gzip"}) as got:
+        assert got.status == 415
     for body in (
         f'{{"model": "m", "{PROMPT}',
         f'{{"model": {{"{PROMPT}": 1}}}}',

@@ -25,6 +25,12 @@ def faults(policy: dict[str, Any], user: str = "route") -> list[tuple[str, str]]
     return [(violation.field, violation.message) for violation in (*alone, *together)]
 
 
+def jwt(**changes: Any) -> dict[str, Any]:
+    """A `jwt_auth` policy with these things else."""
+    spec = {"issuer": "https://id.example", "audiences": ["ai"], "jwks_uri": "https://id.example/jwks"}
+    return {"jwt_auth": {**spec, **changes}}
+
+
 @pytest.mark.parametrize(
     ("policy", "field", "text"),
     [
@@ -35,6 +41,24 @@ def faults(policy: dict[str, Any], user: str = "route") -> list[tuple[str, str]]
         ({"authorization": {"allow": [{}]}}, "authorization.allow[0]", "needs at least one of consumers"),
         ({"authorization": {"allow": [{"models": ["a*b"]}]}}, "authorization.allow[0].models[0]", "one * at the end"),
         ({"authorization": {"expression": "1 +"}}, "authorization.expression", "is not an expression of CEL"),
+        (jwt(audiences=[]), "jwt_auth", "needs at least one of audiences and required_claims"),
+        (jwt(jwks_uri=""), "jwt_auth", "needs either jwks_uri or jwks"),
+        (jwt(jwks="{}"), "jwt_auth", "needs either jwks_uri or jwks"),
+        (jwt(jwks_uri="http://id.example/jwks"), "jwt_auth.jwks_uri", "must be https"),
+        (jwt(jwks_uri="id.example"), "jwt_auth.jwks_uri", "https://"),
+        (jwt(jwks_uri="", jwks="{"), "jwt_auth.jwks", "is not a JSON Web Key Set"),
+        (jwt(jwks_uri="", jwks='{"keys": []}'), "jwt_auth.jwks", "is not a JSON Web Key Set"),
+        (jwt(jwks_uri="", jwks='{"keys": [1]}'), "jwt_auth.jwks", "is not a JSON Web Key Set"),
+        (jwt(jwks_uri="", jwks='{"keys": [{"kty": "EC", "d": "sEcReT"}]}'), "jwt_auth.jwks", "key 0 of the set has"),
+        (jwt(jwks_uri="", jwks='{"keys": [{"kty": "oct", "k": "sEcReT"}]}'), "jwt_auth.jwks", "private part"),
+        ({"cors": {"allow_origins": ["app.example"]}}, "cors.allow_origins[0]", "is not an origin"),
+        ({"cors": {"allow_origins": ["https://app.example/"]}}, "cors.allow_origins[0]", "is not an origin"),
+        ({"cors": {"allow_origins": ["https://a.*.example"]}}, "cors.allow_origins[0]", "is not an origin"),
+        ({"cors": {"allow_origins": ["null"]}}, "cors.allow_origins[0]", "is not an origin"),
+        ({"cors": {"allow_origins": ["https://a.example:443"]}}, "cors.allow_origins[0]", "port that browsers leave"),
+        ({"cors": {"allow_origins": ["*"], "allow_credentials": True}}, "cors.allow_credentials", "the origin *"),
+        ({"cors": {"allow_origins": ["*"], "max_age": "1.5s"}}, "cors.max_age", "must be whole seconds"),
+        ({"size_limits": {}}, "size_limits", "needs at least one of max_body_bytes and max_header_bytes"),
     ],
 )
 def test_policy_that_cannot_work_is_wrong(policy: dict[str, Any], field: str, text: str) -> None:
@@ -52,6 +76,14 @@ def test_policy_that_cannot_work_is_wrong(policy: dict[str, Any], field: str, te
         ({"ip_filter": {"allow": ["10.0.0.0/8"]}}, "route", True),
         ({"ip_filter": {"allow": ["10.0.0.0/8"]}}, "service", False),
         ({"ip_filter": {"allow": ["10.0.0.0/8"]}}, "consumer", False),
+        (jwt(jwks_uri="http://127.0.0.1:1/jwks"), "route", True),
+        (jwt(), "service", False),
+        (jwt(), "consumer", False),
+        ({"cors": {"allow_origins": ["http://localhost:3000", "https://*.app.example", "*"]}}, "route", True),
+        ({"cors": {"allow_origins": ["*"]}}, "service", False),
+        ({"cors": {"allow_origins": ["*"]}}, "consumer", False),
+        ({"size_limits": {"max_body_bytes": 0}}, "route", True),
+        ({"size_limits": {"max_header_bytes": 1}}, "consumer", True),
         ({"authorization": {"expression": "true"}}, "route", True),
         ({"authorization": {"expression": "true"}}, "service", True),
         ({"authorization": {"expression": "true"}}, "consumer", True),
@@ -71,3 +103,14 @@ def test_policies_are_named_where_they_have_an_effect(policy: dict[str, Any], us
         ((field, message),) = found
         assert field == "policies[0]"
         assert f"which is for routes, not for a {user}" in message
+
+
+def test_sizes_are_not_for_services() -> None:
+    ((field, message),) = faults({"size_limits": {"max_body_bytes": 1}}, "service")
+    assert field == "policies[0]"
+    assert "which is for routes and consumers, not for a service" in message
+
+
+def test_secrets_in_key_sets_are_not_repeated() -> None:
+    ((_, message),) = faults(jwt(jwks_uri="", jwks='{"keys": [{"kty": "EC", "d": "sEcReT"}]}'))
+    assert "sEcReT" not in message

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck as Health
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from janua.config.v1.consumer_pb2 import ApiKey, Consumer
-from janua.config.v1.policy_pb2 import ApiKeyAuth, Policy
+from janua.config.v1.policy_pb2 import ApiKeyAuth, Cors, Policy
 from janua.config.v1.resource_pb2 import (
     KIND_CONSUMER,
     KIND_POLICY,
@@ -134,6 +134,22 @@ def test_a_key_belongs_to_one_consumer() -> None:
         ("bob", "api_keys[1].key_sha256", DUPLICATE),
     ]
     assert "consumer 'bob'" in violations[0].message
+
+
+def test_a_subject_belongs_to_one_consumer() -> None:
+    alice, bob = Consumer(name="alice", jwt_subjects=["a", "b"]), Consumer(name="bob", jwt_subjects=["b"])
+    violations = check_world(world(alice, bob, Consumer(name="carol", jwt_subjects=["c"])))
+    assert found(violations) == [("alice", "jwt_subjects[1]", DUPLICATE), ("bob", "jwt_subjects[0]", DUPLICATE)]
+    assert "consumer 'bob'" in violations[0].message
+
+
+def test_a_route_has_one_policy_for_origins() -> None:
+    policies = [Policy(name=name, cors=Cors(allow_origins=["*"])) for name in ("a", "b")]
+    keys = Policy(name="keys", api_key_auth=ApiKeyAuth())
+    route = Route(name="r", policies=["a", "keys", "b"])
+    (violation,) = check_world(world(*policies, keys, route))
+    assert (violation.name, violation.field) == ("r", "policies[2]")
+    assert "policy 'a' is of kind cors too" in violation.message
 
 
 def test_a_key_twice_in_one_consumer_is_not_the_worlds_matter() -> None:

@@ -19,6 +19,8 @@ from hypothesis import strategies as st
 from janua_resources.kinds import ConfigMessage
 from janua_resources.violations import Violation
 
+from tests.support.tokens import ec_key, jwk, key_set
+
 _M = TypeVar("_M", bound=ConfigMessage)
 
 _NUMBERS = {
@@ -26,10 +28,14 @@ _NUMBERS = {
     FieldDescriptor.CPPTYPE_UINT32: st.one_of(st.integers(0, 3), st.integers(0, 2**32 - 1)),
     FieldDescriptor.CPPTYPE_UINT64: st.one_of(st.integers(0, 3), st.integers(0, 2**64 - 1)),
     FieldDescriptor.CPPTYPE_DOUBLE: st.one_of(st.floats(0, 100), st.integers(0, 100).map(float), st.floats()),
+    FieldDescriptor.CPPTYPE_UINT64: st.integers(0, 2**64 - 1),
+    FieldDescriptor.CPPTYPE_DOUBLE: st.one_of(st.floats(0, 100), st.floats()),
     FieldDescriptor.CPPTYPE_BOOL: st.booleans(),
 }
 
 _PATHS = ["/", "/api", "/v1/chat/completions", "/v2/models/iris/infer", "/my.pkg.Service/Call"]
+
+_KEY_SET = key_set(jwk(ec_key()))
 
 # By the names of message and field.
 _TEXTS = {
@@ -86,6 +92,13 @@ _TEXTS = {
     "Limit.expression": ["", "request.path", "1 +"],
     "Budget.header": ["", "X-Team", "a b"],
     "Budget.expression": ["", "request.path", "1 +"],
+    "JwtAuth.issuer": ["https://id.example", ""],
+    "JwtAuth.jwks_uri": ["https://id.example/jwks", "http://127.0.0.1:1/jwks", "http://id.example/jwks"],
+    "JwtAuth.jwks": ["{}", _KEY_SET],
+    "Cors.allow_origins": ["https://app.example", "https://*.app.example", "*", "x"],
+    "Cors.allow_methods": ["GET", "POST", "get"],
+    "Cors.allow_headers": ["authorization", "x-*", "*", "a b"],
+    "Cors.expose_headers": ["x-request-id", "a b"],
     "ApiKey.key_sha256": ["a" * 64, "b" * 64, "c"],
     "Secret.env": ["KEY"],
     "Secret.file": ["/secret"],

@@ -3,14 +3,37 @@
 from ipaddress import ip_network
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.json_format import ParseDict
-from janua.config.v1.policy_pb2 import AllowedRequests, ApiKeyAuth, Authorization, IpFilter, Policy
+from janua.config.v1.policy_pb2 import (
+    JWT_ALGORITHM_EDDSA,
+    JWT_ALGORITHM_PS512,
+    AllowedRequests,
+    ApiKeyAuth,
+    Authorization,
+    Cors,
+    IpFilter,
+    JwtAlgorithm,
+    JwtAuth,
+    Policy,
+    SizeLimits,
+)
 from janua_resources.policy_rules import PLACES
 
 from gateway.compile.policy import compile_policy
 from gateway.config import snapshot
-from gateway.config.snapshot import ApiKeyAuthConfig, AuthorizationConfig, IpFilterConfig, PolicyConfig
+from gateway.config.snapshot import (
+    ApiKeyAuthConfig,
+    AuthorizationConfig,
+    CorsConfig,
+    IpFilterConfig,
+    JwtAuthConfig,
+    PolicyConfig,
+    SizeLimitsConfig,
+)
+from gateway.filters.key_set import BadKeySetError
 from gateway.filters.table import FILTERS
+from tests.support.tokens import ec_key, jwk, key_set
 
 
 @pytest.mark.parametrize("optional", [False, True])
@@ -32,6 +55,83 @@ def test_authorization() -> None:
     assert compile_policy(message).spec == AuthorizationConfig(
         allow=(snapshot.AllowedRequests(consumers=frozenset({"a"}), groups=frozenset({"g"}), models=("m*", "n")),),
         expression="true",
+    )
+
+
+def test_jwt_auth() -> None:
+    few = JwtAuth(issuer="i", audiences=["a"], jwks_uri="https://i/jwks")
+    assert compile_policy(Policy(name="p", jwt_auth=few)).spec == JwtAuthConfig(
+        issuer="i", audiences=frozenset({"a"}), jwks_uri="https://i/jwks", algorithms=frozenset({"RS256", "ES256"})
+    )
+    keys = key_set(jwk(ec_key()))
+    all_fields = JwtAuth(
+        issuer="i",
+        jwks=keys,
+        algorithms=[JWT_ALGORITHM_EDDSA, JWT_ALGORITHM_PS512],
+        consumer_claim="mail",
+        groups_claim="roles",
+        leeway=Duration(seconds=0),
+        optional=True,
+        required_claims={"tier": "gold"},
+        require_consumer=True,
+        subject_prefix="corp/",
+    )
+    assert compile_policy(Policy(name="p", jwt_auth=all_fields)).spec == JwtAuthConfig(
+        issuer="i",
+        jwks=keys,
+        algorithms=frozenset({"EdDSA", "PS512"}),
+        consumer_claim="mail",
+        groups_claim="roles",
+        leeway_s=0,
+        optional=True,
+        required_claims={"tier": "gold"},
+        require_consumer=True,
+        subject_prefix="corp/",
+    )
+
+
+def test_every_algorithm_is_compiled() -> None:
+    for name, value in JwtAlgorithm.items():
+        if value:
+            spec = compile_policy(Policy(name="p", jwt_auth=JwtAuth(algorithms=[value]))).spec
+            assert isinstance(spec, JwtAuthConfig)
+            (found,) = spec.algorithms
+            assert name == f"JWT_ALGORITHM_{found.upper()}"
+
+
+def test_key_set_without_a_usable_key() -> None:
+    with pytest.raises(BadKeySetError):
+        compile_policy(Policy(name="p", jwt_auth=JwtAuth(jwks='{"keys": [{}]}')))
+
+
+def test_cors() -> None:
+    assert compile_policy(Policy(name="p", cors=Cors(allow_origins=["*"]))).spec == CorsConfig(
+        allow_origins=("*",), allow_methods=("GET", "HEAD", "POST")
+    )
+    all_fields = Cors(
+        allow_origins=["HTTPS://App.example"],
+        allow_methods=["PUT"],
+        allow_headers=["Authorization"],
+        expose_headers=["X-Request-Id"],
+        allow_credentials=True,
+        max_age=Duration(seconds=60),
+    )
+    assert compile_policy(Policy(name="p", cors=all_fields)).spec == CorsConfig(
+        allow_origins=("https://app.example",),
+        allow_methods=("PUT",),
+        allow_headers=("authorization",),
+        expose_headers=("x-request-id",),
+        allow_credentials=True,
+        max_age_s=60,
+    )
+
+
+def test_size_limits() -> None:
+    assert compile_policy(Policy(name="p", size_limits=SizeLimits(max_body_bytes=0))).spec == SizeLimitsConfig(
+        max_body_bytes=0
+    )
+    assert compile_policy(Policy(name="p", size_limits=SizeLimits(max_header_bytes=5))).spec == SizeLimitsConfig(
+        max_header_bytes=5
     )
 
 

@@ -1,7 +1,7 @@
 """The table of commands. A command's module is loaded only when the command is called, so that help is quick."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import version
@@ -22,6 +22,13 @@ class Command:
     group: str
     passes_through: bool = False
     """All arguments, `--help` too, are for another program."""
+    subcommands: tuple[str, ...] = ()
+    """Commands below it, which are functions of the same module."""
+
+    def load_subcommands(self) -> Mapping[str, Callable[..., object]]:
+        """Imports the module. The functions have the names of the commands, or those and `_` where Python has one."""
+        module = import_module(f"janua_client.cli.{self.module}")
+        return {name: getattr(module, f"{name}_", None) or getattr(module, name) for name in self.subcommands}
 
     def load(self) -> Callable[..., object]:
         """Imports the module. The function has the command's name."""
@@ -49,6 +56,13 @@ COMMANDS = (
     Command(name="get", module="resources", group=_CONFIG, summary="Show resources."),
     Command(name="delete", module="resources", group=_CONFIG, summary="Delete a resource."),
     Command(name="export", module="resources", group=_CONFIG, summary="Print the whole configuration as a file."),
+    Command(
+        name="keys",
+        module="keys",
+        group=_CONFIG,
+        subcommands=("create", "list", "revoke"),
+        summary="Make, list and revoke API keys.",
+    ),
     Command(name="nodes", module="fleet", group=_FLEET, summary="List the gateway nodes."),
     Command(name="status", module="fleet", group=_FLEET, summary="Show revision, nodes, and the health of endpoints."),
     Command(name="chat", module="chat", group=_FLEET, summary="Talk to a model through a gateway."),
@@ -66,6 +80,9 @@ def build_app(words: Iterable[str]) -> typer.Typer:
     app.callback()(_janua)
     wanted = {command.name for command in COMMANDS} if _COMPLETION in os.environ else set(words)
     for command in COMMANDS:
+        if command.subcommands and command.name in wanted:
+            app.add_typer(_build_group(command), name=command.name, rich_help_panel=command.group)
+            continue
         settings = _PASS_THROUGH if command.passes_through else {}
         function = command.load() if command.name in wanted else _not_loaded
         help_ = None if command.name in wanted else command.summary
@@ -73,6 +90,14 @@ def build_app(words: Iterable[str]) -> typer.Typer:
             function
         )
     return app
+
+
+def _build_group(command: Command) -> typer.Typer:
+    group = typer.Typer(no_args_is_help=True, short_help=command.summary)
+    group.callback()(command.load())
+    for name, function in command.load_subcommands().items():
+        group.command(name)(function)
+    return group
 
 
 def _not_loaded() -> None:
