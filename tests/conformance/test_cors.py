@@ -205,7 +205,7 @@ async def test_model_that_nobody_serves_and_the_list_of_models(
 
     status, headers, _ = await post(gateway, session, model="other")
     assert (status, said(headers)) == (404, {"access-control-allow-origin": APP})
-    status, headers, _ = await preflight(gateway, session, "/v1/models", method="GET", headers="authorization")  # type: ignore[assignment]
+    status, headers, _ = await preflight(gateway, session, "/v1/models", method="GET", headers="authorization")
     assert status == 204
     assert headers["access-control-allow-headers"] == "authorization"
     for key, expected in ((KEY, 200), ("sk-wrong", 401)):
@@ -279,7 +279,7 @@ async def test_what_passes_through_keeps_the_backends_opinion_unless_there_is_a_
     _, headers, _ = await post(gateway, session, "/app/x")
     assert said(headers) == dict(WIDE_OPEN)
     # The backend answers its own preflights.
-    status, headers, _ = await preflight(gateway, session, "/app/x")  # type: ignore[assignment]
+    status, headers, _ = await preflight(gateway, session, "/app/x")
     assert (status, upstream.requests[-1].method) == (200, "OPTIONS")
 
     await gateway.apply(passing_through(upstream, "web"))

@@ -13,8 +13,10 @@ from tests.conformance.calls import Caller, Kind, Question, ask, assert_answered
 from tests.conformance.configuration import api_key, one_pool, with_keys
 from tests.conformance.conftest import MAX_BODY_BYTES
 from tests.conformance.gateway import Gateway
+from tests.conformance.grpc_proxying import GrpcClient, grpc_pool
 from tests.conformance.raw_http import connected
 from tests.support.faulty_upstream import FaultyUpstream
+from tests.support.grpc_backend import starting_backends
 from tests.support.http_wire import response
 from tests.support.scripts import answer
 
@@ -35,8 +37,9 @@ def configuration(backend: FaultyUpstream, user: str, **limits: int) -> dict[str
     return config
 
 
-def question(size: int = 5, *, key: str = SMALL, **headers: str) -> Question:
-    return Question(text="x" * size, headers={"authorization": f"Bearer {key}", **headers})
+def question(size: int = 5, *, key: str = SMALL, much: str = "") -> Question:
+    headers = {"authorization": f"Bearer {key}", **({"x-much": much} if much else {})}
+    return Question(text="x" * size, headers=headers)
 
 
 @pytest.mark.parametrize("user", ["route", "consumer"])
@@ -68,7 +71,7 @@ async def test_larger_headers_are_refused(
 ) -> None:
     await gateway.apply(configuration(upstream, user, max_header_bytes=LIMIT))
     assert_answered(await ask(caller, question()))
-    refused = await ask(caller, question(**{"x-much": "x" * LIMIT}))
+    refused = await ask(caller, question(much="x" * LIMIT))
     assert refused.failure is not None
     assert refused.failure.reason == "HEADERS_TOO_LARGE"
     assert refused.failure.status == ("431" if caller.wire.value == "http" else "RESOURCE_EXHAUSTED")
@@ -82,6 +85,7 @@ async def test_larger_headers_are_refused(
         ("/v1beta/models/m:generateContent", b'{"contents": [{"parts": [{"text": "%s"}]}]}', "error"),
         ("/v1/embeddings", b'{"model": "m", "input": "%s"}', "error"),
         ("/v2/models/m/infer", b'{"inputs": [], "x": "%s"}', "error"),
+        ("/v1/images/generations", b'{"model": "m", "prompt": "%s"}', "error"),
     ],
 )
 async def test_refusal_is_in_the_dialect_of_the_path(
@@ -142,7 +146,8 @@ async def test_compressed_bodies_are_refused_where_the_node_reads_them(
 ) -> None:
     await gateway.apply(one_pool(upstream.address))
     bomb = gzip.compress(b'{"model": "m", "x": "' + b"x" * 50_000_000)
-    for path in ("/v1/chat/completions", "/v1/messages", "/v1/embeddings", "/v2/models/m/infer"):
+    paths = ("/v1/chat/completions", "/v1/messages", "/v1/embeddings", "/v2/models/m/infer", "/v1/images/generations")
+    for path in paths:
         headers = {"content-encoding": encoding}
         async with session.post(f"http://{gateway.addresses.http}{path}", data=bomb, headers=headers) as got:
             assert got.status == 415
@@ -175,7 +180,22 @@ async def test_compressed_messages_of_grpc_are_not_unpacked(
 ) -> None:
     """A message of a kilobyte that would be one of a hundred megabytes."""
     await gateway.apply(one_pool(upstream.address))
-    call = channel.unary_unary("/janua.inference.v1.InferenceService/CreateChatCompletion")
+    call: Any = channel.unary_unary("/janua.inference.v1.InferenceService/CreateChatCompletion")
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await call(b"\x0a" + b"\x00" * (100 * MAX_BODY_BYTES), compression=grpc.Compression.Gzip)
     assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_calls_that_pass_through_have_a_limit_for_each_message(
+    gateway: Gateway, channel: grpc.aio.Channel
+) -> None:
+    async with starting_backends() as start:
+        (backend,) = await start(1)
+        policies = [{"name": "size", "size_limits": {"max_body_bytes": LIMIT}}]
+        await gateway.apply(grpc_pool(backend.address, route={"policies": ["size"]}, policies=policies))
+        client, small = GrpcClient(channel), b"x" * LIMIT
+        answered = await client.call(*[small] * 5)
+        assert (answered.status, len(answered.messages)) == ("OK", 5)
+        for messages in ([small + b"x"], [small, small + b"x"]):
+            refused = await client.call(*messages)
+            assert (refused.status, refused.reason) == ("RESOURCE_EXHAUSTED", "PAYLOAD_TOO_LARGE")
