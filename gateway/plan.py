@@ -137,11 +137,6 @@ class RoutePlan:
         """Decides whether the caller may have what it asks for. Raises `PermissionDeniedError`."""
         self.filters_for(context.consumer).authorize(context)
 
-    def max_body_bytes(self, consumer: ConsumerConfig | None, otherwise: int) -> int:
-        """The largest body that the route's policies and those of the consumer let pass, within the node's own."""
-        limit = self.filters_for(consumer).max_body_bytes
-        return otherwise if limit is None else min(limit, otherwise)
-
     def filters_for(self, consumer: ConsumerConfig | None) -> Filters:
         """The route's filters together with those of the consumer, which come first."""
         if consumer is None or not consumer.policies:

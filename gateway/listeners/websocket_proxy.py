@@ -79,7 +79,7 @@ class WebSocketProxyListener:
             headers=self._scope["headers"],
             client=client_side(context, self._scope),
             subprotocols=self._scope["subprotocols"],
-            max_message_bytes=self._plan.max_body_bytes(context.consumer, self._max_message_bytes),
+            max_message_bytes=self._max_message_bytes,
         )
         backend: BackendWebSocket | None = None
         try:
@@ -88,7 +88,7 @@ class WebSocketProxyListener:
                 backend = await self._pipeline.call(context, self._plan, inbound)
             context.first_content_at = time.perf_counter()
             await exchange.accept(backend.connection.subprotocol)
-            await _relay(exchange, backend)
+            await _relay(exchange, backend, self._plan.filters_for(context.consumer).max_body_bytes)
         except asyncio.CancelledError:
             if exchange.status:
                 with suppress(TimeoutError):  # who does not read must not hold up the end
@@ -100,10 +100,11 @@ class WebSocketProxyListener:
                 await backend.close(_GOING_AWAY)
 
 
-async def _relay(exchange: WebSocketExchange, backend: BackendWebSocket) -> None:
-    """Relays both ways, one message at a time, until one side closes; then the other is closed too."""
+async def _relay(exchange: WebSocketExchange, backend: BackendWebSocket, max_bytes: int | None) -> None:
+    """Relays both ways, one message at a time, until one side closes; then the other is closed too. `max_bytes` is the
+    largest message that the client may send, None for what the server takes."""
     directions = [
-        asyncio.create_task(_to_backend(exchange, backend)),
+        asyncio.create_task(_to_backend(exchange, backend, max_bytes)),
         asyncio.create_task(_to_client(exchange, backend)),
     ]
     try:
@@ -116,11 +117,15 @@ async def _relay(exchange: WebSocketExchange, backend: BackendWebSocket) -> None
         await asyncio.gather(*directions, return_exceptions=True)
 
 
-async def _to_backend(exchange: WebSocketExchange, backend: BackendWebSocket) -> None:
+async def _to_backend(exchange: WebSocketExchange, backend: BackendWebSocket, max_bytes: int | None) -> None:
     while (message := await exchange.receive())["type"] == "websocket.receive":
-        data = message.get("bytes")
+        binary = message.get("bytes")
+        data: str | bytes = message["text"] if binary is None else binary
+        if max_bytes is not None and len(data.encode() if isinstance(data, str) else data) > max_bytes:
+            await exchange.close(_TOO_BIG, "a message is too large")
+            return
         try:
-            await backend.connection.send(message["text"] if data is None else data)
+            await backend.connection.send(data)
         except ConnectionBrokenError:
             await _broken(exchange, backend)
             return

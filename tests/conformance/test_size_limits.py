@@ -8,17 +8,20 @@ from typing import Any
 import aiohttp
 import grpc
 import pytest
+from aiohttp import web
 
 from tests.conformance.calls import Caller, Kind, Question, ask, assert_answered, assert_refused
 from tests.conformance.configuration import api_key, one_pool, with_keys
 from tests.conformance.conftest import MAX_BODY_BYTES
 from tests.conformance.gateway import Gateway
 from tests.conformance.grpc_proxying import GrpcClient, grpc_pool
+from tests.conformance.proxying import proxied
 from tests.conformance.raw_http import connected
 from tests.support.faulty_upstream import FaultyUpstream
 from tests.support.grpc_backend import starting_backends
 from tests.support.http_wire import response
 from tests.support.scripts import answer
+from tests.support.websocket_backend import websocket_backend
 
 KEY, SMALL = "sk-alice-0123456789", "sk-small-0123456789"
 LIMIT = 1000
@@ -199,3 +202,27 @@ async def test_calls_that_pass_through_have_a_limit_for_each_message(
         for messages in ([small + b"x"], [small, small + b"x"]):
             refused = await client.call(*messages)
             assert (refused.status, refused.reason) == ("RESOURCE_EXHAUSTED", "PAYLOAD_TOO_LARGE")
+
+
+async def echo(request: web.Request) -> web.StreamResponse:
+    """Sends back what comes."""
+    socket = web.WebSocketResponse()
+    await socket.prepare(request)
+    async for message in socket:
+        await socket.send_str(message.data)
+    return socket
+
+
+@pytest.mark.parametrize("data", ["ä" * (LIMIT // 2 + 1), b"x" * (LIMIT + 1)])
+async def test_websockets_have_a_limit_for_each_message_of_the_client(
+    gateway: Gateway, session: aiohttp.ClientSession, data: str | bytes
+) -> None:
+    async with websocket_backend(echo) as backend:
+        policies = [{"name": "size", "size_limits": {"max_body_bytes": LIMIT}}]
+        await gateway.apply(proxied(backend.address, route={"policies": ["size"]}, policies=policies))
+        async with session.ws_connect(f"ws://{gateway.addresses.http}/") as socket:
+            await socket.send_str("x" * LIMIT)
+            assert await socket.receive_str() == "x" * LIMIT
+            await (socket.send_str(data) if isinstance(data, str) else socket.send_bytes(data))
+            assert (await socket.receive()).type is aiohttp.WSMsgType.CLOSE
+            assert socket.close_code == 1009

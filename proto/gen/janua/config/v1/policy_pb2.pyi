@@ -829,7 +829,7 @@ class SizeLimits(_message.Message):
     MAX_BODY_BYTES_FIELD_NUMBER: _builtins.int
     MAX_HEADER_BYTES_FIELD_NUMBER: _builtins.int
     max_body_bytes: _builtins.int
-    """Bytes of a request's body; over gRPC of each message. Where the body names the model, it is read up to the limit of the node
+    """Bytes of a request's body; over gRPC and WebSockets of each message. Where the body names the model, it is read up to the limit of the node
     before the route is known. What passes through is refused before it is read where its length is told, else when it is over.
     """
     max_header_bytes: _builtins.int
