@@ -33,7 +33,10 @@ class Cors(CrossOrigin):
         return self._is_for_all or text in self._origins or any(_fits(text, *pattern) for pattern in self._patterns)
 
     def mark(self, context: RequestContext) -> None:
-        """Has the answer say who may read it. Says so also to who does not ask, for caches keep it for who does."""
+        """Has the answer say who may read it; over HTTP, for no browser speaks gRPC. That this depends on the origin is
+        told to all, for caches keep answers for others."""
+        if context.protocol != "http":
+            return
         context.answers_for_origins = True
         origin = context.headers.get(b"origin", b"")
         if self._is_for_all or (origin and self.allows(origin)):

@@ -4,7 +4,7 @@ over time."""
 import string
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -245,6 +245,20 @@ def test_reachable_are_the_routes_that_take_the_host(written: list[RouteConfig],
     reachable = [entry.route.name for entry in router_of(written).reachable(request.host)]
     assert len(reachable) == len(set(reachable))
     assert set(reachable) == {route.name for route in written if host_rank(route.match.hosts, request.host) is not None}
+
+
+@settings(max_examples=200)
+@given(routes, requests)
+def test_candidates_are_the_routes_that_win_for_some_model_and_headers(
+    written: list[RouteConfig], request: Request
+) -> None:
+    found = router_of(written).candidates(replace(request, model="", headers={}))
+    names = {entry.route.name for entry in found}
+    if (wins := winner(written, request)) is not None:
+        assert wins in names
+    for route in written:
+        bare = replace(route, match=replace(route.match, models=(), headers=()))
+        assert (route.name in names) == (rank(bare, request) is not None)
 
 
 def test_thousands_of_models_and_hosts_are_not_looked_through() -> None:

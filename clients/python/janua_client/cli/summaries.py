@@ -24,7 +24,8 @@ def summarize(message: ConfigMessage) -> str:
         case Policy():
             return (message.WhichOneof("spec") or "unknown").replace("_", " ")
         case Consumer():
-            return _count(len(message.api_keys), "key")
+            keys, subjects = _count(len(message.api_keys), "key"), len(message.jwt_subjects)
+            return f"{keys}, {_count(subjects, 'subject')}" if subjects else keys
         case Secret():
             return f"file {message.file}" if message.WhichOneof("source") == "file" else f"env {message.env}"
         case _:
