@@ -28,8 +28,6 @@ _NUMBERS = {
     FieldDescriptor.CPPTYPE_UINT32: st.one_of(st.integers(0, 3), st.integers(0, 2**32 - 1)),
     FieldDescriptor.CPPTYPE_UINT64: st.one_of(st.integers(0, 3), st.integers(0, 2**64 - 1)),
     FieldDescriptor.CPPTYPE_DOUBLE: st.one_of(st.floats(0, 100), st.integers(0, 100).map(float), st.floats()),
-    FieldDescriptor.CPPTYPE_UINT64: st.integers(0, 2**64 - 1),
-    FieldDescriptor.CPPTYPE_DOUBLE: st.one_of(st.floats(0, 100), st.floats()),
     FieldDescriptor.CPPTYPE_BOOL: st.booleans(),
 }
 

@@ -107,13 +107,8 @@ def test_what_the_server_accepts_runs(resource: ConfigMessage) -> None:
 async def run(snapshot: Snapshot) -> None:
     """Makes of a configuration all that a node makes of it before the first request."""
     manager = ClusterManager(random=Random(1))
-    live = LiveState(
-        manager,
-        Caller(metrics=Metrics(), random=Random(1)),
-        Mirrors(),
-        LimitState(metrics=Metrics()),
-        KeyDirectory(KeyFetcher(), time.monotonic),
-    )
+    caller, keys = Caller(metrics=Metrics(), random=Random(1)), KeyDirectory(KeyFetcher(), time.monotonic)
+    live = LiveState(manager, caller, Mirrors(), LimitState(metrics=Metrics()), keys)
     live.reconcile(snapshot)
     Pipeline(snapshot, live)
     providers = {f"provider:{name}" for name, each in snapshot.services.items() if hasattr(each.target, "provider")}
