@@ -46,6 +46,9 @@ def test_public_names() -> None:
     names = {family.name for family in text_string_to_metric_families(metrics.render().decode())}
     assert names == {
         "janua_requests",
+        "janua_ratelimit",
+        "janua_budget",
+        "janua_shared_store_failures",
         "janua_request_duration_seconds",
         "janua_overhead_seconds",
         "janua_upstream_attempts",
