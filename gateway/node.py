@@ -35,6 +35,7 @@ from gateway.listeners.open_inference_grpc import OpenInferenceServicer
 from gateway.listeners.service import GatewayService
 from gateway.mirror import Mirrors
 from gateway.pipeline import LiveState, Pipeline
+from gateway.response_cache.response_cache import ResponseCache
 from gateway.shared_store import SharedStore
 from gateway.telemetry.access_log import AccessLog
 from gateway.telemetry.metrics import Metrics
@@ -66,7 +67,8 @@ class Node:
             else None
         )
         self._limits = LimitState(metrics=self._metrics, store=self._store, state_dir=settings.state_dir)
-        self._live = LiveState(self._clusters, caller, self._mirrors, self._limits)
+        self._answers = ResponseCache(max_bytes=settings.cache_bytes)
+        self._live = LiveState(self._clusters, caller, self._mirrors, self._limits, self._answers)
         self._service = GatewayService(metrics=self._metrics, access_log=self._access_log)
         servicer = InferenceServicer(self._service, created=int(time.time()))
         proxy = GrpcProxyHandler(self._service)
@@ -89,6 +91,8 @@ class Node:
             UpstreamCollector(self._clusters.report, self._clusters.report_breakers, self._clusters.report_credentials)
         )
         self._metrics.xds_connected.set_function(lambda: float(self._is_connected))
+        self._metrics.cache_bytes.set_function(lambda: self._answers.size_bytes)
+        self._metrics.cache_entries.set_function(lambda: self._answers.entries)
         self._metrics.config_revision.set_function(lambda: self._config.revision)
         self._metrics.config_rejected.set_function(lambda: self._config.table.rejected_count)
 
@@ -109,6 +113,7 @@ class Node:
             tasks = [
                 background.create_task(self._clusters.run()),
                 background.create_task(self._mirrors.run()),
+                background.create_task(self._answers.run()),
                 background.create_task(self._access_log.run()),
                 background.create_task(self._limits.run()),
                 *self._start_subscription(background),
@@ -211,6 +216,7 @@ class Node:
             config_dump=self._dump,
             endpoints=self._describe_endpoints,
             drain=self._begin_draining,
+            purge_cache=self._answers.purge,
             metrics=self._metrics,
         )
 

@@ -32,6 +32,7 @@ from gateway.fixed_answer import fixed_answer
 from gateway.mirror import Mirrors
 from gateway.plan import BackendPlan, RoutePlan, plan_routes
 from gateway.providers.outbound import service_upstreams
+from gateway.response_cache.response_cache import ResponseCache
 from gateway.router import BackendChoice, Router
 from gateway.schemas.unsupported import UnsupportedByBackendError
 from gateway.types import Demand
@@ -64,13 +65,14 @@ class Inbound(Protocol[A]):
 
 @dataclass(slots=True)
 class LiveState:
-    """What outlives a configuration: the clusters, the turns of each route's backends, the copies being made, and
-    what is counted for limits."""
+    """What outlives a configuration: the clusters, the turns of each route's backends, the copies being made,
+    what is counted for limits, and the answers that are kept."""
 
     clusters: ClusterManager
     caller: Caller
     mirrors: Mirrors
     limits: LimitState
+    answers: ResponseCache = field(default_factory=ResponseCache)
     choices: dict[str, BackendChoice] = field(default_factory=dict)
 
     def reconcile(self, snapshot: Snapshot) -> None:
@@ -110,7 +112,7 @@ class Pipeline:
         self.snapshot = snapshot
         self._live = live
         live.limits.begin()
-        services = NodeServices(keys=KeyIndex.of(snapshot.consumers.values()), limits=live.limits)
+        services = NodeServices(keys=KeyIndex.of(snapshot.consumers.values()), limits=live.limits, answers=live.answers)
         self._router = Router(plan_routes(snapshot, live.choices, services))
 
     async def route(self, context: RequestContext) -> RoutePlan:
@@ -148,10 +150,18 @@ class Pipeline:
         Those that have nothing like what is asked for are passed over. Raises the error of the last one that was
         called; if all were passed over, that of the first.
         """
-        started = asyncio.get_running_loop().time()
+        await self.reserve(context, plan, inbound)
+        return await self.forward(context, plan, inbound)
+
+    async def reserve(self, context: RequestContext, plan: RoutePlan, inbound: Inbound[Any]) -> None:
+        """Counts a request against the limits of its caller and route. Raises `RateLimitedError`."""
         if (filters := plan.filters_for(context.consumer)).limiters:
             context.priced = plan.priced(context.model)
             await filters.reserve(context, inbound)
+
+    async def forward(self, context: RequestContext, plan: RoutePlan, inbound: Inbound[A]) -> A:
+        """What `call` does but for the limits of caller and route."""
+        started = asyncio.get_running_loop().time()
         if plan.mirror is not None:
             self._mirror(context, plan, inbound)
         tried: set[BackendConfig] = set()

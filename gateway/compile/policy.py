@@ -7,16 +7,21 @@ from typing import Any
 
 from janua.config.v1 import policy_pb2
 
+from gateway.compile.durations import seconds
 from gateway.compile.limits import compile_budget, compile_rate_limit
 from gateway.config.snapshot import (
     AllowedRequests,
     ApiKeyAuthConfig,
     AuthorizationConfig,
+    CacheConfig,
+    CacheScope,
     IpFilterConfig,
     IpNetwork,
     PolicyConfig,
     PolicySpec,
 )
+
+_MAX_ENTRY_BYTES = 1024 * 1024
 
 
 def compile_policy(message: policy_pb2.Policy) -> PolicyConfig:
@@ -46,6 +51,28 @@ def _authorization(spec: policy_pb2.Authorization) -> AuthorizationConfig:
     return AuthorizationConfig(allow=allow, expression=spec.expression)
 
 
+_SCOPES: Mapping[int, CacheScope] = MappingProxyType(
+    {
+        policy_pb2.Cache.SCOPE_UNSPECIFIED: CacheScope.CONSUMER,
+        policy_pb2.Cache.SCOPE_CONSUMER: CacheScope.CONSUMER,
+        policy_pb2.Cache.SCOPE_GROUP: CacheScope.GROUP,
+        policy_pb2.Cache.SCOPE_ROUTE: CacheScope.ROUTE,
+    }
+)
+
+
+def _cache(spec: policy_pb2.Cache) -> CacheConfig:
+    return CacheConfig(
+        ttl_s=seconds(spec, "ttl", 0.0),
+        scope=_SCOPES[spec.scope],
+        max_entry_bytes=spec.max_entry_bytes or _MAX_ENTRY_BYTES,
+        single_flight=spec.single_flight if spec.HasField("single_flight") else True,
+        respect_cache_control=spec.respect_cache_control if spec.HasField("respect_cache_control") else True,
+        stale_s=seconds(spec, "stale_while_revalidate", 0.0),
+        bypass_groups=frozenset(spec.bypass_groups),
+    )
+
+
 _COMPILERS: Mapping[str, Callable[[Any], PolicySpec]] = MappingProxyType(
     {
         "api_key_auth": _api_key_auth,
@@ -53,5 +80,6 @@ _COMPILERS: Mapping[str, Callable[[Any], PolicySpec]] = MappingProxyType(
         "authorization": _authorization,
         "rate_limit": compile_rate_limit,
         "budget": compile_budget,
+        "cache": _cache,
     }
 )

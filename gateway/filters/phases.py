@@ -63,17 +63,22 @@ class Limiter:
         return None
 
 
-Filter = Screen | Authenticator | Authorizer | Limiter
+class AnswerKeeper:
+    """Keeps answers and gives them again. Listeners, which know how answers are sent, do the work."""
+
+
+Filter = Screen | Authenticator | Authorizer | Limiter | AnswerKeeper
 
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """The filters of some policies, by phase."""
+    """The filters of some policies, by phase. `is_empty`: none has a say in who may ask, or how much."""
 
     screens: tuple[Screen, ...] = ()
     authenticators: tuple[Authenticator, ...] = ()
     authorizers: tuple[Authorizer, ...] = ()
     limiters: tuple[Limiter, ...] = ()
+    keepers: tuple[AnswerKeeper, ...] = ()
     is_empty: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -90,6 +95,7 @@ class Filters:
             authenticators=tuple(each for each in every if isinstance(each, Authenticator)),
             authorizers=tuple(each for each in every if isinstance(each, Authorizer)),
             limiters=_joined(each for each in every if isinstance(each, Limiter)),
+            keepers=tuple(each for each in every if isinstance(each, AnswerKeeper)),
         )
 
     def authorize(self, context: RequestContext) -> None:

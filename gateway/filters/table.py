@@ -7,12 +7,14 @@ from gateway.config.limits import BudgetConfig, RateLimitConfig
 from gateway.config.snapshot import (
     ApiKeyAuthConfig,
     AuthorizationConfig,
+    CacheConfig,
     IpFilterConfig,
     PolicyConfig,
     PolicySpec,
 )
 from gateway.filters.api_key_auth import ApiKeyAuth
 from gateway.filters.authorization import Authorization
+from gateway.filters.cache import Cache
 from gateway.filters.ip_filter import IpFilter
 from gateway.filters.limits.limiter import Limits
 from gateway.filters.limits.rule import rule_of_budget, rules_of_limits
@@ -32,6 +34,7 @@ FILTERS: Mapping[type[PolicySpec], _Builder] = {
     BudgetConfig: lambda name, config, services: Limits(
         [rule_of_budget(name, config, services.limits)], services.limits
     ),
+    CacheConfig: lambda _, config, services: Cache(config, services.answers),
 }
 
 

@@ -26,6 +26,7 @@ PLACES: Final[Mapping[str, frozenset[type[ConfigMessage]]]] = MappingProxyType(
         "authorization": _EVERYWHERE,
         "rate_limit": _EVERYWHERE,
         "budget": _EVERYWHERE,
+        "cache": _ON_ROUTES,
     }
 )
 """Which kinds of resources may name each kind of policy."""

@@ -61,6 +61,7 @@ def check_world(messages: World, changed: Collection[Key] | None = None) -> list
         *_shared_keys(messages, _of_type(examined, Consumer)),
         *_misdirected_secrets(messages, services),
         *_misplaced_policies(messages, examined),
+        *_several_caches(messages, routes),
         *_outlasting_retries(messages, routes),
         *_unspoken_schemas(messages, services),
         *_unspoken_calls(messages, routes),
@@ -106,6 +107,14 @@ def _misplaced_policies(messages: World, examined: Iterable[ConfigMessage]) -> I
             policy = messages.get((KIND_POLICY, reference.name)) if reference.kind.kind == KIND_POLICY else None
             if isinstance(policy, Policy) and (text := misplaced(policy, message)) is not None:
                 yield violation(message, reference.field, text)
+
+
+def _several_caches(messages: World, routes: Iterable[Route]) -> Iterator[Violation]:
+    for route in routes:
+        policies = [messages.get((KIND_POLICY, name)) for name in dict.fromkeys(route.policies)]
+        caches = [each.name for each in policies if isinstance(each, Policy) and each.WhichOneof("spec") == "cache"]
+        if len(caches) > 1:
+            yield violation(route, "policies", f"names several caches, of which one is enough: {', '.join(caches)}")
 
 
 def _conflicting_matches(messages: World, routes: Sequence[Route]) -> Iterator[Violation]:

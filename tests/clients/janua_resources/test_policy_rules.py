@@ -52,6 +52,9 @@ def test_policy_that_cannot_work_is_wrong(policy: dict[str, Any], field: str, te
         ({"ip_filter": {"allow": ["10.0.0.0/8"]}}, "route", True),
         ({"ip_filter": {"allow": ["10.0.0.0/8"]}}, "service", False),
         ({"ip_filter": {"allow": ["10.0.0.0/8"]}}, "consumer", False),
+        ({"cache": {"ttl": "5s"}}, "route", True),
+        ({"cache": {"ttl": "5s"}}, "service", False),
+        ({"cache": {"ttl": "5s"}}, "consumer", False),
         ({"authorization": {"expression": "true"}}, "route", True),
         ({"authorization": {"expression": "true"}}, "service", True),
         ({"authorization": {"expression": "true"}}, "consumer", True),
@@ -71,3 +74,21 @@ def test_policies_are_named_where_they_have_an_effect(policy: dict[str, Any], us
         ((field, message),) = found
         assert field == "policies[0]"
         assert f"which is for routes, not for a {user}" in message
+
+
+def test_one_cache_is_enough_for_a_route() -> None:
+    policies = [{"name": name, "cache": {"ttl": "5s"}} for name in ("one", "two")]
+    route = {"name": "r", "match": {"models": ["*"]}, "backends": [{"service": "s"}], "policies": ["one", "two"]}
+    config = {
+        "upstreams": [{"name": "u", "endpoints": [{"address": "127.0.0.1:1"}]}],
+        "services": [{"name": "s", "upstream_service": {"upstream": "u"}}],
+        "routes": [route],
+        "policies": policies,
+    }
+    found = [located.message for located in documents.parse(yaml.safe_dump(config), source="test").resources]
+    messages = {(kind_of(message).kind, message.name): message for message in found}
+    (violation,) = check_world(messages)
+    assert (violation.field, violation.message) == (
+        "policies",
+        "names several caches, of which one is enough: one, two",
+    )

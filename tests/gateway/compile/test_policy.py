@@ -3,13 +3,21 @@
 from ipaddress import ip_network
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.json_format import ParseDict
-from janua.config.v1.policy_pb2 import AllowedRequests, ApiKeyAuth, Authorization, IpFilter, Policy
+from janua.config.v1.policy_pb2 import AllowedRequests, ApiKeyAuth, Authorization, Cache, IpFilter, Policy
 from janua_resources.policy_rules import PLACES
 
 from gateway.compile.policy import compile_policy
 from gateway.config import snapshot
-from gateway.config.snapshot import ApiKeyAuthConfig, AuthorizationConfig, IpFilterConfig, PolicyConfig
+from gateway.config.snapshot import (
+    ApiKeyAuthConfig,
+    AuthorizationConfig,
+    CacheConfig,
+    CacheScope,
+    IpFilterConfig,
+    PolicyConfig,
+)
 from gateway.filters.table import FILTERS
 
 
@@ -32,6 +40,35 @@ def test_authorization() -> None:
     assert compile_policy(message).spec == AuthorizationConfig(
         allow=(snapshot.AllowedRequests(consumers=frozenset({"a"}), groups=frozenset({"g"}), models=("m*", "n")),),
         expression="true",
+    )
+
+
+def test_cache() -> None:
+    bare = Policy(name="p", cache=Cache(ttl=Duration(seconds=5)))
+    assert compile_policy(bare).spec == CacheConfig(
+        ttl_s=5, scope=CacheScope.CONSUMER, max_entry_bytes=1024 * 1024, single_flight=True, respect_cache_control=True
+    )
+    message = Policy(
+        name="p",
+        cache=Cache(
+            ttl=Duration(nanos=500_000_000),
+            scope=Cache.SCOPE_GROUP,
+            store=Cache.STORE_MEMORY,
+            max_entry_bytes=100,
+            single_flight=False,
+            respect_cache_control=False,
+            stale_while_revalidate=Duration(seconds=7),
+            bypass_groups=["staff"],
+        ),
+    )
+    assert compile_policy(message).spec == CacheConfig(
+        ttl_s=0.5,
+        scope=CacheScope.GROUP,
+        max_entry_bytes=100,
+        single_flight=False,
+        respect_cache_control=False,
+        stale_s=7,
+        bypass_groups=frozenset({"staff"}),
     )
 
 

@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cjanua/config/v1/policy.proto\x12\x0fjanua.config.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\"\xcf\x03\n\x06Policy\x12\x38\n\x04name\x18\x01 \x01(\tB*\xbaH\'r%\x18\xfd\x01\x32 ^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$\x12\x33\n\x06labels\x18\x02 \x03(\x0b\x32#.janua.config.v1.Policy.LabelsEntry\x12\x1d\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12\x33\n\x0c\x61pi_key_auth\x18\x04 \x01(\x0b\x32\x1b.janua.config.v1.ApiKeyAuthH\x00\x12.\n\tip_filter\x18\x05 \x01(\x0b\x32\x19.janua.config.v1.IpFilterH\x00\x12\x37\n\rauthorization\x18\x06 \x01(\x0b\x32\x1e.janua.config.v1.AuthorizationH\x00\x12\x30\n\nrate_limit\x18\x07 \x01(\x0b\x32\x1a.janua.config.v1.RateLimitH\x00\x12)\n\x06\x62udget\x18\x08 \x01(\x0b\x32\x17.janua.config.v1.BudgetH\x00\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\r\n\x04spec\x12\x05\xbaH\x02\x08\x01\"\x1e\n\nApiKeyAuth\x12\x10\n\x08optional\x18\x01 \x01(\x08\"=\n\x08IpFilter\x12\x18\n\x05\x61llow\x18\x01 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\x90N\x12\x17\n\x04\x64\x65ny\x18\x02 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\x90N\"i\n\rAuthorization\x12:\n\x05\x61llow\x18\x01 \x03(\x0b\x32 .janua.config.v1.AllowedRequestsB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12\x1c\n\nexpression\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x90N\"D\n\x0f\x41llowedRequests\x12\x11\n\tconsumers\x18\x01 \x03(\t\x12\x0e\n\x06groups\x18\x02 \x03(\t\x12\x0e\n\x06models\x18\x03 \x03(\t\"\xc4\x07\n\tRateLimit\x12<\n\x06limits\x18\x01 \x03(\x0b\x32 .janua.config.v1.RateLimit.LimitB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x14\x12\x41\n\talgorithm\x18\x02 \x01(\x0e\x32$.janua.config.v1.RateLimit.AlgorithmB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x39\n\x05scope\x18\x03 \x01(\x0e\x32 .janua.config.v1.RateLimit.ScopeB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12M\n\x10on_store_failure\x18\x04 \x01(\x0e\x32).janua.config.v1.RateLimit.OnStoreFailureB\x08\xbaH\x05\x82\x01\x02\x10\x01\x1a\x9b\x03\n\x05Limit\x12=\n\x04unit\x18\x01 \x01(\x0e\x32%.janua.config.v1.RateLimit.Limit.UnitB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1d\n\x05limit\x18\x02 \x01(\x01\x42\x0e\xbaH\x0b\x12\t!\x00\x00\x00\x00\x00\x00\x00\x00\x12)\n\x06window\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x30\n\x03key\x18\x04 \x01(\x0e\x32\x19.janua.config.v1.LimitKeyB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x18\n\x06header\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x1c\n\nexpression\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\x90N\"\x9e\x01\n\x04Unit\x12\x14\n\x10UNIT_UNSPECIFIED\x10\x00\x12\x11\n\rUNIT_REQUESTS\x10\x01\x12\x15\n\x11UNIT_INPUT_TOKENS\x10\x02\x12\x16\n\x12UNIT_OUTPUT_TOKENS\x10\x03\x12\x15\n\x11UNIT_TOTAL_TOKENS\x10\x04\x12\x11\n\rUNIT_COST_USD\x10\x05\x12\x14\n\x10UNIT_CONCURRENCY\x10\x06\"`\n\tAlgorithm\x12\x19\n\x15\x41LGORITHM_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x41LGORITHM_SLIDING_WINDOW\x10\x01\x12\x1a\n\x16\x41LGORITHM_TOKEN_BUCKET\x10\x02\"A\n\x05Scope\x12\x15\n\x11SCOPE_UNSPECIFIED\x10\x00\x12\x0e\n\nSCOPE_NODE\x10\x01\x12\x11\n\rSCOPE_CLUSTER\x10\x02\"i\n\x0eOnStoreFailure\x12 \n\x1cON_STORE_FAILURE_UNSPECIFIED\x10\x00\x12\x1a\n\x16ON_STORE_FAILURE_ALLOW\x10\x01\x12\x19\n\x15ON_STORE_FAILURE_DENY\x10\x02\"\xaf\x03\n\x06\x42udget\x12+\n\namount_usd\x18\x01 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x80\x84.A)\x00\x00\x00\x00\x00\x00\x00\x00\x12\x1e\n\x06tokens\x18\x02 \x01(\x04\x42\x0e\xbaH\x0b\x32\t\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01\x12\x38\n\x06period\x18\x03 \x01(\x0e\x32\x1e.janua.config.v1.Budget.PeriodB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x30\n\x03key\x18\x04 \x01(\x0e\x32\x19.janua.config.v1.LimitKeyB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x18\n\x06header\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x1c\n\nexpression\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\x90N\x12\x34\n\x04mode\x18\x07 \x01(\x0e\x32\x1c.janua.config.v1.Budget.ModeB\x08\xbaH\x05\x82\x01\x02\x10\x01\"B\n\x06Period\x12\x16\n\x12PERIOD_UNSPECIFIED\x10\x00\x12\x0e\n\nPERIOD_DAY\x10\x01\x12\x10\n\x0cPERIOD_MONTH\x10\x02\":\n\x04Mode\x12\x14\n\x10MODE_UNSPECIFIED\x10\x00\x12\r\n\tMODE_HARD\x10\x01\x12\r\n\tMODE_WARN\x10\x02*\xd5\x01\n\x08LimitKey\x12\x19\n\x15LIMIT_KEY_UNSPECIFIED\x10\x00\x12\x16\n\x12LIMIT_KEY_CONSUMER\x10\x01\x12\x13\n\x0fLIMIT_KEY_GROUP\x10\x02\x12\x13\n\x0fLIMIT_KEY_ROUTE\x10\x03\x12\x15\n\x11LIMIT_KEY_SERVICE\x10\x04\x12\x13\n\x0fLIMIT_KEY_MODEL\x10\x05\x12\x10\n\x0cLIMIT_KEY_IP\x10\x06\x12\x14\n\x10LIMIT_KEY_HEADER\x10\x07\x12\x18\n\x14LIMIT_KEY_EXPRESSION\x10\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cjanua/config/v1/policy.proto\x12\x0fjanua.config.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\"\xf8\x03\n\x06Policy\x12\x38\n\x04name\x18\x01 \x01(\tB*\xbaH\'r%\x18\xfd\x01\x32 ^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$\x12\x33\n\x06labels\x18\x02 \x03(\x0b\x32#.janua.config.v1.Policy.LabelsEntry\x12\x1d\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12\x33\n\x0c\x61pi_key_auth\x18\x04 \x01(\x0b\x32\x1b.janua.config.v1.ApiKeyAuthH\x00\x12.\n\tip_filter\x18\x05 \x01(\x0b\x32\x19.janua.config.v1.IpFilterH\x00\x12\x37\n\rauthorization\x18\x06 \x01(\x0b\x32\x1e.janua.config.v1.AuthorizationH\x00\x12\x30\n\nrate_limit\x18\x07 \x01(\x0b\x32\x1a.janua.config.v1.RateLimitH\x00\x12)\n\x06\x62udget\x18\x08 \x01(\x0b\x32\x17.janua.config.v1.BudgetH\x00\x12\'\n\x05\x63\x61\x63he\x18\n \x01(\x0b\x32\x16.janua.config.v1.CacheH\x00\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\r\n\x04spec\x12\x05\xbaH\x02\x08\x01\"\x1e\n\nApiKeyAuth\x12\x10\n\x08optional\x18\x01 \x01(\x08\"=\n\x08IpFilter\x12\x18\n\x05\x61llow\x18\x01 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\x90N\x12\x17\n\x04\x64\x65ny\x18\x02 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\x90N\"i\n\rAuthorization\x12:\n\x05\x61llow\x18\x01 \x03(\x0b\x32 .janua.config.v1.AllowedRequestsB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12\x1c\n\nexpression\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x90N\"D\n\x0f\x41llowedRequests\x12\x11\n\tconsumers\x18\x01 \x03(\t\x12\x0e\n\x06groups\x18\x02 \x03(\t\x12\x0e\n\x06models\x18\x03 \x03(\t\"\xc4\x07\n\tRateLimit\x12<\n\x06limits\x18\x01 \x03(\x0b\x32 .janua.config.v1.RateLimit.LimitB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x14\x12\x41\n\talgorithm\x18\x02 \x01(\x0e\x32$.janua.config.v1.RateLimit.AlgorithmB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x39\n\x05scope\x18\x03 \x01(\x0e\x32 .janua.config.v1.RateLimit.ScopeB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12M\n\x10on_store_failure\x18\x04 \x01(\x0e\x32).janua.config.v1.RateLimit.OnStoreFailureB\x08\xbaH\x05\x82\x01\x02\x10\x01\x1a\x9b\x03\n\x05Limit\x12=\n\x04unit\x18\x01 \x01(\x0e\x32%.janua.config.v1.RateLimit.Limit.UnitB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1d\n\x05limit\x18\x02 \x01(\x01\x42\x0e\xbaH\x0b\x12\t!\x00\x00\x00\x00\x00\x00\x00\x00\x12)\n\x06window\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x30\n\x03key\x18\x04 \x01(\x0e\x32\x19.janua.config.v1.LimitKeyB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x18\n\x06header\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x1c\n\nexpression\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\x90N\"\x9e\x01\n\x04Unit\x12\x14\n\x10UNIT_UNSPECIFIED\x10\x00\x12\x11\n\rUNIT_REQUESTS\x10\x01\x12\x15\n\x11UNIT_INPUT_TOKENS\x10\x02\x12\x16\n\x12UNIT_OUTPUT_TOKENS\x10\x03\x12\x15\n\x11UNIT_TOTAL_TOKENS\x10\x04\x12\x11\n\rUNIT_COST_USD\x10\x05\x12\x14\n\x10UNIT_CONCURRENCY\x10\x06\"`\n\tAlgorithm\x12\x19\n\x15\x41LGORITHM_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x41LGORITHM_SLIDING_WINDOW\x10\x01\x12\x1a\n\x16\x41LGORITHM_TOKEN_BUCKET\x10\x02\"A\n\x05Scope\x12\x15\n\x11SCOPE_UNSPECIFIED\x10\x00\x12\x0e\n\nSCOPE_NODE\x10\x01\x12\x11\n\rSCOPE_CLUSTER\x10\x02\"i\n\x0eOnStoreFailure\x12 \n\x1cON_STORE_FAILURE_UNSPECIFIED\x10\x00\x12\x1a\n\x16ON_STORE_FAILURE_ALLOW\x10\x01\x12\x19\n\x15ON_STORE_FAILURE_DENY\x10\x02\"\xaf\x03\n\x06\x42udget\x12+\n\namount_usd\x18\x01 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x80\x84.A)\x00\x00\x00\x00\x00\x00\x00\x00\x12\x1e\n\x06tokens\x18\x02 \x01(\x04\x42\x0e\xbaH\x0b\x32\t\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01\x12\x38\n\x06period\x18\x03 \x01(\x0e\x32\x1e.janua.config.v1.Budget.PeriodB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x30\n\x03key\x18\x04 \x01(\x0e\x32\x19.janua.config.v1.LimitKeyB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x18\n\x06header\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x1c\n\nexpression\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\x90N\x12\x34\n\x04mode\x18\x07 \x01(\x0e\x32\x1c.janua.config.v1.Budget.ModeB\x08\xbaH\x05\x82\x01\x02\x10\x01\"B\n\x06Period\x12\x16\n\x12PERIOD_UNSPECIFIED\x10\x00\x12\x0e\n\nPERIOD_DAY\x10\x01\x12\x10\n\x0cPERIOD_MONTH\x10\x02\":\n\x04Mode\x12\x14\n\x10MODE_UNSPECIFIED\x10\x00\x12\r\n\tMODE_HARD\x10\x01\x12\r\n\tMODE_WARN\x10\x02\"\xbc\x04\n\x05\x43\x61\x63he\x12>\n\x03ttl\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB\x16\xbaH\x13\xaa\x01\r\"\x05\x08\x80\x9a\x9e\x01\x32\x04\x10\xc0\x84=\xc8\x01\x01\x12\x35\n\x05scope\x18\x02 \x01(\x0e\x32\x1c.janua.config.v1.Cache.ScopeB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x35\n\x05store\x18\x03 \x01(\x0e\x32\x1c.janua.config.v1.Cache.StoreB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12#\n\x0fmax_entry_bytes\x18\x04 \x01(\rB\n\xbaH\x07*\x05\x18\x80\x80\x80 \x12\x1a\n\rsingle_flight\x18\x05 \x01(\x08H\x00\x88\x01\x01\x12\"\n\x15respect_cache_control\x18\x06 \x01(\x08H\x01\x88\x01\x01\x12J\n\x16stale_while_revalidate\x18\x07 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0f\xbaH\x0c\xaa\x01\t\"\x05\x08\x80\x9a\x9e\x01\x32\x00\x12 \n\rbypass_groups\x18\x08 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\"T\n\x05Scope\x12\x15\n\x11SCOPE_UNSPECIFIED\x10\x00\x12\x12\n\x0eSCOPE_CONSUMER\x10\x01\x12\x0f\n\x0bSCOPE_GROUP\x10\x02\x12\x0f\n\x0bSCOPE_ROUTE\x10\x03\"0\n\x05Store\x12\x15\n\x11STORE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSTORE_MEMORY\x10\x01\x42\x10\n\x0e_single_flightB\x18\n\x16_respect_cache_control*\xd5\x01\n\x08LimitKey\x12\x19\n\x15LIMIT_KEY_UNSPECIFIED\x10\x00\x12\x16\n\x12LIMIT_KEY_CONSUMER\x10\x01\x12\x13\n\x0fLIMIT_KEY_GROUP\x10\x02\x12\x13\n\x0fLIMIT_KEY_ROUTE\x10\x03\x12\x15\n\x11LIMIT_KEY_SERVICE\x10\x04\x12\x13\n\x0fLIMIT_KEY_MODEL\x10\x05\x12\x10\n\x0cLIMIT_KEY_IP\x10\x06\x12\x14\n\x10LIMIT_KEY_HEADER\x10\x07\x12\x18\n\x14LIMIT_KEY_EXPRESSION\x10\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -81,36 +81,54 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BUDGET'].fields_by_name['expression']._serialized_options = b'\272H\005r\003\030\220N'
   _globals['_BUDGET'].fields_by_name['mode']._loaded_options = None
   _globals['_BUDGET'].fields_by_name['mode']._serialized_options = b'\272H\005\202\001\002\020\001'
-  _globals['_LIMITKEY']._serialized_start=2250
-  _globals['_LIMITKEY']._serialized_end=2463
+  _globals['_CACHE'].fields_by_name['ttl']._loaded_options = None
+  _globals['_CACHE'].fields_by_name['ttl']._serialized_options = b'\272H\023\252\001\r\"\005\010\200\232\236\0012\004\020\300\204=\310\001\001'
+  _globals['_CACHE'].fields_by_name['scope']._loaded_options = None
+  _globals['_CACHE'].fields_by_name['scope']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_CACHE'].fields_by_name['store']._loaded_options = None
+  _globals['_CACHE'].fields_by_name['store']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_CACHE'].fields_by_name['max_entry_bytes']._loaded_options = None
+  _globals['_CACHE'].fields_by_name['max_entry_bytes']._serialized_options = b'\272H\007*\005\030\200\200\200 '
+  _globals['_CACHE'].fields_by_name['stale_while_revalidate']._loaded_options = None
+  _globals['_CACHE'].fields_by_name['stale_while_revalidate']._serialized_options = b'\272H\014\252\001\t\"\005\010\200\232\236\0012\000'
+  _globals['_CACHE'].fields_by_name['bypass_groups']._loaded_options = None
+  _globals['_CACHE'].fields_by_name['bypass_groups']._serialized_options = b'\272H\006\222\001\003\020\350\007'
+  _globals['_LIMITKEY']._serialized_start=2866
+  _globals['_LIMITKEY']._serialized_end=3079
   _globals['_POLICY']._serialized_start=111
-  _globals['_POLICY']._serialized_end=574
-  _globals['_POLICY_LABELSENTRY']._serialized_start=514
-  _globals['_POLICY_LABELSENTRY']._serialized_end=559
-  _globals['_APIKEYAUTH']._serialized_start=576
-  _globals['_APIKEYAUTH']._serialized_end=606
-  _globals['_IPFILTER']._serialized_start=608
-  _globals['_IPFILTER']._serialized_end=669
-  _globals['_AUTHORIZATION']._serialized_start=671
-  _globals['_AUTHORIZATION']._serialized_end=776
-  _globals['_ALLOWEDREQUESTS']._serialized_start=778
-  _globals['_ALLOWEDREQUESTS']._serialized_end=846
-  _globals['_RATELIMIT']._serialized_start=849
-  _globals['_RATELIMIT']._serialized_end=1813
-  _globals['_RATELIMIT_LIMIT']._serialized_start=1130
-  _globals['_RATELIMIT_LIMIT']._serialized_end=1541
-  _globals['_RATELIMIT_LIMIT_UNIT']._serialized_start=1383
-  _globals['_RATELIMIT_LIMIT_UNIT']._serialized_end=1541
-  _globals['_RATELIMIT_ALGORITHM']._serialized_start=1543
-  _globals['_RATELIMIT_ALGORITHM']._serialized_end=1639
-  _globals['_RATELIMIT_SCOPE']._serialized_start=1641
-  _globals['_RATELIMIT_SCOPE']._serialized_end=1706
-  _globals['_RATELIMIT_ONSTOREFAILURE']._serialized_start=1708
-  _globals['_RATELIMIT_ONSTOREFAILURE']._serialized_end=1813
-  _globals['_BUDGET']._serialized_start=1816
-  _globals['_BUDGET']._serialized_end=2247
-  _globals['_BUDGET_PERIOD']._serialized_start=2121
-  _globals['_BUDGET_PERIOD']._serialized_end=2187
-  _globals['_BUDGET_MODE']._serialized_start=2189
-  _globals['_BUDGET_MODE']._serialized_end=2247
+  _globals['_POLICY']._serialized_end=615
+  _globals['_POLICY_LABELSENTRY']._serialized_start=555
+  _globals['_POLICY_LABELSENTRY']._serialized_end=600
+  _globals['_APIKEYAUTH']._serialized_start=617
+  _globals['_APIKEYAUTH']._serialized_end=647
+  _globals['_IPFILTER']._serialized_start=649
+  _globals['_IPFILTER']._serialized_end=710
+  _globals['_AUTHORIZATION']._serialized_start=712
+  _globals['_AUTHORIZATION']._serialized_end=817
+  _globals['_ALLOWEDREQUESTS']._serialized_start=819
+  _globals['_ALLOWEDREQUESTS']._serialized_end=887
+  _globals['_RATELIMIT']._serialized_start=890
+  _globals['_RATELIMIT']._serialized_end=1854
+  _globals['_RATELIMIT_LIMIT']._serialized_start=1171
+  _globals['_RATELIMIT_LIMIT']._serialized_end=1582
+  _globals['_RATELIMIT_LIMIT_UNIT']._serialized_start=1424
+  _globals['_RATELIMIT_LIMIT_UNIT']._serialized_end=1582
+  _globals['_RATELIMIT_ALGORITHM']._serialized_start=1584
+  _globals['_RATELIMIT_ALGORITHM']._serialized_end=1680
+  _globals['_RATELIMIT_SCOPE']._serialized_start=1682
+  _globals['_RATELIMIT_SCOPE']._serialized_end=1747
+  _globals['_RATELIMIT_ONSTOREFAILURE']._serialized_start=1749
+  _globals['_RATELIMIT_ONSTOREFAILURE']._serialized_end=1854
+  _globals['_BUDGET']._serialized_start=1857
+  _globals['_BUDGET']._serialized_end=2288
+  _globals['_BUDGET_PERIOD']._serialized_start=2162
+  _globals['_BUDGET_PERIOD']._serialized_end=2228
+  _globals['_BUDGET_MODE']._serialized_start=2230
+  _globals['_BUDGET_MODE']._serialized_end=2288
+  _globals['_CACHE']._serialized_start=2291
+  _globals['_CACHE']._serialized_end=2863
+  _globals['_CACHE_SCOPE']._serialized_start=2685
+  _globals['_CACHE_SCOPE']._serialized_end=2769
+  _globals['_CACHE_STORE']._serialized_start=2771
+  _globals['_CACHE_STORE']._serialized_end=2819
 # @@protoc_insertion_point(module_scope)
