@@ -11,7 +11,7 @@ main_ref = $(firstword $(foreach ref,origin/main main,$(shell git rev-parse --qu
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup components demo test check format lint types imports proto proto-check docs docs-check bench bench-config \
-  bench-balancing bench-translation bench-policies bench-upstreams soak clients clean
+  bench-balancing bench-cache bench-translation bench-policies bench-upstreams soak clients clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -78,6 +78,9 @@ bench-config: $(VENV)/.dev ## Measure the way of a change from Apply to the last
 
 bench-balancing: $(VENV)/.dev ## Measure picks of endpoints, and how they are spread
 	$(bin)/python -m tests.benchmarks.bench_balancing $(ARGS)
+
+bench-cache: $(VENV)/.dev ## Measure what a cache costs and saves
+	$(bin)/python -m tests.benchmarks.bench_cache $(ARGS)
 
 bench-translation: $(VENV)/.dev ## Measure what it costs to translate between dialects
 	$(bin)/python -m tests.benchmarks.bench_translation $(ARGS)

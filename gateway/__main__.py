@@ -61,6 +61,9 @@ _ADDRESS, _SECONDS = _Address(), _Seconds()
 )
 @click.option("--drain-timeout", type=_SECONDS, default="30s", help="How long a stop waits for running requests.")
 @click.option("--max-body-bytes", type=click.IntRange(min=1024), default=32 * 1024 * 1024, help="Largest request.")
+@click.option(
+    "--cache-bytes", type=click.IntRange(min=1024 * 1024), default=64 * 1024 * 1024, help="Memory for kept answers."
+)
 @click.option("--access-log", default="-", metavar="PATH|-|off", help="One JSON line per request; - is stderr.")
 @click.option(
     "--shared-store",
@@ -81,6 +84,7 @@ def main(
     state_dir: Path,
     drain_timeout: float,
     max_body_bytes: int,
+    cache_bytes: int,
     access_log: str,
     shared_store: str,
     log_level: str,
@@ -109,6 +113,7 @@ def main(
             max_body_bytes=max_body_bytes,
             access_log=access_log,
             shared_store=shared_store,
+            cache_bytes=cache_bytes,
         )
         # What the imports made stays; looking through it for garbage again and again is wasted time.
         gc.freeze()

@@ -55,4 +55,5 @@ class NodeSettings:
     drain_timeout_s: float
     max_body_bytes: int
     access_log: str
+    cache_bytes: int
     shared_store: str = field(default="", repr=False)

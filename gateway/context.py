@@ -32,9 +32,10 @@ class RequestContext:
     `time.perf_counter`. `priced` is the model at the service that was called last; None where that has no prices.
     `cost_usd` is set when the request is settled, None if the cost is not known. `is_answered` is set with it: the
     answer was whole. `needs_usage`: a stream must tell its usage, also where the caller does not want it.
-    `answer_headers` are what policies tell the caller, `reservations` what the request holds of limits. `body_size`
-    measures the body, None where it is not there yet; `answers_for_origins`: browsers are told by a policy what pages
-    may do, so not by the backend.
+    `cache` is what a cache did: `hit`, `miss`, `coalesced`, `bypass` or `refresh`; empty where there is none.
+    `seen_headers` are those that models' backends may see, None: all that are end-to-end. `answer_headers` are what
+    policies tell the caller, `reservations` what the request holds of limits. `body_size` measures the body, None where
+    it is not there yet; `answers_for_origins`: browsers are told by a policy what pages may do, so not by the backend.
     """
 
     request_id: str
@@ -52,6 +53,7 @@ class RequestContext:
     raw_path: str = ""
     deadline: float | None = None
     body_size: Callable[[], int] | None = field(default=None, repr=False)
+    seen_headers: Mapping[bytes, bytes] | None = field(default=None, repr=False)
 
     consumer: ConsumerConfig | None = None
     route: str = ""
@@ -66,10 +68,34 @@ class RequestContext:
     cost_usd: float | None = None
     is_answered: bool = False
     needs_usage: bool = False
+    cache: str = ""
     answer_headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     answers_for_origins: bool = False
     reservations: list[Reservation] = field(default_factory=list, repr=False)
     _query: dict[str, str] | None = field(default=None, repr=False)
+
+    def of_shared_call(self, seen_headers: Mapping[bytes, bytes]) -> "RequestContext":
+        """That of a call whose answer is for others too: without the caller's own limits and time limit, and before
+        anything has been done."""
+        return RequestContext(
+            request_id=self.request_id,
+            protocol=self.protocol,
+            operation=self.operation,
+            method=self.method,
+            path=self.path,
+            host=self.host,
+            query_string=self.query_string,
+            headers=self.headers,
+            model=self.model,
+            is_streaming=self.is_streaming,
+            client_address=self.client_address,
+            started=self.started,
+            raw_path=self.raw_path,
+            seen_headers=seen_headers,
+            consumer=self.consumer,
+            route=self.route,
+            needs_usage=self.needs_usage,
+        )
 
     @property
     def is_inference(self) -> bool:

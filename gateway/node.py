@@ -36,6 +36,7 @@ from gateway.listeners.open_inference_grpc import OpenInferenceServicer
 from gateway.listeners.service import GatewayService
 from gateway.mirror import Mirrors
 from gateway.pipeline import LiveState, Pipeline
+from gateway.response_cache.response_cache import ResponseCache
 from gateway.shared_store import SharedStore
 from gateway.telemetry.access_log import AccessLog
 from gateway.telemetry.metrics import Metrics
@@ -68,7 +69,8 @@ class Node:
         )
         self._limits = LimitState(metrics=self._metrics, store=self._store, state_dir=settings.state_dir)
         self._published_keys = KeyDirectory(KeyFetcher(), time.monotonic)
-        self._live = LiveState(self._clusters, caller, self._mirrors, self._limits, self._published_keys)
+        self._answers = ResponseCache(max_bytes=settings.cache_bytes)
+        self._live = LiveState(self._clusters, caller, self._mirrors, self._limits, self._published_keys, self._answers)
         self._service = GatewayService(metrics=self._metrics, access_log=self._access_log)
         servicer = InferenceServicer(self._service, created=int(time.time()))
         proxy = GrpcProxyHandler(self._service)
@@ -91,6 +93,8 @@ class Node:
             UpstreamCollector(self._clusters.report, self._clusters.report_breakers, self._clusters.report_credentials)
         )
         self._metrics.xds_connected.set_function(lambda: float(self._is_connected))
+        self._metrics.cache_bytes.set_function(lambda: self._answers.size_bytes)
+        self._metrics.cache_entries.set_function(lambda: self._answers.entries)
         self._metrics.config_revision.set_function(lambda: self._config.revision)
         self._metrics.config_rejected.set_function(lambda: self._config.table.rejected_count)
 
@@ -112,6 +116,7 @@ class Node:
                 background.create_task(self._clusters.run()),
                 background.create_task(self._mirrors.run()),
                 background.create_task(self._published_keys.run()),
+                background.create_task(self._answers.run()),
                 background.create_task(self._access_log.run()),
                 background.create_task(self._limits.run()),
                 *self._start_subscription(background),
@@ -214,6 +219,7 @@ class Node:
             config_dump=self._dump,
             endpoints=self._describe_endpoints,
             drain=self._begin_draining,
+            purge_cache=self._answers.purge,
             metrics=self._metrics,
         )
 

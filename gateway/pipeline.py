@@ -33,6 +33,7 @@ from gateway.fixed_answer import fixed_answer
 from gateway.mirror import Mirrors
 from gateway.plan import BackendPlan, RoutePlan, plan_routes
 from gateway.providers.outbound import service_upstreams
+from gateway.response_cache.response_cache import ResponseCache
 from gateway.router import BackendChoice, Router
 from gateway.schemas.unsupported import UnsupportedByBackendError
 from gateway.types import Demand
@@ -66,13 +67,14 @@ class Inbound(Protocol[A]):
 @dataclass(slots=True)
 class LiveState:
     """What outlives a configuration: the clusters, the turns of each route's backends, the copies being made, what is
-    counted for limits, and the keys of issuers."""
+    counted for limits, the keys of issuers, and the answers that are kept."""
 
     clusters: ClusterManager
     caller: Caller
     mirrors: Mirrors
     limits: LimitState
     published_keys: KeyDirectory
+    answers: ResponseCache = field(default_factory=ResponseCache)
     choices: dict[str, BackendChoice] = field(default_factory=dict)
 
     def reconcile(self, snapshot: Snapshot) -> None:
@@ -125,6 +127,7 @@ class Pipeline:
             subjects={subject: consumer for consumer in consumers for subject in consumer.jwt_subjects},
             limits=live.limits,
             published_keys=live.published_keys,
+            answers=live.answers,
         )
         self._router = Router(plan_routes(snapshot, live.choices, services))
 
@@ -174,10 +177,18 @@ class Pipeline:
         Those that have nothing like what is asked for are passed over. Raises the error of the last one that was
         called; if all were passed over, that of the first.
         """
-        started = asyncio.get_running_loop().time()
+        await self.reserve(context, plan, inbound)
+        return await self.forward(context, plan, inbound)
+
+    async def reserve(self, context: RequestContext, plan: RoutePlan, inbound: Inbound[Any]) -> None:
+        """Counts a request against the limits of its caller and route. Raises `RateLimitedError`."""
         if (filters := plan.filters_for(context.consumer)).limiters:
             context.priced = plan.priced(context.model)
             await filters.reserve(context, inbound)
+
+    async def forward(self, context: RequestContext, plan: RoutePlan, inbound: Inbound[A]) -> A:
+        """What `call` does but for the limits of caller and route."""
+        started = asyncio.get_running_loop().time()
         if plan.mirror is not None:
             self._mirror(context, plan, inbound)
         tried: set[BackendConfig] = set()

@@ -1,6 +1,6 @@
 """What a configuration says of each route, joined and ready for requests: the plans that a pipeline runs."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -8,6 +8,7 @@ from gateway.config.prices import PricedModel
 from gateway.config.snapshot import (
     BackendConfig,
     ConsumerConfig,
+    PolicyConfig,
     ProviderTarget,
     RetryConfig,
     RouteConfig,
@@ -17,8 +18,10 @@ from gateway.config.snapshot import (
 )
 from gateway.context import RequestContext
 from gateway.errors import Credential, UnauthenticatedError, UnavailableError
+from gateway.filters.cache import Cache
 from gateway.filters.node_services import NodeServices
 from gateway.filters.phases import NO_FILTERS, Filter, Filters
+from gateway.filters.route_cache import RouteCache
 from gateway.filters.table import build_filters, filters_of
 from gateway.providers.limits import FeatureLimits, feature_limits
 from gateway.providers.outbound import OutboundHeaders, outbound_headers, provider_pool
@@ -108,6 +111,7 @@ class RoutePlan:
     backends: Mapping[BackendConfig, BackendPlan]
     mirror: MirrorPlan | None
     policies: Mapping[str, Filter] = field(default_factory=dict, repr=False)
+    cache: RouteCache | None = None
     _of_consumers: dict[tuple[str, ...], Filters] = field(default_factory=dict, repr=False)
 
     @property
@@ -202,7 +206,7 @@ def plan_routes(
         for name, service in snapshot.services.items()
     }
     for route in snapshot.routes.values():
-        yield _plan_route(route, choices[route.name], services, policies)
+        yield _plan_route(route, choices[route.name], services, policies, snapshot.policies)
 
 
 def _plan_route(
@@ -210,18 +214,37 @@ def _plan_route(
     choice: BackendChoice,
     services: Mapping[str, _ServicePlan],
     policies: Mapping[str, Filter],
+    configured: Mapping[str, PolicyConfig],
 ) -> RoutePlan:
     def plan(backend: BackendConfig, retry: RetryConfig | None) -> BackendPlan:
         return _plan_backend(route, backend, services[backend.service], retry)
 
     mirror = route.mirror
+    filters = filters_of(route.policies, policies)
+    called = [services[backend.service] for backend in route.backends]
     return RoutePlan(
         route=route,
-        filters=filters_of(route.policies, policies),
+        filters=filters,
         choice=choice,
         backends={backend: plan(backend, route.retry) for backend in route.backends},
         mirror=MirrorPlan(plan(BackendConfig(service=mirror.service), _NO_RETRIES), mirror.percent) if mirror else None,
         policies=policies,
+        cache=_route_cache(route, filters, called, configured),
+    )
+
+
+def _route_cache(
+    route: RouteConfig, filters: Filters, called: Sequence[_ServicePlan], configured: Mapping[str, PolicyConfig]
+) -> RouteCache | None:
+    cache = next((keeper for keeper in filters.keepers if isinstance(keeper, Cache)), None)
+    if cache is None:
+        return None
+    return RouteCache(
+        cache,
+        route=route,
+        services=(planned.service for planned in called),
+        policies=configured,
+        of_services=(planned.filters for planned in called),
     )
 
 

@@ -13,6 +13,8 @@ from gateway.config.snapshot import (
     AllowedRequests,
     ApiKeyAuthConfig,
     AuthorizationConfig,
+    CacheConfig,
+    CacheScope,
     CorsConfig,
     IpFilterConfig,
     IpNetwork,
@@ -26,6 +28,8 @@ from gateway.filters.key_set import read_key_set
 _DEFAULT_ALGORITHMS = (policy_pb2.JWT_ALGORITHM_RS256, policy_pb2.JWT_ALGORITHM_ES256)
 _DEFAULT_LEEWAY_S = 30.0
 _DEFAULT_METHODS = ("GET", "HEAD", "POST")
+
+_MAX_ENTRY_BYTES = 1024 * 1024
 
 
 def compile_policy(message: policy_pb2.Policy) -> PolicyConfig:
@@ -91,6 +95,16 @@ _ALGORITHMS: Mapping[int, str] = MappingProxyType(
 )
 
 
+_SCOPES: Mapping[int, CacheScope] = MappingProxyType(
+    {
+        policy_pb2.Cache.SCOPE_UNSPECIFIED: CacheScope.CONSUMER,
+        policy_pb2.Cache.SCOPE_CONSUMER: CacheScope.CONSUMER,
+        policy_pb2.Cache.SCOPE_GROUP: CacheScope.GROUP,
+        policy_pb2.Cache.SCOPE_ROUTE: CacheScope.ROUTE,
+    }
+)
+
+
 def _cors(spec: policy_pb2.Cors) -> CorsConfig:
     max_age_s = optional_seconds(spec, "max_age")
     return CorsConfig(
@@ -110,6 +124,18 @@ def _size_limits(spec: policy_pb2.SizeLimits) -> SizeLimitsConfig:
     )
 
 
+def _cache(spec: policy_pb2.Cache) -> CacheConfig:
+    return CacheConfig(
+        ttl_s=seconds(spec, "ttl", 0.0),
+        scope=_SCOPES[spec.scope],
+        max_entry_bytes=spec.max_entry_bytes or _MAX_ENTRY_BYTES,
+        single_flight=spec.single_flight if spec.HasField("single_flight") else True,
+        respect_cache_control=spec.respect_cache_control if spec.HasField("respect_cache_control") else True,
+        stale_s=seconds(spec, "stale_while_revalidate", 0.0),
+        bypass_groups=frozenset(spec.bypass_groups),
+    )
+
+
 _COMPILERS: Mapping[str, Callable[[Any], PolicySpec]] = MappingProxyType(
     {
         "api_key_auth": _api_key_auth,
@@ -120,5 +146,6 @@ _COMPILERS: Mapping[str, Callable[[Any], PolicySpec]] = MappingProxyType(
         "jwt_auth": _jwt_auth,
         "cors": _cors,
         "size_limits": _size_limits,
+        "cache": _cache,
     }
 )

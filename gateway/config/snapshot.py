@@ -349,10 +349,33 @@ class SizeLimitsConfig:
     max_header_bytes: int | None = None
 
 
+class CacheScope(Enum):
+    """Who shares kept answers: nobody with another consumer, consumers of the very same groups, all of a route."""
+
+    CONSUMER = auto()
+    GROUP = auto()
+    ROUTE = auto()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheConfig:
+    """Answers are kept and given again. `stale_s` is how long after its time an answer still is while a new one is
+    fetched."""
+
+    ttl_s: float
+    max_entry_bytes: int
+    scope: CacheScope = CacheScope.CONSUMER
+    single_flight: bool = True
+    respect_cache_control: bool = True
+    stale_s: float = 0.0
+    bypass_groups: frozenset[str] = frozenset()
+
+
 PolicySpec: TypeAlias = (
     ApiKeyAuthConfig
     | AuthorizationConfig
     | BudgetConfig
+    | CacheConfig
     | CorsConfig
     | IpFilterConfig
     | JwtAuthConfig

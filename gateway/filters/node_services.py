@@ -1,12 +1,13 @@
 """What filters need of their node, and what they count and keep from one configuration to the next."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.config.snapshot import ConsumerConfig
 from gateway.filters.api_keys import KeyIndex
 from gateway.filters.limits.state import LimitState
 from gateway.filters.published_keys import KeyDirectory
+from gateway.response_cache.response_cache import ResponseCache
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,3 +19,4 @@ class NodeServices:
     limits: LimitState
     subjects: Mapping[str, ConsumerConfig]
     published_keys: KeyDirectory
+    answers: ResponseCache = field(default_factory=ResponseCache)

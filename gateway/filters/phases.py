@@ -93,18 +93,24 @@ class Limiter:
         return None
 
 
-Filter = CrossOrigin | Screen | Authenticator | Authorizer | Limiter
+class AnswerKeeper:
+    """Keeps answers and gives them again. Listeners, which know how answers are sent, do the work."""
+
+
+Filter = CrossOrigin | Screen | Authenticator | Authorizer | Limiter | AnswerKeeper
 
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """The filters of some policies, by phase. `max_body_bytes` is what all of them let pass, None for any size."""
+    """The filters of some policies, by phase. `is_empty`: none has a say in who may ask, or how much. `max_body_bytes`
+    is what all of them let pass, None for any size."""
 
     cross_origin: CrossOrigin | None = None
     screens: tuple[Screen, ...] = ()
     authenticators: tuple[Authenticator, ...] = ()
     authorizers: tuple[Authorizer, ...] = ()
     limiters: tuple[Limiter, ...] = ()
+    keepers: tuple[AnswerKeeper, ...] = ()
     is_empty: bool = field(init=False)
     max_body_bytes: int | None = field(init=False)
 
@@ -124,6 +130,7 @@ class Filters:
             authenticators=tuple(each for each in every if isinstance(each, Authenticator)),
             authorizers=tuple(each for each in every if isinstance(each, Authorizer)),
             limiters=_joined(each for each in every if isinstance(each, Limiter)),
+            keepers=tuple(each for each in every if isinstance(each, AnswerKeeper)),
         )
 
     def authorize(self, context: RequestContext) -> None:

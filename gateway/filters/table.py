@@ -7,6 +7,7 @@ from gateway.config.limits import BudgetConfig, RateLimitConfig
 from gateway.config.snapshot import (
     ApiKeyAuthConfig,
     AuthorizationConfig,
+    CacheConfig,
     CorsConfig,
     IpFilterConfig,
     JwtAuthConfig,
@@ -16,6 +17,7 @@ from gateway.config.snapshot import (
 )
 from gateway.filters.api_key_auth import ApiKeyAuth
 from gateway.filters.authorization import Authorization
+from gateway.filters.cache import Cache
 from gateway.filters.cors import Cors
 from gateway.filters.ip_filter import IpFilter
 from gateway.filters.jwt_auth import JwtAuth
@@ -41,6 +43,7 @@ FILTERS: Mapping[type[PolicySpec], _Builder] = {
     JwtAuthConfig: lambda _, config, services: JwtAuth.of(config, services),
     CorsConfig: lambda _, config, __: Cors(config),
     SizeLimitsConfig: lambda _, config, __: SizeLimits(config),
+    CacheConfig: lambda _, config, services: Cache(config, services.answers),
 }
 
 

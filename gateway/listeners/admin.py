@@ -1,10 +1,10 @@
 """The admin listener: is the node alive, is it ready, what does it run, how are its endpoints."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from quart import Quart, Response
+from quart import Quart, Response, request
 
 from gateway.telemetry.metrics import Metrics
 
@@ -13,13 +13,15 @@ from gateway.telemetry.metrics import Metrics
 class NodeView:
     """What the admin listener may see and do.
 
-    `not_ready` gives the reason why the node takes no traffic, or None; `drain` begins draining.
+    `not_ready` gives the reason why the node takes no traffic, or None; `drain` begins draining;
+    `purge_cache` forgets the answers of a route, or of all, and gives their number.
     """
 
     not_ready: Callable[[], str | None]
     config_dump: Callable[[], dict[str, Any]]
     endpoints: Callable[[], list[dict[str, Any]]]
     drain: Callable[[], dict[str, Any]]
+    purge_cache: Callable[[str | None], Awaitable[int]]
     metrics: Metrics
 
 
@@ -52,5 +54,9 @@ def make_admin_app(view: NodeView) -> Quart:
     @app.post("/drain")
     async def drain() -> dict[str, Any]:
         return view.drain()
+
+    @app.post("/cache/purge")
+    async def purge_cache() -> dict[str, Any]:
+        return {"purged": await view.purge_cache(request.args.get("route"))}
 
     return app

@@ -4,14 +4,17 @@ the backend speaks the same dialect, else translated."""
 import time
 
 from gateway.errors import MethodNotAllowedError
+from gateway.listeners.cached import CachedCall
+from gateway.listeners.cached_http import answer_cached
 from gateway.listeners.disconnect import CancelOnDisconnect
 from gateway.listeners.hidden_usage import HiddenUsage
-from gateway.listeners.http_exchange import HttpExchange, relayed_headers
+from gateway.listeners.http_exchange import AnswerSink, HttpExchange, relayed_headers
 from gateway.listeners.service import GatewayService
 from gateway.listeners.sse import EventRelay, RenamedEvents, WholeEvents
 from gateway.listeners.surfaces import ChatSurface, Head
 from gateway.listeners.translation import TranslatedEvents, translated_answer
 from gateway.operations.inference import ChatBody
+from gateway.response_cache.request_key import canonical_json
 from gateway.schemas.chat_dialect import AnswerSettings, ChatDialect, UsageOnDemand
 from gateway.schemas.signatures import sealed
 from gateway.types import Operation
@@ -40,12 +43,27 @@ class ChatListener:
         context.is_streaming = head.is_streaming
         pipeline = self._service.pin()
         plan = await pipeline.route(context)
+        inbound = ChatBody(self._surface.dialect, body, head.model)
         async with CancelOnDisconnect(exchange.receive):
-            answer = await pipeline.call(context, plan, ChatBody(self._surface.dialect, body, head.model))
+            if plan.cache is not None:
+                await answer_cached(
+                    exchange,
+                    CachedCall(
+                        self._service,
+                        pipeline,
+                        plan,
+                        inbound,
+                        form=self._surface.dialect.name,
+                        effective=lambda: canonical_json(body),
+                    ),
+                    lambda sink, answer: self._relay(sink, answer, head),
+                )
+                return
+            answer = await pipeline.call(context, plan, inbound)
             context.first_content_at = time.perf_counter()
             await self._relay(exchange, answer, head)
 
-    async def _relay(self, exchange: HttpExchange, answered: Exchange[ChatDialect], head: Head) -> None:
+    async def _relay(self, exchange: AnswerSink, answered: Exchange[ChatDialect], head: Head) -> None:
         """Sends the answer of a backend."""
         answer, dialect = answered.answer, answered.dialect
         is_same = dialect is self._surface.dialect
@@ -67,7 +85,7 @@ class ChatListener:
                     answer.rest.close()
 
     async def _translate_whole(
-        self, exchange: HttpExchange, answer: UnaryAnswer, dialect: ChatDialect, head: Head
+        self, exchange: AnswerSink, answer: UnaryAnswer, dialect: ChatDialect, head: Head
     ) -> None:
         events = sealed(dialect.decode_answer(answer.body), dialect.name)
         translated = translated_answer(events, self._surface.dialect, _settings(head), is_streaming=head.is_streaming)
@@ -75,7 +93,7 @@ class ChatListener:
         content_type = self._surface.dialect.framing.content_type if head.is_streaming else "application/json"
         await exchange.answer(200, [(b"content-type", content_type.encode())], translated.body)
 
-    async def _relay_stream(self, exchange: HttpExchange, answer: StreamAnswer, relay: EventRelay) -> None:
+    async def _relay_stream(self, exchange: AnswerSink, answer: StreamAnswer, relay: EventRelay) -> None:
         """Sends each read as one write, so that nothing waits for more."""
         headers = relayed_headers(answer.headers)
         if isinstance(relay, TranslatedEvents):
@@ -93,7 +111,7 @@ class ChatListener:
             data = await read()
         await exchange.send_part(relay.finish(), is_last=True)
 
-    def _event_relay(self, exchange: HttpExchange, answered: Exchange[ChatDialect], head: Head) -> EventRelay:
+    def _event_relay(self, exchange: AnswerSink, answered: Exchange[ChatDialect], head: Head) -> EventRelay:
         own, theirs = self._surface.dialect, answered.dialect
         if theirs is not own:
             return TranslatedEvents(theirs, own, _settings(head), exchange.context)

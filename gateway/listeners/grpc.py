@@ -1,27 +1,35 @@
 """The gRPC listener: `janua.inference.v1.InferenceService`, decoded to the pipeline and encoded back."""
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
+from google.protobuf.message import Message
 from janua.inference.v1 import chat_pb2, embeddings_pb2, inference_service_pb2_grpc, models_pb2
 
 from gateway.context import RequestContext
 from gateway.errors import BadGatewayError, GatewayError
+from gateway.listeners.cached import CachedCall
+from gateway.listeners.cached_grpc import cached_message, cached_messages
 from gateway.listeners.grpc_call import Call, accounted, accounted_answer, answer_metadata, call_context
 from gateway.listeners.service import GatewayService
 from gateway.operations.inference import TypedChat, TypedEmbeddings
 from gateway.pipeline import Inbound, Pipeline
+from gateway.plan import RoutePlan
 from gateway.schemas import janua_grpc
 from gateway.schemas.chat_dialect import ChatDialect
 from gateway.schemas.dialect import Dialect
 from gateway.schemas.signatures import sealed
+from gateway.schemas.whole_dialect import EmbeddingsDialect
 from gateway.types import AnswerStarted, ChatEvent, Operation, UsageReported
 from gateway.upstream.answer import Exchange, StreamAnswer, UnaryAnswer
 
 _SERVICE_PATH = "/janua.inference.v1.InferenceService/"
 
 T = TypeVar("T")
+M = TypeVar("M", bound=Message)
 D = TypeVar("D", bound=Dialect)
 
 
@@ -40,9 +48,15 @@ class InferenceServicer(inference_service_pb2_grpc.InferenceServiceServicer):
         async def answer(context: RequestContext) -> chat_pb2.CreateChatCompletionResponse:
             context.body_size = request.ByteSize
             body = TypedChat(janua_grpc.decode_chat(request.request), is_streaming=False)
-            exchange = await self._call(context, call, body.request.model, body)
-            events = _whole_answer(exchange.dialect, _unary_body(exchange), context)
-            return janua_grpc.encode_chat(events, body.request.model)
+
+            def encode(
+                context: RequestContext, exchange: Exchange[ChatDialect]
+            ) -> chat_pb2.CreateChatCompletionResponse:
+                events = _whole_answer(exchange.dialect, _unary_body(exchange), context)
+                return janua_grpc.encode_chat(events, body.request.model)
+
+            asked = _Asked(call, request, body.request.model, body)
+            return await self._whole(context, asked, encode, chat_pb2.CreateChatCompletionResponse)
 
         return await self._unary(call, "CreateChatCompletion", Operation.CHAT, answer)
 
@@ -55,9 +69,24 @@ class InferenceServicer(inference_service_pb2_grpc.InferenceServiceServicer):
             try:
                 context.body_size = request.ByteSize
                 body = TypedChat(janua_grpc.decode_chat(request.request), is_streaming=True)
-                exchange = await self._call(context, call, body.request.model, body)
-                async for message in _stream(exchange, context, body.request.model):
-                    yield message
+                model = body.request.model
+                asked = _Asked(call, request, model, body)
+                pipeline, plan = await self._route(context, model)
+                if plan.cache is not None:
+
+                    async def encode(context: RequestContext, exchange: Exchange[ChatDialect]) -> AsyncGenerator[bytes]:
+                        async with aclosing(_stream(exchange, context, model)) as messages:
+                            async for message in messages:
+                                yield message.SerializeToString()
+
+                    cached = self._cached(pipeline, plan, context, asked)
+                    async with aclosing(cached_messages(call, context, cached, encode)) as pieces:
+                        async for piece in pieces:
+                            yield chat_pb2.StreamChatCompletionResponse.FromString(piece)
+                else:
+                    exchange = await _call(pipeline, plan, context, asked)
+                    async for message in _stream(exchange, context, model):
+                        yield message
             except GatewayError as error:
                 accounting.error = error
         await accounting.abort_if_failed()
@@ -70,10 +99,16 @@ class InferenceServicer(inference_service_pb2_grpc.InferenceServiceServicer):
         async def answer(context: RequestContext) -> embeddings_pb2.CreateEmbeddingsResponse:
             context.body_size = request.ByteSize
             body = TypedEmbeddings(janua_grpc.decode_embeddings(request))
-            exchange = await self._call(context, call, request.model, body)
-            decoded = exchange.dialect.decode_answer(_unary_body(exchange))
-            context.usage = decoded.usage
-            return janua_grpc.encode_embeddings(decoded, request.model)
+
+            def encode(
+                context: RequestContext, exchange: Exchange[EmbeddingsDialect]
+            ) -> embeddings_pb2.CreateEmbeddingsResponse:
+                decoded = exchange.dialect.decode_answer(_unary_body(exchange))
+                context.usage = decoded.usage
+                return janua_grpc.encode_embeddings(decoded, request.model)
+
+            asked = _Asked(call, request, request.model, body)
+            return await self._whole(context, asked, encode, embeddings_pb2.CreateEmbeddingsResponse)
 
         return await self._unary(call, "CreateEmbeddings", Operation.EMBEDDINGS, answer)
 
@@ -99,25 +134,67 @@ class InferenceServicer(inference_service_pb2_grpc.InferenceServiceServicer):
         context = call_context(call, _SERVICE_PATH + method, operation, is_streaming=False)
         return await accounted_answer(self._service, context, call, answer)
 
-    async def _call(self, context: RequestContext, call: Call, model: str, body: Inbound[Exchange[D]]) -> Exchange[D]:
-        """Runs the pipeline and tells the caller at once who answers."""
+    async def _whole(
+        self,
+        context: RequestContext,
+        asked: "_Asked[D]",
+        encode: Callable[[RequestContext, Exchange[D]], M],
+        answer: type[M],
+    ) -> M:
+        pipeline, plan = await self._route(context, asked.model)
+        if plan.cache is None:
+            return encode(context, await _call(pipeline, plan, context, asked))
+        cached = self._cached(pipeline, plan, context, asked)
+        data = await cached_message(
+            asked.call, context, cached, lambda context, exchange: encode(context, exchange).SerializeToString()
+        )
+        return answer.FromString(data)
+
+    async def _route(self, context: RequestContext, model: str) -> tuple[Pipeline, RoutePlan]:
         context.model = model
         pipeline: Pipeline = self._service.pin()
-        exchange = await pipeline.call(context, await pipeline.route(context), body)
-        context.first_content_at = time.perf_counter()
-        try:
-            await call.send_initial_metadata(answer_metadata(context))
-        except BaseException:
-            # The caller has gone, so nobody will come to close the answer.
-            if isinstance(exchange.answer, StreamAnswer):
-                exchange.answer.rest.close()
-            raise
-        return exchange
+        return pipeline, await pipeline.route(context)
+
+    def _cached(
+        self, pipeline: Pipeline, plan: RoutePlan, context: RequestContext, asked: "_Asked[D]"
+    ) -> CachedCall[Exchange[D]]:
+        return CachedCall(
+            self._service,
+            pipeline,
+            plan,
+            asked.body,
+            form=context.path,
+            effective=lambda: asked.request.SerializeToString(deterministic=True),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked(Generic[D]):
+    """A call: its message, and what it asks for."""
+
+    call: Call
+    request: Message
+    model: str
+    body: Inbound[Exchange[D]]
+
+
+async def _call(pipeline: Pipeline, plan: RoutePlan, context: RequestContext, asked: _Asked[D]) -> Exchange[D]:
+    """Runs the pipeline and tells the caller at once who answers."""
+    exchange = await pipeline.call(context, plan, asked.body)
+    context.first_content_at = time.perf_counter()
+    try:
+        await asked.call.send_initial_metadata(answer_metadata(context))
+    except BaseException:
+        # The caller has gone, so nobody will come to close the answer.
+        if isinstance(exchange.answer, StreamAnswer):
+            exchange.answer.rest.close()
+        raise
+    return exchange
 
 
 async def _stream(
     exchange: Exchange[ChatDialect], context: RequestContext, model: str
-) -> AsyncIterator[chat_pb2.StreamChatCompletionResponse]:
+) -> AsyncGenerator[chat_pb2.StreamChatCompletionResponse]:
     """The messages of a streamed answer. A backend that does not stream has its whole answer sent as one message."""
     writer = janua_grpc.ChatStreamWriter(model)
     if isinstance(exchange.answer, UnaryAnswer):

@@ -31,6 +31,27 @@ class ErrorFormat(Protocol):
         """The error as the last event of a stream; None where streams have no place for it."""
 
 
+class AnswerSink(Protocol):
+    """Where the answer to a request is written: to its client, or to a recording of it."""
+
+    @property
+    def context(self) -> RequestContext:
+        """What is known of the request."""
+
+    @property
+    def send(self) -> Send:
+        """Takes a part of a streamed body, as ASGI has it."""
+
+    async def answer(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        """A whole answer."""
+
+    async def start_stream(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        """Begins an answer whose body follows."""
+
+    async def send_part(self, data: bytes, *, is_last: bool = False) -> None:
+        """A part of a streamed body."""
+
+
 class HttpExchange:
     """One request and the answer to it."""
 

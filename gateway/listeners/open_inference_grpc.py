@@ -9,6 +9,8 @@ import grpc
 
 from gateway.context import RequestContext
 from gateway.errors import GatewayError
+from gateway.listeners.cached import CachedCall
+from gateway.listeners.cached_grpc import cached_message
 from gateway.listeners.grpc_call import Call, accounted, accounted_answer, answer_metadata, call_context, sent_metadata
 from gateway.listeners.open_inference_stream import relay_stream
 from gateway.listeners.server_metadata import server_metadata
@@ -16,8 +18,9 @@ from gateway.listeners.service import GatewayService
 from gateway.operations.open_inference import OpenInferenceInbound, Translation, read_head
 from gateway.operations.open_inference_infer import GrpcInfer
 from gateway.operations.open_inference_model import GrpcMetadata, GrpcReady
+from gateway.response_cache.request_key import headers_to_show, seen_headers
 from gateway.schemas.open_inference.grpc import RequestHead, encode_server_metadata
-from gateway.schemas.open_inference.paths import GRPC_SERVICE
+from gateway.schemas.open_inference.paths import GRPC_SERVICE, ModelAction
 from gateway.schemas.readiness import encode_truth
 from gateway.types import Operation
 
@@ -60,16 +63,32 @@ class OpenInferenceServicer:
         async def handle(data: bytes, call: Call) -> bytes:
             async def answer(context: RequestContext) -> bytes:
                 context.body_size = data.__len__
-                return await self._ask(context, call, make(read_head(data), data))
+                return await self._ask(context, call, make(read_head(data), data), data)
 
             return await self._unary(method, call, answer)
 
         return grpc.unary_unary_rpc_method_handler(handle)
 
-    async def _ask(self, context: RequestContext, call: Call, translation: Translation[bytes]) -> bytes:
+    async def _ask(self, context: RequestContext, call: Call, translation: Translation[bytes], data: bytes) -> bytes:
         context.model = translation.model
         pipeline = self._service.pin()
         plan = await pipeline.route(context)
+        if plan.cache is not None and translation.action is not ModelAction.READY:
+            return await cached_message(
+                call,
+                context,
+                CachedCall(
+                    self._service,
+                    pipeline,
+                    plan,
+                    OpenInferenceInbound(
+                        translation, tuple(headers_to_show(seen_headers(context.headers), context.headers).items())
+                    ),
+                    form=context.path,
+                    effective=lambda: data,
+                ),
+                lambda _, answer: answer,
+            )
         answer = await pipeline.call(context, plan, OpenInferenceInbound(translation, tuple(sent_metadata(call))))
         context.first_content_at = time.perf_counter()
         await call.send_initial_metadata(answer_metadata(context))

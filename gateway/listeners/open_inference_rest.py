@@ -7,14 +7,19 @@ import msgspec
 
 from gateway.context import RequestContext
 from gateway.errors import GatewayError, MethodNotAllowedError, UpstreamRejectedError
+from gateway.listeners.cached import CachedCall
+from gateway.listeners.cached_http import answer_cached
 from gateway.listeners.disconnect import CancelOnDisconnect
 from gateway.listeners.errors import HTTP_STATUS, ErrorAnswer, error_headers
-from gateway.listeners.http_exchange import HttpExchange, relayed_headers
+from gateway.listeners.http_exchange import AnswerSink, HttpExchange, relayed_headers
 from gateway.listeners.server_metadata import server_metadata
 from gateway.listeners.service import GatewayService
 from gateway.operations.open_inference import OpenInferenceInbound, Translation, invalid_request
 from gateway.operations.open_inference_infer import RestInfer
 from gateway.operations.open_inference_model import RestMetadata, RestReady
+from gateway.pipeline import Pipeline
+from gateway.plan import RoutePlan
+from gateway.response_cache.request_key import headers_to_show, seen_headers
 from gateway.schemas.open_inference.dialect import MalformedTensorError
 from gateway.schemas.open_inference.paths import ModelAction, ModelPath, ServerAction
 from gateway.schemas.open_inference.rest import HEADER_LENGTH, check_request, read_header_length
@@ -68,9 +73,26 @@ class OpenInferenceRestListener:
         plan = await pipeline.route(context)
         inbound = OpenInferenceInbound(call, tuple(context.headers.items()))
         async with CancelOnDisconnect(exchange.receive):
+            if plan.cache is not None and call.action is not ModelAction.READY:
+                await answer_cached(exchange, self._cached(pipeline, plan, call, exchange, body), _write)
+                return
             answer = await pipeline.call(context, plan, inbound)
             context.first_content_at = time.perf_counter()
-            await exchange.answer(answer.status, relayed_headers(answer.headers), answer.body)
+            await _write(exchange, answer)
+
+    def _cached(
+        self, pipeline: Pipeline, plan: RoutePlan, call: Translation[UnaryAnswer], exchange: HttpExchange, body: bytes
+    ) -> CachedCall[UnaryAnswer]:
+        context = exchange.context
+        length = context.headers.get(HEADER_LENGTH.encode(), b"")
+        return CachedCall(
+            self._service,
+            pipeline,
+            plan,
+            OpenInferenceInbound(call, tuple(headers_to_show(seen_headers(context.headers), context.headers).items())),
+            form=f"{call.action.name} {call.version}",
+            effective=lambda: b"%d:%b%b" % (len(length), length, body),
+        )
 
     def _about_server(self, action: ServerAction) -> tuple[int, bytes]:
         match action:
@@ -81,6 +103,10 @@ class OpenInferenceRestListener:
             case ServerAction.READY:
                 is_ready = self._service.is_ready
                 return 200 if is_ready else 503, msgspec.json.encode({"ready": is_ready})
+
+
+async def _write(sink: AnswerSink, answer: UnaryAnswer) -> None:
+    await sink.answer(answer.status, relayed_headers(answer.headers), answer.body)
 
 
 def _translation(context: RequestContext, target: ModelPath, body: bytes) -> Translation[UnaryAnswer]:

@@ -70,6 +70,8 @@ class GatewayService:
         if context.priced is not None and context.first_content_at is not None and is_charged:
             self._charge(context, context.priced)
         context.is_answered = not reason and context.first_content_at is not None
+        if context.cache:
+            metrics.cache(context.cache)
         for reservation in context.reservations:
             reservation.settle(context)
         if self._access_log.is_enabled:
@@ -107,4 +109,5 @@ class GatewayService:
             input_tokens=context.usage.input_tokens if context.usage else 0,
             output_tokens=context.usage.output_tokens if context.usage else 0,
             cost_usd=context.cost_usd,
+            cache=context.cache,
         )

@@ -4,11 +4,14 @@ import time
 from typing import Generic
 
 from gateway.errors import BadGatewayError, MethodNotAllowedError
+from gateway.listeners.cached import CachedCall
+from gateway.listeners.cached_http import answer_cached
 from gateway.listeners.disconnect import CancelOnDisconnect
-from gateway.listeners.http_exchange import HttpExchange, relayed_headers
+from gateway.listeners.http_exchange import AnswerSink, HttpExchange, relayed_headers
 from gateway.listeners.service import GatewayService
 from gateway.listeners.surfaces import WholeSurface
 from gateway.operations.inference import WholeBody
+from gateway.response_cache.request_key import canonical_json
 from gateway.schemas.whole_dialect import A, Q, WholeDialect
 from gateway.upstream.answer import Exchange, UnaryAnswer
 
@@ -35,12 +38,26 @@ class WholeListener(Generic[Q, A]):
         plan = await pipeline.route(context)
         inbound = self._surface.asks(self._surface.dialect, body, head.model)
         async with CancelOnDisconnect(exchange.receive):
+            if plan.cache is not None:
+                await answer_cached(
+                    exchange,
+                    CachedCall(
+                        self._service,
+                        pipeline,
+                        plan,
+                        inbound,
+                        form=self._surface.dialect.name,
+                        effective=lambda: canonical_json(body),
+                    ),
+                    lambda sink, answer: self._relay(sink, answer, inbound),
+                )
+                return
             answered = await pipeline.call(context, plan, inbound)
             context.first_content_at = time.perf_counter()
             await self._relay(exchange, answered, inbound)
 
     async def _relay(
-        self, exchange: HttpExchange, answered: Exchange[WholeDialect[Q, A]], inbound: WholeBody[Q, A]
+        self, exchange: AnswerSink, answered: Exchange[WholeDialect[Q, A]], inbound: WholeBody[Q, A]
     ) -> None:
         answer, dialect, own = answered.answer, answered.dialect, self._surface.dialect
         if not isinstance(answer, UnaryAnswer):

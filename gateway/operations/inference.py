@@ -328,7 +328,7 @@ def _http_inference(
     is_translated: bool = False,
     hides_usage: bool = False,
 ) -> HttpInference[D]:
-    inbound: Mapping[bytes, bytes] = context.headers
+    inbound: Mapping[bytes, bytes] = context.headers if context.seen_headers is None else context.seen_headers
     if is_translated:
         inbound = {name: inbound[name] for name in _COMMON_HEADERS if name in inbound}
     accept = dialect.framing.content_type if context.is_streaming else "application/json"

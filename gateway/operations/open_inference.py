@@ -208,7 +208,8 @@ def _understanding(translate: Callable[[B], A]) -> Callable[[B], A]:
 
 
 def _rest_headers(context: RequestContext, backend: BackendPlan, body: RestBody | None) -> list[tuple[str, str]]:
-    built = backend.headers.build(context.headers, context.request_id, accept="application/json")
+    seen = context.headers if context.seen_headers is None else context.seen_headers
+    built = backend.headers.build(seen, context.request_id, accept="application/json")
     headers = [(name, value) for name, value in built if name not in _OF_BODY]
     if body is not None:
         headers.append(("content-type", body.content_type))

@@ -37,6 +37,7 @@ class AccessLogEntry(msgspec.Struct, omit_defaults=True):
     input_tokens: int = 0
     output_tokens: int = 0
     cost_usd: float | None = None
+    cache: str = ""
 
 
 class AccessLog:

@@ -106,6 +106,14 @@ class Metrics:
             ("operation",),
             registry=self.registry,
         )
+        self._cache = CounterFamily(
+            "janua_cache",
+            "Requests of routes with a cache: hit, miss, coalesced with a call in flight, or bypass.",
+            ("result",),
+            registry=self.registry,
+        )
+        self.cache_bytes = Gauge("janua_cache_bytes", "Memory that kept answers take.", registry=self.registry)
+        self.cache_entries = Gauge("janua_cache_entries", "Answers that are kept.", registry=self.registry)
         self.config_revision = Gauge(
             "janua_config_revision", "Revision of the configuration in use.", registry=self.registry
         )
@@ -188,6 +196,10 @@ class Metrics:
     def unknown_cost(self, service: str, model: str, reason: str) -> None:
         """Counts a request whose cost is not known."""
         self._unknown_cost.labels(service, model, reason).inc()
+
+    def cache(self, result: str) -> None:
+        """Counts what a cache did for a request."""
+        self._cache.labels(result).inc()
 
     def render(self) -> bytes:
         """All metrics in the text format of Prometheus."""

@@ -31,6 +31,7 @@ PLACES: Final[Mapping[str, frozenset[type[ConfigMessage]]]] = MappingProxyType(
         "jwt_auth": _ON_ROUTES,
         "cors": _ON_ROUTES,
         "size_limits": frozenset({Route, Consumer}),
+        "cache": _ON_ROUTES,
     }
 )
 """Which kinds of resources may name each kind of policy."""
@@ -38,8 +39,9 @@ PLACES: Final[Mapping[str, frozenset[type[ConfigMessage]]]] = MappingProxyType(
 AUTHENTICATION: Final = frozenset({"api_key_auth", "jwt_auth"})
 """The kinds that find out who calls."""
 
-ONLY_ONE: Final = frozenset({"cors"})
-"""The kinds of which a resource may name one policy at most: two would say different things of one answer."""
+ONLY_ONE: Final = frozenset({"cache", "cors"})
+"""The kinds of which a resource may name one policy at most: two would say different things of one answer, or keep it
+twice."""
 
 
 def check_policy(policy: Policy) -> Iterator[Problem]:

@@ -84,6 +84,9 @@ def test_policy_that_cannot_work_is_wrong(policy: dict[str, Any], field: str, te
         ({"cors": {"allow_origins": ["*"]}}, "consumer", False),
         ({"size_limits": {"max_body_bytes": 0}}, "route", True),
         ({"size_limits": {"max_header_bytes": 1}}, "consumer", True),
+        ({"cache": {"ttl": "5s"}}, "route", True),
+        ({"cache": {"ttl": "5s"}}, "service", False),
+        ({"cache": {"ttl": "5s"}}, "consumer", False),
         ({"authorization": {"expression": "true"}}, "route", True),
         ({"authorization": {"expression": "true"}}, "service", True),
         ({"authorization": {"expression": "true"}}, "consumer", True),
@@ -114,3 +117,21 @@ def test_sizes_are_not_for_services() -> None:
 def test_secrets_in_key_sets_are_not_repeated() -> None:
     ((_, message),) = faults(jwt(jwks_uri="", jwks='{"keys": [{"kty": "EC", "d": "sEcReT"}]}'))
     assert "sEcReT" not in message
+
+
+def test_one_cache_is_enough_for_a_route() -> None:
+    policies = [{"name": name, "cache": {"ttl": "5s"}} for name in ("one", "two")]
+    route = {"name": "r", "match": {"models": ["*"]}, "backends": [{"service": "s"}], "policies": ["one", "two"]}
+    config = {
+        "upstreams": [{"name": "u", "endpoints": [{"address": "127.0.0.1:1"}]}],
+        "services": [{"name": "s", "upstream_service": {"upstream": "u"}}],
+        "routes": [route],
+        "policies": policies,
+    }
+    found = [located.message for located in documents.parse(yaml.safe_dump(config), source="test").resources]
+    messages = {(kind_of(message).kind, message.name): message for message in found}
+    (violation,) = check_world(messages)
+    assert (violation.field, violation.message) == (
+        "policies[1]",
+        "policy 'one' is of kind cache too, of which there can be one only",
+    )

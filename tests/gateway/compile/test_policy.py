@@ -11,6 +11,7 @@ from janua.config.v1.policy_pb2 import (
     AllowedRequests,
     ApiKeyAuth,
     Authorization,
+    Cache,
     Cors,
     IpFilter,
     JwtAlgorithm,
@@ -25,6 +26,8 @@ from gateway.config import snapshot
 from gateway.config.snapshot import (
     ApiKeyAuthConfig,
     AuthorizationConfig,
+    CacheConfig,
+    CacheScope,
     CorsConfig,
     IpFilterConfig,
     JwtAuthConfig,
@@ -132,6 +135,35 @@ def test_size_limits() -> None:
     )
     assert compile_policy(Policy(name="p", size_limits=SizeLimits(max_header_bytes=5))).spec == SizeLimitsConfig(
         max_header_bytes=5
+    )
+
+
+def test_cache() -> None:
+    bare = Policy(name="p", cache=Cache(ttl=Duration(seconds=5)))
+    assert compile_policy(bare).spec == CacheConfig(
+        ttl_s=5, scope=CacheScope.CONSUMER, max_entry_bytes=1024 * 1024, single_flight=True, respect_cache_control=True
+    )
+    message = Policy(
+        name="p",
+        cache=Cache(
+            ttl=Duration(nanos=500_000_000),
+            scope=Cache.SCOPE_GROUP,
+            store=Cache.STORE_MEMORY,
+            max_entry_bytes=100,
+            single_flight=False,
+            respect_cache_control=False,
+            stale_while_revalidate=Duration(seconds=7),
+            bypass_groups=["staff"],
+        ),
+    )
+    assert compile_policy(message).spec == CacheConfig(
+        ttl_s=0.5,
+        scope=CacheScope.GROUP,
+        max_entry_bytes=100,
+        single_flight=False,
+        respect_cache_control=False,
+        stale_s=7,
+        bypass_groups=frozenset({"staff"}),
     )
 
 

@@ -102,7 +102,7 @@ def test_entry_has_no_place_for_keys_or_content() -> None:
     assert set(AccessLogEntry.__struct_fields__) == {
         *("time", "request_id", "protocol", "method", "path", "status", "duration_ms", "model", "route", "service"),
         *("endpoint", "consumer", "attempts", "client", "stream", "reason", "input_tokens", "output_tokens"),
-        "cost_usd",
+        *("cost_usd", "cache"),
     }
 
 

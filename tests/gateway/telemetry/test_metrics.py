@@ -59,6 +59,9 @@ def test_public_names() -> None:
         "janua_credential_refusals",
         "janua_tokens",
         "janua_search_units",
+        "janua_cache",
+        "janua_cache_bytes",
+        "janua_cache_entries",
         "janua_config_revision",
         "janua_config_rejected_resources",
         "janua_xds_connected",
@@ -150,6 +153,8 @@ def test_search_units() -> None:
 
 def test_gauges_start_at_nought() -> None:
     assert {name: each for name, labels, each in scraped(Metrics()) if not labels} == {
+        "janua_cache_bytes": 0,
+        "janua_cache_entries": 0,
         "janua_config_revision": 0,
         "janua_config_rejected_resources": 0,
         "janua_xds_connected": 0,

@@ -76,6 +76,9 @@ def up(
             help="Redis or Valkey for what nodes share: limits of scope CLUSTER and budgets.",
         ),
     ] = "",
+    cache_bytes: Annotated[
+        int, typer.Option(envvar="JANUA_CACHE_BYTES", min=1024 * 1024, help="Memory for kept answers.")
+    ] = 64 * 1024 * 1024,
     log_level: Annotated[
         LogLevel, typer.Option(envvar="JANUA_LOG_LEVEL", help="What both processes tell on stderr.")
     ] = LogLevel.INFO,
@@ -113,6 +116,7 @@ def up(
         config_server_options=(*logging, *(["--insecure-allow-remote"] if insecure_allow_remote else ())),
         gateway_options=(
             *(*logging, "--access-log", access_log, "--max-body-bytes", str(max_body_bytes)),
+            *("--cache-bytes", str(cache_bytes)),
             *("--node-id", node_id, "--node-cluster", node_cluster, "--drain-timeout", f"{drain_seconds:g}s"),
         ),
         drain_timeout=drain_seconds,

@@ -168,6 +168,7 @@ class Policy(_message.Message):
     JWT_AUTH_FIELD_NUMBER: _builtins.int
     CORS_FIELD_NUMBER: _builtins.int
     SIZE_LIMITS_FIELD_NUMBER: _builtins.int
+    CACHE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique among policies. Lower-case letters, digits, `-` and `.`, at most 253 characters. Required."""
     description: _builtins.str
@@ -210,6 +211,10 @@ class Policy(_message.Message):
     def size_limits(self) -> Global___SizeLimits:
         """Requests must not be larger than this. On routes and consumers."""
 
+    @_builtins.property
+    def cache(self) -> Global___Cache:
+        """Answers are kept and given again to those who ask the same. On routes, one each."""
+
     def __init__(
         self,
         *,
@@ -224,12 +229,13 @@ class Policy(_message.Message):
         jwt_auth: Global___JwtAuth | None = ...,
         cors: Global___Cors | None = ...,
         size_limits: Global___SizeLimits | None = ...,
+        cache: Global___Cache | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["api_key_auth", b"api_key_auth", "authorization", b"authorization", "budget", b"budget", "cors", b"cors", "ip_filter", b"ip_filter", "jwt_auth", b"jwt_auth", "rate_limit", b"rate_limit", "size_limits", b"size_limits", "spec", b"spec"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["api_key_auth", b"api_key_auth", "authorization", b"authorization", "budget", b"budget", "cache", b"cache", "cors", b"cors", "ip_filter", b"ip_filter", "jwt_auth", b"jwt_auth", "rate_limit", b"rate_limit", "size_limits", b"size_limits", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key_auth", b"api_key_auth", "authorization", b"authorization", "budget", b"budget", "cors", b"cors", "description", b"description", "ip_filter", b"ip_filter", "jwt_auth", b"jwt_auth", "labels", b"labels", "name", b"name", "rate_limit", b"rate_limit", "size_limits", b"size_limits", "spec", b"spec"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key_auth", b"api_key_auth", "authorization", b"authorization", "budget", b"budget", "cache", b"cache", "cors", b"cors", "description", b"description", "ip_filter", b"ip_filter", "jwt_auth", b"jwt_auth", "labels", b"labels", "name", b"name", "rate_limit", b"rate_limit", "size_limits", b"size_limits", "spec", b"spec"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_spec: _TypeAlias = _typing.Literal["api_key_auth", "ip_filter", "authorization", "rate_limit", "budget", "jwt_auth", "cors", "size_limits"]  # noqa: Y015
+    _WhichOneofReturnType_spec: _TypeAlias = _typing.Literal["api_key_auth", "ip_filter", "authorization", "rate_limit", "budget", "jwt_auth", "cors", "size_limits", "cache"]  # noqa: Y015
     _WhichOneofArgType_spec: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_spec) -> _WhichOneofReturnType_spec | None: ...
 
@@ -854,3 +860,123 @@ class SizeLimits(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_header_bytes) -> _WhichOneofReturnType__max_header_bytes | None: ...
 
 Global___SizeLimits: _TypeAlias = SizeLimits  # noqa: Y015
+
+@_typing.final
+class Cache(_message.Message):
+    """Keeping of answers: a request that has been answered before, to the same caller, is answered without calling a backend. Requests are
+    the same when route, caller, protocol, dialect, model, body and the headers that backends get are; in JSON, but for that of tensors, the
+    order of members and white space make no difference. Kept are answers of inference and of the Open Inference Protocol; errors, answers
+    that were cut short and calls that are passed through never are. Where a policy of a service might refuse the caller, nothing is shared.
+    Kept answers are lost when the node ends, and given up by changes of the route, its services and what shapes its answers.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Scope:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ScopeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Cache._Scope.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        SCOPE_UNSPECIFIED: Cache._Scope.ValueType  # 0
+        """SCOPE_CONSUMER."""
+        SCOPE_CONSUMER: Cache._Scope.ValueType  # 1
+        """Each consumer has its own; all anonymous callers share one."""
+        SCOPE_GROUP: Cache._Scope.ValueType  # 2
+        """Consumers that are in the very same groups share; one in no group has its own."""
+        SCOPE_ROUTE: Cache._Scope.ValueType  # 3
+        """All callers of the route share. For answers that are anybody's business."""
+
+    class Scope(_Scope, metaclass=_ScopeEnumTypeWrapper):
+        """Who shares answers."""
+
+    SCOPE_UNSPECIFIED: Cache.Scope.ValueType  # 0
+    """SCOPE_CONSUMER."""
+    SCOPE_CONSUMER: Cache.Scope.ValueType  # 1
+    """Each consumer has its own; all anonymous callers share one."""
+    SCOPE_GROUP: Cache.Scope.ValueType  # 2
+    """Consumers that are in the very same groups share; one in no group has its own."""
+    SCOPE_ROUTE: Cache.Scope.ValueType  # 3
+    """All callers of the route share. For answers that are anybody's business."""
+
+    class _Store:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _StoreEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Cache._Store.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        STORE_UNSPECIFIED: Cache._Store.ValueType  # 0
+        """STORE_MEMORY."""
+        STORE_MEMORY: Cache._Store.ValueType  # 1
+        """In the memory of each node, within the bound of its `--cache-bytes`; the least recently used goes first."""
+
+    class Store(_Store, metaclass=_StoreEnumTypeWrapper):
+        """Where answers are kept."""
+
+    STORE_UNSPECIFIED: Cache.Store.ValueType  # 0
+    """STORE_MEMORY."""
+    STORE_MEMORY: Cache.Store.ValueType  # 1
+    """In the memory of each node, within the bound of its `--cache-bytes`; the least recently used goes first."""
+
+    TTL_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
+    STORE_FIELD_NUMBER: _builtins.int
+    MAX_ENTRY_BYTES_FIELD_NUMBER: _builtins.int
+    SINGLE_FLIGHT_FIELD_NUMBER: _builtins.int
+    RESPECT_CACHE_CONTROL_FIELD_NUMBER: _builtins.int
+    STALE_WHILE_REVALIDATE_FIELD_NUMBER: _builtins.int
+    BYPASS_GROUPS_FIELD_NUMBER: _builtins.int
+    scope: Global___Cache.Scope.ValueType
+    """Who shares answers. Default: SCOPE_CONSUMER."""
+    store: Global___Cache.Store.ValueType
+    """Where they are kept. Default: STORE_MEMORY."""
+    max_entry_bytes: _builtins.int
+    """The largest answer that is kept, in bytes of its body or messages. Default: 1048576 (1 MiB)."""
+    single_flight: _builtins.bool
+    """Whether requests that are the same while the first of them is being answered share its one call. A caller that
+    leaves disturbs none of the others; the call ends with the last. Default: true.
+    """
+    respect_cache_control: _builtins.bool
+    """Whether the caller's `cache-control` counts: `no-store` neither reads nor keeps, `no-cache` asks the backend and keeps its
+    answer, `max-age` takes none that is older. Default: true.
+    """
+    @_builtins.property
+    def ttl(self) -> _duration_pb2.Duration:
+        """How long an answer is given again, from 1 ms to 30 days. Required."""
+
+    @_builtins.property
+    def stale_while_revalidate(self) -> _duration_pb2.Duration:
+        """How long after its `ttl` an answer is still given, while it is asked for anew in the background: once, as a request of the
+        caller that found it old, which limits count and logs show. At most 30 days. Default: 0, not at all.
+        """
+
+    @_builtins.property
+    def bypass_groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Groups whose consumers may send `x-janua-cache: bypass`, which neither reads nor keeps. From others it is ignored."""
+
+    def __init__(
+        self,
+        *,
+        ttl: _duration_pb2.Duration | None = ...,
+        scope: Global___Cache.Scope.ValueType = ...,
+        store: Global___Cache.Store.ValueType = ...,
+        max_entry_bytes: _builtins.int = ...,
+        single_flight: _builtins.bool | None = ...,
+        respect_cache_control: _builtins.bool | None = ...,
+        stale_while_revalidate: _duration_pb2.Duration | None = ...,
+        bypass_groups: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_respect_cache_control", b"_respect_cache_control", "_single_flight", b"_single_flight", "respect_cache_control", b"respect_cache_control", "single_flight", b"single_flight", "stale_while_revalidate", b"stale_while_revalidate", "ttl", b"ttl"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_respect_cache_control", b"_respect_cache_control", "_single_flight", b"_single_flight", "bypass_groups", b"bypass_groups", "max_entry_bytes", b"max_entry_bytes", "respect_cache_control", b"respect_cache_control", "scope", b"scope", "single_flight", b"single_flight", "stale_while_revalidate", b"stale_while_revalidate", "store", b"store", "ttl", b"ttl"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__respect_cache_control: _TypeAlias = _typing.Literal["respect_cache_control"]  # noqa: Y015
+    _WhichOneofArgType__respect_cache_control: _TypeAlias = _typing.Literal["_respect_cache_control", b"_respect_cache_control"]  # noqa: Y015
+    _WhichOneofReturnType__single_flight: _TypeAlias = _typing.Literal["single_flight"]  # noqa: Y015
+    _WhichOneofArgType__single_flight: _TypeAlias = _typing.Literal["_single_flight", b"_single_flight"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__respect_cache_control) -> _WhichOneofReturnType__respect_cache_control | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__single_flight) -> _WhichOneofReturnType__single_flight | None: ...
+
+Global___Cache: _TypeAlias = Cache  # noqa: Y015

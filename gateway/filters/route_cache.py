@@ -1,0 +1,81 @@
+"""The cache of one route: its policy, joined with what else of the configuration decides on its answers."""
+
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
+
+from gateway.config.limits import BudgetConfig, RateLimitConfig
+from gateway.config.snapshot import (
+    ApiKeyAuthConfig,
+    AuthorizationConfig,
+    CacheConfig,
+    CorsConfig,
+    IpFilterConfig,
+    JwtAuthConfig,
+    PolicyConfig,
+    RouteConfig,
+    ServiceConfig,
+    SizeLimitsConfig,
+)
+from gateway.context import RequestContext
+from gateway.errors import PermissionDeniedError
+from gateway.filters.cache import Cache, Wish
+from gateway.filters.phases import Filters
+
+# They say who may ask, and how much, and nothing of what is answered.
+_ADMITTING = (
+    ApiKeyAuthConfig,
+    AuthorizationConfig,
+    BudgetConfig,
+    CorsConfig,
+    IpFilterConfig,
+    JwtAuthConfig,
+    RateLimitConfig,
+    SizeLimitsConfig,
+)
+
+
+class RouteCache:
+    """A route's cache. `policies` are all by name, `of_services` the filters of each service that may be called."""
+
+    def __init__(
+        self,
+        cache: Cache,
+        *,
+        route: RouteConfig,
+        services: Iterable[ServiceConfig],
+        policies: Mapping[str, PolicyConfig],
+        of_services: Iterable[Filters],
+    ) -> None:
+        self.config: CacheConfig = cache.config
+        self.answers = cache.answers
+        self.scope = cache.scope
+        self._cache = cache
+        self._policies = policies
+        self._authorizing = tuple(filters for filters in of_services if filters.authorizers)
+        services = tuple(services)
+        names = [*route.policies, *(name for service in services for name in service.policies)]
+        self._of_route = repr((route, services, self._shaping(names)))
+        self._versions: dict[tuple[str, ...], bytes] = {}
+
+    def wish(self, context: RequestContext) -> Wish | None:
+        """What the caller wants; None if its answer is to be neither read nor kept. So it is for one whom a service
+        might refuse: who may have an answer is then for the service that gives it to say."""
+        try:
+            for filters in self._authorizing:
+                filters.authorize(context)
+        except PermissionDeniedError:
+            return None
+        return self._cache.wish(context)
+
+    def version(self, context: RequestContext) -> bytes:
+        """Changes with everything in the configuration that shapes what this caller is answered."""
+        names = context.consumer.policies if context.consumer is not None else ()
+        found = self._versions.get(names)
+        if found is None:
+            found = sha256(f"{self._of_route} {self._shaping(names)}".encode()).digest()
+            self._versions[names] = found
+        return found
+
+    def _shaping(self, names: Iterable[str]) -> list[PolicyConfig]:
+        policies = [self._policies[name] for name in dict.fromkeys(names)]
+        return [policy for policy in policies if not isinstance(policy.spec, _ADMITTING)]

@@ -1,0 +1,189 @@
+"""Answers of routes with a cache, over either protocol: kept ones, those of calls in flight, and new ones. A new one is
+made by a task of its own, which its caller joins like all others, so that who leaves disturbs nobody."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Generic, TypeVar
+
+from gateway.context import RequestContext
+from gateway.errors import GatewayError, TimeoutExceededError
+from gateway.listeners.errors import GRPC_STATUS, HTTP_STATUS
+from gateway.listeners.service import GatewayService
+from gateway.pipeline import Inbound, Pipeline
+from gateway.plan import RoutePlan
+from gateway.response_cache.flight import Flight, FlightReader
+from gateway.response_cache.recording import AnswerHead, AnswerReader, ReplayedAnswer
+from gateway.response_cache.request_key import Headers, headers_to_show, request_key, seen_headers
+from gateway.response_cache.response_cache import Produce
+
+A = TypeVar("A")
+
+
+class CachedCall(Generic[A]):
+    """A request of a route with a cache. `form` says how its answer is written, `effective` gives what is asked without
+    insignificant differences, or None if that cannot be told."""
+
+    def __init__(
+        self,
+        service: GatewayService,
+        pipeline: Pipeline,
+        plan: RoutePlan,
+        inbound: Inbound[A],
+        *,
+        form: str,
+        effective: Callable[[], bytes | None],
+    ) -> None:
+        assert plan.cache is not None, "the route has a cache"
+        self._service = service
+        self._pipeline = pipeline
+        self._plan = plan
+        self._cache = plan.cache
+        self._inbound = inbound
+        self._form = form
+        self._effective = effective
+
+    async def forward(self, context: RequestContext) -> A:
+        """Calls a backend, for a request that its limits have counted. Raises as `Pipeline.call`."""
+        return await self._pipeline.forward(context, self._plan, self._inbound)
+
+    @asynccontextmanager
+    async def answer(self, context: RequestContext, produce: Produce) -> AsyncIterator[AnswerReader | None]:
+        """The answer, for as long as the block lasts; `produce` calls a backend and writes what it answers.
+
+        None: the cache has no part in it; the request, which is counted by its limits, is to go its ordinary way.
+        Raises `RateLimitedError`; reading raises what the call fails with.
+        """
+        await self._pipeline.reserve(context, self._plan, self._inbound)
+        wish = self._cache.wish(context)
+        effective = self._effective() if wish is not None else None
+        if wish is None or effective is None:
+            _tell(context, "bypass")
+            yield None
+            return
+        seen = seen_headers(context.headers)
+        key = request_key(
+            context,
+            scope=self._cache.scope(context),
+            version=self._cache.version(context),
+            form=self._form,
+            effective=effective,
+            seen=seen,
+        )
+        if wish.reads and (kept := await self._find(key, context, seen, produce, wish.max_age_s)) is not None:
+            yield kept
+            return
+        flight = self._cache.answers.flight(key) if self._cache.config.single_flight and wish.reads else None
+        if flight is None:
+            _tell(context, "miss" if wish.reads else "bypass")
+            flight = self._start(key, context, seen, produce)
+        else:
+            _tell(context, "coalesced")
+        reader = flight.join()
+        context.priced, context.cost_usd = None, 0.0
+        try:
+            if context.deadline is None:
+                yield SharedAnswer(flight, reader, context)
+            else:
+                async with asyncio.timeout_at(context.deadline):
+                    yield SharedAnswer(flight, reader, context)
+        except TimeoutError:
+            raise TimeoutExceededError("the request's time limit passed", reason="DEADLINE_EXCEEDED") from None
+        finally:
+            if await flight.leave(reader):
+                _charge(context, flight.context)
+
+    async def _find(
+        self, key: str, context: RequestContext, seen: Headers, produce: Produce, max_age_s: float | None
+    ) -> ReplayedAnswer | None:
+        """The kept answer if it is young enough. One that is past its time is asked for anew meanwhile."""
+        answers = self._cache.answers
+        kept = await answers.find(key)
+        if kept is None:
+            return None
+        age_s = answers.clock() - kept.kept_at
+        if max_age_s is not None and age_s > max_age_s:
+            return None
+        if age_s >= self._cache.config.ttl_s and answers.flight(key) is None:
+            self._start(key, context, seen, lambda flight: self._refresh(flight, produce), is_accounted=True)
+        _tell(context, "hit")
+        context.answer_headers.append((b"age", b"%d" % age_s))
+        context.priced, context.cost_usd = None, 0.0
+        context.first_content_at = time.perf_counter()
+        return ReplayedAnswer(kept)
+
+    def _start(
+        self, key: str, context: RequestContext, seen: Headers, produce: Produce, *, is_accounted: bool = False
+    ) -> Flight:
+        of_call = context.of_shared_call(headers_to_show(seen, context.headers))
+        config = self._cache.config
+        keep_s = config.ttl_s + config.stale_s
+        return self._cache.answers.start(
+            key, of_call, produce, keep_bytes=config.max_entry_bytes, keep_s=keep_s, is_accounted=is_accounted
+        )
+
+    async def _refresh(self, flight: Flight, produce: Produce) -> None:
+        """A request of its own, which nobody waits for, but all count."""
+        context = flight.context
+        context.started = time.perf_counter()
+        context.cache = "refresh"
+        error: GatewayError | None = None
+        try:
+            await self._pipeline.reserve(context, self._plan, self._inbound)
+            await produce(flight)
+        except GatewayError as failure:
+            error = failure
+            raise
+        finally:
+            self._service.settle(context, _status(context, error), error.reason if error else "")
+
+
+class SharedAnswer:
+    """The answer of a call, for one of those who share it. The first learns what there is to know about the call."""
+
+    def __init__(self, flight: Flight, reader: FlightReader, context: RequestContext) -> None:
+        self._flight = flight
+        self._reader = reader
+        self._context = context
+        self.read = reader.read
+
+    async def read_head(self) -> AnswerHead:
+        """The head, once it is there. Raises what the call failed with."""
+        context = self._context
+        waiting_since = time.perf_counter()
+        try:
+            head = await self._reader.read_head()
+        finally:
+            context.upstream_seconds += time.perf_counter() - waiting_since
+        context.first_content_at = time.perf_counter()
+        if not self._flight.is_oldest(self._reader):
+            return head.kept()
+        _take_over(self._flight.context, context)
+        context.sticky_cookie = self._flight.context.sticky_cookie
+        context.answer_headers += self._flight.context.answer_headers
+        return head
+
+
+def _take_over(call: RequestContext, context: RequestContext) -> None:
+    """Notes in a caller's context who was called."""
+    context.service, context.endpoint, context.attempts = call.service, call.endpoint, call.attempts
+    context.upstream_seconds = call.upstream_seconds
+
+
+def _charge(context: RequestContext, call: RequestContext) -> None:
+    """Has a caller account for the call."""
+    _take_over(call, context)
+    context.usage, context.priced, context.cost_usd = call.usage, call.priced, None
+    context.reservations += call.reservations
+
+
+def _tell(context: RequestContext, result: str) -> None:
+    context.cache = result
+    context.answer_headers.append((b"x-janua-cache", result.encode()))
+
+
+def _status(context: RequestContext, error: GatewayError | None) -> str:
+    if context.protocol == "grpc":
+        return GRPC_STATUS[error.code].name if error else "OK"
+    return str(HTTP_STATUS[error.code]) if error else "200"

@@ -1,0 +1,74 @@
+"""Answers of routes with a cache, over gRPC. Messages are bytes."""
+
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import TypeVar
+
+from gateway.context import RequestContext
+from gateway.listeners.cached import CachedCall
+from gateway.listeners.grpc_call import Call, answer_metadata
+from gateway.response_cache.flight import Flight
+from gateway.response_cache.recording import AnswerHead
+
+A = TypeVar("A")
+
+
+async def cached_message(
+    call: Call, context: RequestContext, cached: CachedCall[A], encode: Callable[[RequestContext, A], bytes]
+) -> bytes:
+    """The message that answers a call. Tells the caller who answers. Raises what a backend or `encode` raises."""
+
+    async def ask(context: RequestContext) -> bytes:
+        answer = await cached.forward(context)
+        context.first_content_at = time.perf_counter()
+        return encode(context, answer)
+
+    async def produce(flight: Flight) -> None:
+        flight.write_whole(AnswerHead(True), await ask(flight.context))
+
+    async with cached.answer(context, produce) as answer:
+        if answer is None:
+            message = await ask(context)
+        else:
+            await answer.read_head()
+            message = await answer.read() or b""
+            # By its end it is kept, for those who ask at once.
+            await answer.read()
+        await call.send_initial_metadata(answer_metadata(context))
+        return message
+
+
+async def cached_messages(
+    call: Call,
+    context: RequestContext,
+    cached: CachedCall[A],
+    encode: Callable[[RequestContext, A], AsyncGenerator[bytes]],
+) -> AsyncGenerator[bytes]:
+    """The messages that answer a call, as they come. Otherwise like `cached_message`."""
+
+    async def ask(context: RequestContext) -> AsyncGenerator[bytes]:
+        answer = await cached.forward(context)
+        context.first_content_at = time.perf_counter()
+        return encode(context, answer)
+
+    async def produce(flight: Flight) -> None:
+        async with aclosing(await ask(flight.context)) as messages:
+            flight.begin(AnswerHead(False))
+            async for message in messages:
+                await flight.write(message)
+
+    async with cached.answer(context, produce) as answer:
+        if answer is None:
+            async with aclosing(await ask(context)) as messages:
+                # Only what has begun can be closed, so the first message comes before what might fail.
+                message = await anext(messages, None)
+                await call.send_initial_metadata(answer_metadata(context))
+                while message is not None:
+                    yield message
+                    message = await anext(messages, None)
+        else:
+            await answer.read_head()
+            await call.send_initial_metadata(answer_metadata(context))
+            while (piece := await answer.read()) is not None:
+                yield piece

@@ -1,0 +1,56 @@
+"""An answer that can be sent and kept: its head, and the pieces of its body as they were sent."""
+
+from typing import Protocol
+
+import msgspec
+
+# Of an answer's headers, those that are as true of it later.
+_KEPT = frozenset({b"content-type", b"content-language", b"cache-control", b"x-accel-buffering"})
+
+
+class AnswerHead(msgspec.Struct, frozen=True, array_like=True):
+    """How an answer begins. `is_whole`: it has one piece, which is sent with its length. `status` and `headers` are for
+    HTTP alone."""
+
+    is_whole: bool
+    status: int = 200
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+    def kept(self) -> "AnswerHead":
+        """Without what is about one call, or about the account that it was made with."""
+        headers = tuple((name, value) for name, value in self.headers if name in _KEPT)
+        return AnswerHead(self.is_whole, self.status, headers)
+
+
+class Recording(msgspec.Struct, frozen=True, array_like=True):
+    """A whole answer. `kept_at` is a time of the cache's clock, in seconds."""
+
+    head: AnswerHead
+    pieces: tuple[bytes, ...]
+    kept_at: float
+
+
+class AnswerReader(Protocol):
+    """One reader of an answer, from its beginning."""
+
+    async def read_head(self) -> AnswerHead:
+        """The head, once it is there. Raises `GatewayError` if there is no answer."""
+
+    async def read(self) -> bytes | None:
+        """The next piece, or None after the last. Raises `GatewayError` if the answer breaks off."""
+
+
+class ReplayedAnswer:
+    """Reads a recording."""
+
+    def __init__(self, recording: Recording) -> None:
+        self._head = recording.head
+        self._pieces = iter(recording.pieces)
+
+    async def read_head(self) -> AnswerHead:
+        """The head."""
+        return self._head
+
+    async def read(self) -> bytes | None:
+        """The next piece, or None after the last."""
+        return next(self._pieces, None)

@@ -1,0 +1,152 @@
+"""The answers that a node keeps, and the calls whose answers may be kept while they run."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+import structlog
+
+from gateway.context import RequestContext
+from gateway.errors import GatewayError, InternalError, UnavailableError
+from gateway.response_cache.flight import Flight
+from gateway.response_cache.recording import Recording
+
+if TYPE_CHECKING:
+    from gateway.response_cache.memory_store import MemoryStore
+
+DEFAULT_MAX_BYTES = 64 * 1024 * 1024
+_MAX_ENTRIES = 1_000_000
+
+# Makes a call: writes its answer to the flight, whose context is that of the call. Raises what it fails with.
+Produce = Callable[[Flight], Awaitable[None]]
+
+_log = structlog.get_logger("janua.cache")
+
+
+class ResponseCache:
+    """All answers of a node. Keys are made by `request_key`; they begin with the route's name and a slash.
+
+    `run` must be running while calls are made; what it has begun ends with it.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_bytes: int = DEFAULT_MAX_BYTES,
+        max_entries: int = _MAX_ENTRIES,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.clock = clock
+        self._max_bytes = max_bytes
+        self._max_entries = max_entries
+        self._memory: MemoryStore | None = None
+        self._flights: dict[str, Flight] = {}
+        self._tasks: asyncio.TaskGroup | None = None
+        self._encoder = msgspec.msgpack.Encoder()
+        self._decoder = msgspec.msgpack.Decoder(Recording)
+
+    @property
+    def size_bytes(self) -> int:
+        """What the kept answers take."""
+        return 0 if self._memory is None else self._memory.size_bytes
+
+    @property
+    def entries(self) -> int:
+        """How many answers are kept."""
+        return 0 if self._memory is None else len(self._memory)
+
+    async def run(self) -> None:
+        """Makes calls until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            try:
+                await asyncio.get_running_loop().create_future()
+            finally:
+                self._tasks = None
+
+    async def find(self, key: str) -> Recording | None:
+        """The answer that is kept under that key."""
+        data: bytes | None = await self._store.get(key)
+        return None if data is None else self._decoder.decode(data)
+
+    def flight(self, key: str) -> Flight | None:
+        """The call whose answer will be kept under that key, if there is one that can be joined."""
+        flight = self._flights.get(key)
+        return flight if flight is not None and flight.is_joinable else None
+
+    def start(
+        self,
+        key: str,
+        context: RequestContext,
+        produce: Produce,
+        *,
+        keep_bytes: int,
+        keep_s: float,
+        is_accounted: bool = False,
+    ) -> Flight:
+        """Makes a call whose answer is kept for so long if it is no larger. `is_accounted` is as `Flight` has it.
+
+        Raises `UnavailableError` when the node is about to end.
+        """
+        if self._tasks is None:
+            raise UnavailableError("this node is about to stop", reason="STOPPING", retry_after_s=1.0)
+        flight = Flight(context, keep_bytes=keep_bytes, is_accounted=is_accounted)
+        self._flights[key] = flight
+        task = self._tasks.create_task(self._fly(key, flight, produce, keep_s))
+        flight.cancel = task.cancel
+        # It has not even begun if it was cancelled at once.
+        task.add_done_callback(lambda _: self._ended(key, flight))
+        return flight
+
+    async def purge(self, route: str | None = None) -> int:
+        """Forgets the answers of a route, or of all, also those that are being made. The number of those kept."""
+        before = self.entries
+        prefix = "" if route is None else f"{route}/"
+        self._flights = {key: flight for key, flight in self._flights.items() if not key.startswith(prefix)}
+        if self._memory is not None:
+            await self._memory.clear(namespace=prefix)
+        return before - self.entries
+
+    @property
+    def _store(self) -> "MemoryStore":
+        if self._memory is None:
+            # A node whose routes keep nothing need not know the library.
+            from gateway.response_cache.memory_store import MemoryStore
+
+            self._memory = MemoryStore(max_bytes=self._max_bytes, max_entries=self._max_entries, clock=self.clock)
+        return self._memory
+
+    async def _fly(self, key: str, flight: Flight, produce: Produce, keep_s: float) -> None:
+        failure: GatewayError | None = None
+        try:
+            await produce(flight)
+        except GatewayError as error:
+            failure = error
+        except Exception:
+            request_id = flight.context.request_id
+            _log.exception("request failed", request_id=request_id)
+            failure = InternalError(f"an internal error happened; the log has it under request id {request_id}")
+        else:
+            await self._keep(key, flight, keep_s)
+        flight.end(failure)
+
+    async def _keep(self, key: str, flight: Flight, keep_s: float) -> None:
+        pieces = flight.pieces()
+        if flight.head is None or not 200 <= flight.head.status < 300:
+            return
+        # Another may have taken its place, or somebody wanted the answers before to be forgotten.
+        if pieces is None or self._flights.get(key) is not flight:
+            return
+        recording = Recording(flight.head.kept(), pieces, self.clock())
+        packed = bytearray()
+        self._encoder.encode_into(recording, packed)
+        # Of the size that it has: one that has grown and was cut leaves holes in memory, a third of the whole.
+        await self._store.set(key, bytes(packed), ttl=keep_s)
+
+    def _ended(self, key: str, flight: Flight) -> None:
+        if self._flights.get(key) is flight:
+            del self._flights[key]
+        if not flight.is_over:
+            flight.end(UnavailableError("this node is about to stop", reason="STOPPING", retry_after_s=1.0))

@@ -1,0 +1,130 @@
+"""The memory of kept answers: what it holds, for how long, and never more than it may."""
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+from aiocache.base import BaseCache
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.response_cache.memory_store import MemoryStore
+
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def store(clock: Clock, *, max_bytes: int = 100_000, max_entries: int = 100) -> MemoryStore:
+    return MemoryStore(max_bytes=max_bytes, max_entries=max_entries, clock=clock)
+
+
+async def test_it_is_a_cache_of_aiocache(clock: Clock) -> None:
+    cache = store(clock)
+    assert isinstance(cache, BaseCache)
+    await cache.set("a", b"1")
+    await cache.multi_set([("b", b"2"), ("c", b"3")])
+    assert await cache.multi_get(["a", "b", "d"]) == [b"1", b"2", None]
+    assert await cache.exists("c")
+    assert (await cache.delete("c"), await cache.delete("c")) == (1, 0)
+    assert await cache.get("c", default=b"none") == b"none"
+    with pytest.raises(ValueError, match="a is there already"):
+        await cache.add("a", b"2")
+    assert await cache.add("c", b"4")
+
+
+async def test_entries_end_with_their_time(clock: Clock) -> None:
+    cache = store(clock)
+    await cache.set("a", b"1", ttl=5)
+    await cache.set("forever", b"2")
+    clock.now += 4.9
+    assert await cache.get("a") == b"1"
+    clock.now += 0.2
+    assert (await cache.get("a"), await cache.get("forever")) == (None, b"2")
+    assert len(cache) == 1
+    assert await cache.expire("forever", 1)
+    clock.now += 1
+    assert await cache.get("forever") is None
+    assert cache.size_bytes == 0
+
+
+async def test_least_recently_used_goes_first(clock: Clock) -> None:
+    cache = store(clock, max_entries=2)
+    await cache.set("a", b"1")
+    await cache.set("b", b"2")
+    await cache.get("a")
+    await cache.set("c", b"3")
+    assert await cache.multi_get(["a", "b", "c"]) == [b"1", None, b"3"]
+
+
+async def test_what_is_larger_than_all_room_takes_nobodys(clock: Clock) -> None:
+    cache = store(clock, max_bytes=2000)
+    await cache.set("a", b"1")
+    assert not await cache.set("b", bytes(2000))
+    assert await cache.multi_get(["a", "b"]) == [b"1", None]
+
+
+async def test_those_of_one_namespace_are_cleared(clock: Clock) -> None:
+    cache = store(clock)
+    await cache.multi_set([("chat/1", b"1"), ("chat/2", b"2"), ("chat-2/1", b"3")])
+    await cache.clear(namespace="chat/")
+    assert (len(cache), await cache.get("chat-2/1")) == (1, b"3")
+    await cache.clear(namespace="")
+    assert (len(cache), cache.size_bytes) == (0, 0)
+
+
+ACTIONS = st.lists(
+    st.tuples(st.sampled_from(["set", "get", "delete"]), st.integers(0, 20), st.integers(0, 3000)), max_size=60
+)
+
+
+@given(actions=ACTIONS)
+async def test_it_never_holds_more_than_it_may(actions: list[tuple[str, int, int]]) -> None:
+    cache = MemoryStore(max_bytes=8000, max_entries=7, clock=Clock())
+    kept: dict[str, bytes] = {}
+    for action, number, size in actions:
+        key = f"k{number}"
+        match action:
+            case "set":
+                if await cache.set(key, bytes(size)):
+                    kept[key] = bytes(size)
+            case "get":
+                assert await cache.get(key) in (None, kept.get(key))
+            case _:
+                await cache.delete(key)
+                kept.pop(key, None)
+        assert len(cache) <= 7
+        assert 0 <= cache.size_bytes <= 8000
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no /proc")
+@pytest.mark.parametrize("sizes", [(100, 200), (900, 1100), (10_000, 60_000)], ids=["tiny", "usual", "large"])
+async def test_bound_holds_for_the_memory_that_is_really_taken(clock: Clock, sizes: tuple[int, int]) -> None:
+    """With many more distinct answers than there is room for. The soak test does this a million times."""
+    limit = 32 * 1024 * 1024
+    cache = store(clock, max_bytes=limit, max_entries=10**6)
+    chance = random.Random(7)
+    before = resident_bytes()
+    written = 0
+    while written < 3 * limit:
+        value = chance.randbytes(chance.randint(*sizes))
+        await cache.set(f"chat/{chance.getrandbits(256):064x}", value)
+        written += len(value) + 400
+    assert cache.size_bytes > 0.99 * limit - 60_000
+    assert resident_bytes() - before < 1.1 * limit
