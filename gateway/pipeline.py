@@ -27,7 +27,7 @@ from gateway.errors import (
 from gateway.filters.api_keys import KeyIndex
 from gateway.filters.limits.state import LimitState
 from gateway.filters.node_services import NodeServices
-from gateway.filters.phases import CrossOrigin, Filters
+from gateway.filters.phases import CrossOrigin, Editable, Filters
 from gateway.filters.published_keys import KeyDirectory
 from gateway.fixed_answer import fixed_answer
 from gateway.mirror import Mirrors
@@ -45,7 +45,7 @@ from gateway.upstream.retry import AttemptFailedError
 A = TypeVar("A")
 
 
-class Inbound(Protocol[A]):
+class Inbound(Editable, Protocol[A]):
     """The client's request, ready to be made into one for any backend."""
 
     def for_backend(
@@ -125,6 +125,7 @@ class Pipeline:
             subjects={subject: consumer for consumer in consumers for subject in consumer.jwt_subjects},
             limits=live.limits,
             published_keys=live.published_keys,
+            metrics=live.caller.metrics,
         )
         self._router = Router(plan_routes(snapshot, live.choices, services))
 
@@ -178,8 +179,13 @@ class Pipeline:
         if (filters := plan.filters_for(context.consumer)).limiters:
             context.priced = plan.priced(context.model)
             await filters.reserve(context, inbound)
+        if filters.request_editors:
+            inbound = filters.edit_request(context, inbound)
+        if filters.answer_editors:
+            filters.edit_answer(context)
         if plan.mirror is not None:
             self._mirror(context, plan, inbound)
+        edits = context.header_edits, context.answer_edits
         tried: set[BackendConfig] = set()
         failed: AttemptFailedError | None = None
         unsupported: UnsupportedByBackendError | None = None
@@ -197,6 +203,7 @@ class Pipeline:
                 _settle_from(held, context)
                 if plan.route.fallback_on.isdisjoint(failure.failures):
                     break
+            context.header_edits, context.answer_edits = edits
         if failed is not None:
             raise failed.error from failed
         if unsupported is not None:
@@ -209,7 +216,7 @@ class Pipeline:
         context.service = backend.service.name
         context.priced = backend.priced(context.model)
         if not backend.filters.is_empty:
-            await self._apply(backend.filters, context, inbound)
+            inbound = await self._apply(backend.filters, context, inbound)
         cluster = self._live.clusters.clusters.get(backend.cluster)
         if cluster is None:
             error = UnavailableError("the configuration has just changed", reason="NO_ENDPOINT", retry_after_s=0.0)
@@ -224,13 +231,16 @@ class Pipeline:
         finally:
             context.upstream_seconds += time.perf_counter() - waiting_since
 
-    async def _apply(self, filters: Filters, context: RequestContext, inbound: Inbound[Any]) -> None:
+    async def _apply(self, filters: Filters, context: RequestContext, inbound: Inbound[A]) -> Inbound[A]:
         """The policies of a service. A limit that is reached is one attempt's failure, any other refusal final."""
         filters.authorize(context)
         try:
             await filters.reserve(context, inbound)
         except RateLimitedError as error:
             raise AttemptFailedError(error, Failure.RATE_LIMITED) from None
+        inbound = filters.edit_request(context, inbound)
+        filters.edit_answer(context)
+        return inbound
 
     def _is_live(self, backend: BackendPlan) -> bool:
         cluster = self._live.clusters.clusters.get(backend.cluster)
@@ -247,6 +257,7 @@ class Pipeline:
         own = replace(context, service=mirror.backend.service.name)
         deadline = _deadline(own, mirror.backend, asyncio.get_running_loop().time())
         try:
+            inbound = mirror.backend.filters.edit_request(own, inbound)
             request = inbound.for_backend(own, mirror.backend, cluster, deadline)
         except GatewayError:
             return

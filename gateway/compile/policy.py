@@ -8,7 +8,9 @@ from typing import Any
 from janua.config.v1 import policy_pb2
 
 from gateway.compile.durations import optional_seconds, seconds
+from gateway.compile.guardrail import compile_guardrail
 from gateway.compile.limits import compile_budget, compile_rate_limit
+from gateway.compile.transform import compile_transform
 from gateway.config.snapshot import (
     AllowedRequests,
     ApiKeyAuthConfig,
@@ -120,5 +122,7 @@ _COMPILERS: Mapping[str, Callable[[Any], PolicySpec]] = MappingProxyType(
         "jwt_auth": _jwt_auth,
         "cors": _cors,
         "size_limits": _size_limits,
+        "transform": compile_transform,
+        "guardrail": compile_guardrail,
     }
 )

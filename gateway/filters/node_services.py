@@ -7,6 +7,7 @@ from gateway.config.snapshot import ConsumerConfig
 from gateway.filters.api_keys import KeyIndex
 from gateway.filters.limits.state import LimitState
 from gateway.filters.published_keys import KeyDirectory
+from gateway.telemetry.metrics import Metrics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,3 +19,4 @@ class NodeServices:
     limits: LimitState
     subjects: Mapping[str, ConsumerConfig]
     published_keys: KeyDirectory
+    metrics: Metrics

@@ -7,6 +7,7 @@ from typing import TypeVar
 from janua.inference.v1 import chat_pb2, embeddings_pb2, inference_service_pb2_grpc, models_pb2
 
 from gateway.context import RequestContext
+from gateway.edits import EditedEvents, edited_events
 from gateway.errors import BadGatewayError, GatewayError
 from gateway.listeners.grpc_call import Call, accounted, accounted_answer, answer_metadata, call_context
 from gateway.listeners.service import GatewayService
@@ -125,9 +126,14 @@ async def _stream(
             yield message
         return
     try:
+        edits = context.answer_edits
+        edited = EditedEvents(edits) if edits is not None and edits.events else None
         async for events in _chunk_events(exchange.dialect, exchange.answer):
             _note_usage(context, events)
-            for message in writer.messages(events):
+            for message in writer.messages(events if edited is None else edited.edit_all(events)):
+                yield message
+        if edited is not None and (held := list(edited.finish())):
+            for message in writer.messages(held):
                 yield message
     finally:
         exchange.answer.rest.close()
@@ -153,7 +159,7 @@ def _whole_answer(dialect: ChatDialect, body: bytes, context: RequestContext) ->
     _note_usage(context, events)
     if all(isinstance(event, AnswerStarted | UsageReported) for event in events):
         raise BadGatewayError("the upstream's answer has nothing in it", reason="UPSTREAM_MALFORMED")
-    return events
+    return edited_events(context.answer_edits, events)
 
 
 def _unary_body(exchange: Exchange[D]) -> bytes:

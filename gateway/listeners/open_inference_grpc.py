@@ -70,7 +70,9 @@ class OpenInferenceServicer:
         context.model = translation.model
         pipeline = self._service.pin()
         plan = await pipeline.route(context)
-        answer = await pipeline.call(context, plan, OpenInferenceInbound(translation, tuple(sent_metadata(call))))
+        answer = await pipeline.call(
+            context, plan, OpenInferenceInbound[bytes](translation, tuple(sent_metadata(call)))
+        )
         context.first_content_at = time.perf_counter()
         await call.send_initial_metadata(answer_metadata(context))
         return answer

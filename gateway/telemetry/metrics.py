@@ -106,6 +106,12 @@ class Metrics:
             ("operation",),
             registry=self.registry,
         )
+        self._guardrail = CounterFamily(
+            "janua_guardrail",
+            "What guardrails have found in requests and answers, and what became of it.",
+            ("policy", "rule", "action"),
+            registry=self.registry,
+        )
         self.config_revision = Gauge(
             "janua_config_revision", "Revision of the configuration in use.", registry=self.registry
         )
@@ -127,6 +133,7 @@ class Metrics:
         self._cost_of = cache(self._cost.labels)
         self._limit_of = cache(self._limits.labels)
         self._budget_of = cache(self._budgets.labels)
+        self._guardrail_of = cache(self._guardrail.labels)
 
     def _bind_request(self, route: str, service: str, status: str) -> tuple[Count, Distribution, Distribution]:
         return self._requests.labels(route, service, status), self._duration.labels(route), self._overhead.labels(route)
@@ -188,6 +195,10 @@ class Metrics:
     def unknown_cost(self, service: str, model: str, reason: str) -> None:
         """Counts a request whose cost is not known."""
         self._unknown_cost.labels(service, model, reason).inc()
+
+    def guardrail(self, policy: str, rule: str, action: str) -> None:
+        """Counts what a rule of a guardrail has found."""
+        self._guardrail_of(policy, rule, action).inc()
 
     def render(self) -> bytes:
         """All metrics in the text format of Prometheus."""
