@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 
 from gateway.config.prices import PricedModel
 from gateway.config.snapshot import ConsumerConfig
+from gateway.edits import AnswerEdits, HeaderEdits
 from gateway.types import Operation, Usage
 
 _NO_GROUPS: frozenset[str] = frozenset()
@@ -36,6 +37,7 @@ class RequestContext:
     `seen_headers` are those that models' backends may see, None: all that are end-to-end. `answer_headers` are what
     policies tell the caller, `reservations` what the request holds of limits. `body_size` measures the body, None where
     it is not there yet; `answers_for_origins`: browsers are told by a policy what pages may do, so not by the backend.
+    `header_edits` are made to what the backend that is called gets, `answer_edits` to what it answers; None: nothing.
     """
 
     request_id: str
@@ -72,6 +74,8 @@ class RequestContext:
     answer_headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     answers_for_origins: bool = False
     reservations: list[Reservation] = field(default_factory=list, repr=False)
+    header_edits: HeaderEdits | None = field(default=None, repr=False)
+    answer_edits: AnswerEdits | None = field(default=None, repr=False)
     _query: dict[str, str] | None = field(default=None, repr=False)
 
     def of_shared_call(self, seen_headers: Mapping[bytes, bytes]) -> "RequestContext":

@@ -56,6 +56,12 @@ class InvalidRequestError(GatewayError):
     default_reason = "INVALID_REQUEST"
 
 
+class GuardrailDeniedError(InvalidRequestError):
+    """A guardrail does not let the request, or the answer to it, pass. The text says which, never what was found."""
+
+    default_reason = "GUARDRAIL_DENIED"
+
+
 class PayloadTooLargeError(GatewayError):
     """The body is over the limit."""
 

@@ -27,7 +27,7 @@ from gateway.errors import (
 from gateway.filters.api_keys import KeyIndex
 from gateway.filters.limits.state import LimitState
 from gateway.filters.node_services import NodeServices
-from gateway.filters.phases import CrossOrigin, Filters
+from gateway.filters.phases import CrossOrigin, Editable, Filters
 from gateway.filters.published_keys import KeyDirectory
 from gateway.fixed_answer import fixed_answer
 from gateway.mirror import Mirrors
@@ -46,7 +46,7 @@ from gateway.upstream.retry import AttemptFailedError
 A = TypeVar("A")
 
 
-class Inbound(Protocol[A]):
+class Inbound(Editable, Protocol[A]):
     """The client's request, ready to be made into one for any backend."""
 
     def for_backend(
@@ -128,6 +128,7 @@ class Pipeline:
             limits=live.limits,
             published_keys=live.published_keys,
             answers=live.answers,
+            metrics=live.caller.metrics,
         )
         self._router = Router(plan_routes(snapshot, live.choices, services))
 
@@ -178,6 +179,11 @@ class Pipeline:
         called; if all were passed over, that of the first.
         """
         await self.reserve(context, plan, inbound)
+        filters = plan.filters_for(context.consumer)
+        if filters.request_editors:
+            inbound = filters.edit_request(context, inbound)
+        if filters.answer_editors:
+            filters.edit_answer(context)
         return await self.forward(context, plan, inbound)
 
     async def reserve(self, context: RequestContext, plan: RoutePlan, inbound: Inbound[Any]) -> None:
@@ -187,10 +193,11 @@ class Pipeline:
             await filters.reserve(context, inbound)
 
     async def forward(self, context: RequestContext, plan: RoutePlan, inbound: Inbound[A]) -> A:
-        """What `call` does but for the limits of caller and route."""
+        """What `call` does but for the limits of caller and route, and their changes."""
         started = asyncio.get_running_loop().time()
         if plan.mirror is not None:
             self._mirror(context, plan, inbound)
+        edits = context.header_edits, context.answer_edits
         tried: set[BackendConfig] = set()
         failed: AttemptFailedError | None = None
         unsupported: UnsupportedByBackendError | None = None
@@ -208,6 +215,7 @@ class Pipeline:
                 _settle_from(held, context)
                 if plan.route.fallback_on.isdisjoint(failure.failures):
                     break
+            context.header_edits, context.answer_edits = edits
         if failed is not None:
             raise failed.error from failed
         if unsupported is not None:
@@ -220,7 +228,7 @@ class Pipeline:
         context.service = backend.service.name
         context.priced = backend.priced(context.model)
         if not backend.filters.is_empty:
-            await self._apply(backend.filters, context, inbound)
+            inbound = await self._apply(backend.filters, context, inbound)
         cluster = self._live.clusters.clusters.get(backend.cluster)
         if cluster is None:
             error = UnavailableError("the configuration has just changed", reason="NO_ENDPOINT", retry_after_s=0.0)
@@ -235,13 +243,16 @@ class Pipeline:
         finally:
             context.upstream_seconds += time.perf_counter() - waiting_since
 
-    async def _apply(self, filters: Filters, context: RequestContext, inbound: Inbound[Any]) -> None:
+    async def _apply(self, filters: Filters, context: RequestContext, inbound: Inbound[A]) -> Inbound[A]:
         """The policies of a service. A limit that is reached is one attempt's failure, any other refusal final."""
         filters.authorize(context)
         try:
             await filters.reserve(context, inbound)
         except RateLimitedError as error:
             raise AttemptFailedError(error, Failure.RATE_LIMITED) from None
+        inbound = filters.edit_request(context, inbound)
+        filters.edit_answer(context)
+        return inbound
 
     def _is_live(self, backend: BackendPlan) -> bool:
         cluster = self._live.clusters.clusters.get(backend.cluster)
@@ -258,6 +269,7 @@ class Pipeline:
         own = replace(context, service=mirror.backend.service.name)
         deadline = _deadline(own, mirror.backend, asyncio.get_running_loop().time())
         try:
+            inbound = mirror.backend.filters.edit_request(own, inbound)
             request = inbound.for_backend(own, mirror.backend, cluster, deadline)
         except GatewayError:
             return

@@ -489,6 +489,10 @@ class RerankRequest(msgspec.Struct, frozen=True, kw_only=True):
     extra: Mapping[str, JsonValue] | None = None
 
 
+WholeRequest: TypeAlias = ChatRequest | EmbeddingsRequest | RerankRequest
+"""What is said in requests that are looked into."""
+
+
 class RankedDocument(msgspec.Struct, frozen=True, kw_only=True):
     """The place of a text among those of the request, from 0 on, and its score: the higher, the more relevant."""
 

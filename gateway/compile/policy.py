@@ -8,7 +8,9 @@ from typing import Any
 from janua.config.v1 import policy_pb2
 
 from gateway.compile.durations import optional_seconds, seconds
+from gateway.compile.guardrail import compile_guardrail
 from gateway.compile.limits import compile_budget, compile_rate_limit
+from gateway.compile.transform import compile_transform
 from gateway.config.snapshot import (
     AllowedRequests,
     ApiKeyAuthConfig,
@@ -147,5 +149,7 @@ _COMPILERS: Mapping[str, Callable[[Any], PolicySpec]] = MappingProxyType(
         "cors": _cors,
         "size_limits": _size_limits,
         "cache": _cache,
+        "transform": compile_transform,
+        "guardrail": compile_guardrail,
     }
 )

@@ -14,9 +14,11 @@ from typing import Final, TypeAlias
 import re2
 
 from gateway.config.credential import AuthConfig
+from gateway.config.guardrail import GuardrailConfig
 from gateway.config.limits import BudgetConfig, RateLimitConfig
 from gateway.config.prices import Price
 from gateway.config.secret import SecretValue
+from gateway.config.transform import TransformConfig
 from gateway.config.upstream import HealthCheckConfig, OutlierConfig, UpstreamConfig
 from gateway.types import Feature, Schema
 
@@ -381,6 +383,8 @@ PolicySpec: TypeAlias = (
     | JwtAuthConfig
     | RateLimitConfig
     | SizeLimitsConfig
+    | TransformConfig
+    | GuardrailConfig
 )
 
 

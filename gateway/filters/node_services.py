@@ -8,6 +8,7 @@ from gateway.filters.api_keys import KeyIndex
 from gateway.filters.limits.state import LimitState
 from gateway.filters.published_keys import KeyDirectory
 from gateway.response_cache.response_cache import ResponseCache
+from gateway.telemetry.metrics import Metrics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,4 +20,5 @@ class NodeServices:
     limits: LimitState
     subjects: Mapping[str, ConsumerConfig]
     published_keys: KeyDirectory
+    metrics: Metrics
     answers: ResponseCache = field(default_factory=ResponseCache)

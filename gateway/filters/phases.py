@@ -6,11 +6,12 @@ count or keep lives in `NodeServices`.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Protocol, Self, TypeAlias
+from typing import Any, Protocol, Self, TypeAlias, TypeVar
 
 from gateway.config.snapshot import ConsumerConfig
 from gateway.context import RequestContext
-from gateway.types import Demand
+from gateway.edits import AnswerEdits, JsonEdit
+from gateway.types import Demand, WholeRequest
 
 HeaderList: TypeAlias = list[tuple[bytes, bytes]]
 """Names in lower case, and values."""
@@ -97,7 +98,44 @@ class AnswerKeeper:
     """Keeps answers and gives them again. Listeners, which know how answers are sent, do the work."""
 
 
-Filter = CrossOrigin | Screen | Authenticator | Authorizer | Limiter | AnswerKeeper
+class Editable(Protocol):
+    """A request that can be changed, as far as it can be looked into."""
+
+    def canonical(self) -> WholeRequest | None:
+        """What it says; None if that is not known here. Raises `InvalidRequestError` that names the field."""
+
+    def with_canonical(self, request: Any) -> Self:
+        """The same, but saying this: of the type that `canonical` gave. Also where nothing has been changed backends
+        get what was read, and no field in the body that says otherwise."""
+
+    def with_json(self, edit: JsonEdit, *, stream: bool) -> Self:
+        """The same with its JSON body changed; the very same where there is none."""
+
+
+R = TypeVar("R", bound=Editable)
+
+
+class RequestEditor:
+    """Changes requests, or refuses what they say. Those that guard come before those that do not."""
+
+    is_guard = False
+
+    def edit_request(self, context: RequestContext, request: R) -> R:
+        """The request as it goes on. May change `context.header_edits`. Raises `GatewayError`."""
+        raise NotImplementedError
+
+
+class AnswerEditor:
+    """Changes answers, or ends those that must not go on. Those that guard come before those that do not."""
+
+    is_guard = False
+
+    def edit_answer(self, context: RequestContext) -> AnswerEdits:
+        """What is to be done to the answer, decided before a backend is called. Raises `GatewayError`."""
+        raise NotImplementedError
+
+
+Filter = CrossOrigin | Screen | Authenticator | Authorizer | Limiter | RequestEditor | AnswerEditor | AnswerKeeper
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +149,8 @@ class Filters:
     authorizers: tuple[Authorizer, ...] = ()
     limiters: tuple[Limiter, ...] = ()
     keepers: tuple[AnswerKeeper, ...] = ()
+    request_editors: tuple[RequestEditor, ...] = ()
+    answer_editors: tuple[AnswerEditor, ...] = ()
     is_empty: bool = field(init=False)
     max_body_bytes: int | None = field(init=False)
 
@@ -119,6 +159,8 @@ class Filters:
         object.__setattr__(self, "is_empty", not any(phases))
         limits = (screen.max_body_bytes for screen in self.screens if screen.max_body_bytes is not None)
         object.__setattr__(self, "max_body_bytes", min(limits, default=None))
+        every = (*self.screens, *self.authenticators, *self.authorizers, *self.limiters)
+        object.__setattr__(self, "is_empty", not (every or self.request_editors or self.answer_editors))
 
     @classmethod
     def of(cls, filters: Iterable[Filter]) -> Self:
@@ -131,6 +173,8 @@ class Filters:
             authorizers=tuple(each for each in every if isinstance(each, Authorizer)),
             limiters=_joined(each for each in every if isinstance(each, Limiter)),
             keepers=tuple(each for each in every if isinstance(each, AnswerKeeper)),
+            request_editors=_guards_first(each for each in every if isinstance(each, RequestEditor)),
+            answer_editors=_guards_first(each for each in every if isinstance(each, AnswerEditor)),
         )
 
     def authorize(self, context: RequestContext) -> None:
@@ -142,6 +186,25 @@ class Filters:
         """Has all count. Raises `RateLimitedError`; what others have taken by then is settled with the request."""
         for limiter in self.limiters:
             await limiter.reserve(context, request)
+
+    def edit_request(self, context: RequestContext, request: R) -> R:
+        """The request after all have changed it. Raises `GatewayError`."""
+        for editor in self.request_editors:
+            request = editor.edit_request(context, request)
+        return request
+
+    def edit_answer(self, context: RequestContext) -> None:
+        """Has all say what is to be done to the answer, before what others have said. Raises `GatewayError`."""
+        for editor in reversed(self.answer_editors):
+            edits = editor.edit_answer(context)
+            context.answer_edits = edits if context.answer_edits is None else edits.then(context.answer_edits)
+
+
+_E = TypeVar("_E", RequestEditor, AnswerEditor)
+
+
+def _guards_first(editors: Iterable[_E]) -> tuple[_E, ...]:
+    return tuple(sorted(editors, key=lambda each: not each.is_guard))
 
 
 def _joined(limiters: Iterable[Limiter]) -> tuple[Limiter, ...]:

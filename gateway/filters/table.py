@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from gateway.config.guardrail import GuardrailConfig
 from gateway.config.limits import BudgetConfig, RateLimitConfig
 from gateway.config.snapshot import (
     ApiKeyAuthConfig,
@@ -15,10 +16,12 @@ from gateway.config.snapshot import (
     PolicySpec,
     SizeLimitsConfig,
 )
+from gateway.config.transform import TransformConfig
 from gateway.filters.api_key_auth import ApiKeyAuth
 from gateway.filters.authorization import Authorization
 from gateway.filters.cache import Cache
 from gateway.filters.cors import Cors
+from gateway.filters.guardrail import Guardrail
 from gateway.filters.ip_filter import IpFilter
 from gateway.filters.jwt_auth import JwtAuth
 from gateway.filters.limits.limiter import Limits
@@ -26,6 +29,7 @@ from gateway.filters.limits.rule import rule_of_budget, rules_of_limits
 from gateway.filters.node_services import NodeServices
 from gateway.filters.phases import Filter, Filters
 from gateway.filters.size_limits import SizeLimits
+from gateway.filters.transform import Transform
 
 # The name of the policy, its rule, and what lives as long as the node.
 _Builder = Callable[[str, Any, NodeServices], Filter]
@@ -44,6 +48,8 @@ FILTERS: Mapping[type[PolicySpec], _Builder] = {
     CorsConfig: lambda _, config, __: Cors(config),
     SizeLimitsConfig: lambda _, config, __: SizeLimits(config),
     CacheConfig: lambda _, config, services: Cache(config, services.answers),
+    TransformConfig: lambda name, config, _: Transform(name, config),
+    GuardrailConfig: lambda name, config, services: Guardrail(name, config, services.metrics),
 }
 
 

@@ -3,6 +3,7 @@ the backend speaks the same dialect, else translated."""
 
 import time
 
+from gateway.edits import AnswerEdits, edited_events
 from gateway.errors import MethodNotAllowedError
 from gateway.listeners.cached import CachedCall
 from gateway.listeners.cached_http import answer_cached
@@ -10,12 +11,13 @@ from gateway.listeners.disconnect import CancelOnDisconnect
 from gateway.listeners.hidden_usage import HiddenUsage
 from gateway.listeners.http_exchange import AnswerSink, HttpExchange, relayed_headers
 from gateway.listeners.service import GatewayService
-from gateway.listeners.sse import EventRelay, RenamedEvents, WholeEvents
+from gateway.listeners.sse import ChangedEvents, EventRelay, RenamedEvents, WholeEvents
 from gateway.listeners.surfaces import ChatSurface, Head
-from gateway.listeners.translation import TranslatedEvents, translated_answer
+from gateway.listeners.translation import TranslatedEvents, translated_answer, usage_of
 from gateway.operations.inference import ChatBody
 from gateway.response_cache.request_key import canonical_json
 from gateway.schemas.chat_dialect import AnswerSettings, ChatDialect, UsageOnDemand
+from gateway.schemas.json_edit import edited_answer
 from gateway.schemas.signatures import sealed
 from gateway.types import Operation
 from gateway.upstream.answer import Exchange, StreamAnswer, UnaryAnswer
@@ -45,7 +47,7 @@ class ChatListener:
         plan = await pipeline.route(context)
         inbound = ChatBody(self._surface.dialect, body, head.model)
         async with CancelOnDisconnect(exchange.receive):
-            if plan.cache is not None:
+            if plan.cache_for(context) is not None:
                 await answer_cached(
                     exchange,
                     CachedCall(
@@ -68,17 +70,19 @@ class ChatListener:
         answer, dialect = answered.answer, answered.dialect
         is_same = dialect is self._surface.dialect
         match answer:
-            case UnaryAnswer() if is_same:
+            case UnaryAnswer() if is_same and not _is_read(exchange):
                 exchange.context.usage = dialect.read_usage(answer.body)
                 body = answer.body
                 if answered.rename_model_to is not None:
                     body = dialect.with_model(body, answered.rename_model_to)
+                if (edits := exchange.context.answer_edits) is not None and edits.json:
+                    body = edited_answer(body, edits.json)
                 await exchange.answer(answer.status, relayed_headers(answer.headers), body)
             case UnaryAnswer():
                 await self._translate_whole(exchange, answer, dialect, head)
             case StreamAnswer():
                 try:
-                    await self._relay_stream(exchange, answer, self._event_relay(exchange, answered, head))
+                    await self._relay_stream(exchange, answered, answer, head)
                 finally:
                     if is_same:
                         exchange.context.usage = answer.rest.usage
@@ -87,16 +91,27 @@ class ChatListener:
     async def _translate_whole(
         self, exchange: AnswerSink, answer: UnaryAnswer, dialect: ChatDialect, head: Head
     ) -> None:
-        events = sealed(dialect.decode_answer(answer.body), dialect.name)
-        translated = translated_answer(events, self._surface.dialect, _settings(head), is_streaming=head.is_streaming)
-        exchange.context.usage = translated.usage
-        content_type = self._surface.dialect.framing.content_type if head.is_streaming else "application/json"
-        await exchange.answer(200, [(b"content-type", content_type.encode())], translated.body)
+        own, edits = self._surface.dialect, exchange.context.answer_edits
+        decoded = dialect.decode_answer(answer.body)
+        if dialect is not own:
+            decoded = sealed(decoded, dialect.name)
+        exchange.context.usage = usage_of(decoded)
+        events = edited_events(edits, decoded)
+        body = translated_answer(events, own, _settings(head), is_streaming=head.is_streaming)
+        if edits is not None and edits.json:
+            body = _changed(body, own, edits, is_stream=head.is_streaming)
+        content_type = own.framing.content_type if head.is_streaming else "application/json"
+        relayed = relayed_headers(answer.headers) if dialect is own else []
+        headers = [(name, value) for name, value in relayed if name != b"content-type"]
+        await exchange.answer(200, [*headers, (b"content-type", content_type.encode())], body)
 
-    async def _relay_stream(self, exchange: AnswerSink, answer: StreamAnswer, relay: EventRelay) -> None:
+    async def _relay_stream(
+        self, exchange: AnswerSink, answered: Exchange[ChatDialect], answer: StreamAnswer, head: Head
+    ) -> None:
         """Sends each read as one write, so that nothing waits for more."""
+        relay = self._event_relay(exchange, answered, head)
         headers = relayed_headers(answer.headers)
-        if isinstance(relay, TranslatedEvents):
+        if answered.dialect is not self._surface.dialect:
             content_type = self._surface.dialect.framing.content_type
             headers = [(b"content-type", content_type.encode())]
         headers += [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
@@ -112,8 +127,15 @@ class ChatListener:
         await exchange.send_part(relay.finish(), is_last=True)
 
     def _event_relay(self, exchange: AnswerSink, answered: Exchange[ChatDialect], head: Head) -> EventRelay:
+        relay = self._unchanged_relay(exchange, answered, head)
+        edits = exchange.context.answer_edits
+        if edits is not None and edits.json:
+            relay = ChangedEvents(self._surface.dialect.framing, edits.json, relay)
+        return relay
+
+    def _unchanged_relay(self, exchange: AnswerSink, answered: Exchange[ChatDialect], head: Head) -> EventRelay:
         own, theirs = self._surface.dialect, answered.dialect
-        if theirs is not own:
+        if theirs is not own or _is_read(exchange):
             return TranslatedEvents(theirs, own, _settings(head), exchange.context)
         relay: EventRelay
         if answered.rename_model_to is None:
@@ -123,6 +145,20 @@ class ChatListener:
         if answered.hides_usage and isinstance(own, UsageOnDemand):
             relay = HiddenUsage(own, own.framing, relay)
         return relay
+
+
+def _is_read(exchange: AnswerSink) -> bool:
+    """Whether policies look at what is said, so that also the caller's own dialect must be understood."""
+    edits = exchange.context.answer_edits
+    return edits is not None and bool(edits.events)
+
+
+def _changed(body: bytes, dialect: ChatDialect, edits: AnswerEdits, *, is_stream: bool) -> bytes:
+    """A whole body with the changes of policies to its JSON."""
+    if not is_stream:
+        return edited_answer(body, edits.json)
+    events = ChangedEvents(dialect.framing, edits.json, WholeEvents(dialect.framing))
+    return events.feed(body) + events.finish()
 
 
 def _settings(head: Head) -> AnswerSettings:

@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 from janua.inference.v1 import chat_pb2, embeddings_pb2, inference_service_pb2_grpc, models_pb2
 
 from gateway.context import RequestContext
+from gateway.edits import EditedEvents, edited_events
 from gateway.errors import BadGatewayError, GatewayError
 from gateway.listeners.cached import CachedCall
 from gateway.listeners.cached_grpc import cached_message, cached_messages
@@ -72,7 +73,7 @@ class InferenceServicer(inference_service_pb2_grpc.InferenceServiceServicer):
                 model = body.request.model
                 asked = _Asked(call, request, model, body)
                 pipeline, plan = await self._route(context, model)
-                if plan.cache is not None:
+                if plan.cache_for(context) is not None:
 
                     async def encode(context: RequestContext, exchange: Exchange[ChatDialect]) -> AsyncGenerator[bytes]:
                         async with aclosing(_stream(exchange, context, model)) as messages:
@@ -142,7 +143,7 @@ class InferenceServicer(inference_service_pb2_grpc.InferenceServiceServicer):
         answer: type[M],
     ) -> M:
         pipeline, plan = await self._route(context, asked.model)
-        if plan.cache is None:
+        if plan.cache_for(context) is None:
             return encode(context, await _call(pipeline, plan, context, asked))
         cached = self._cached(pipeline, plan, context, asked)
         data = await cached_message(
@@ -202,9 +203,14 @@ async def _stream(
             yield message
         return
     try:
+        edits = context.answer_edits
+        edited = EditedEvents(edits) if edits is not None and edits.events else None
         async for events in _chunk_events(exchange.dialect, exchange.answer):
             _note_usage(context, events)
-            for message in writer.messages(events):
+            for message in writer.messages(events if edited is None else edited.edit_all(events)):
+                yield message
+        if edited is not None and (held := list(edited.finish())):
+            for message in writer.messages(held):
                 yield message
     finally:
         exchange.answer.rest.close()
@@ -230,7 +236,7 @@ def _whole_answer(dialect: ChatDialect, body: bytes, context: RequestContext) ->
     _note_usage(context, events)
     if all(isinstance(event, AnswerStarted | UsageReported) for event in events):
         raise BadGatewayError("the upstream's answer has nothing in it", reason="UPSTREAM_MALFORMED")
-    return events
+    return edited_events(context.answer_edits, events)
 
 
 def _unary_body(exchange: Exchange[D]) -> bytes:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
@@ -127,8 +127,17 @@ def answer_metadata(context: RequestContext) -> Metadata:
         ("x-janua-endpoint", context.endpoint),
         ("x-janua-attempts", str(context.attempts) if context.attempts else ""),
     )
-    of_policies = ((name.decode(), value.decode()) for name, value in context.answer_headers)
+    edits = context.answer_edits
+    added = context.answer_headers if edits is None else (*edits.headers.added, *context.answer_headers)
+    of_policies = ((name.decode(), value.decode()) for name, value in added)
     return (*((name, value) for name, value in fields if value), *of_policies)
+
+
+def relayed_metadata(context: RequestContext, metadata: Iterable[tuple[str, str | bytes]]) -> Metadata:
+    """The backend's, without what policies remove, and who answers."""
+    removed = context.answer_edits.headers.removed if context.answer_edits is not None else ()
+    kept = ((name, value) for name, value in metadata if not removed or name.encode() not in removed)
+    return (*kept, *answer_metadata(context))
 
 
 def _peer_address(peer: str) -> str:

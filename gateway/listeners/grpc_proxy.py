@@ -11,7 +11,7 @@ from grpc import aio
 from gateway.context import RequestContext
 from gateway.errors import ErrorCode, GatewayError
 from gateway.filters.size_limits import check_body_size
-from gateway.listeners.grpc_call import Call, accounted, answer_metadata, call_context, sent_metadata
+from gateway.listeners.grpc_call import Call, accounted, call_context, relayed_metadata, sent_metadata
 from gateway.listeners.service import GatewayService
 from gateway.operations.grpc_proxy import GrpcProxyInbound, checked_method
 from gateway.operations.replay import ReplayableParts
@@ -96,7 +96,7 @@ async def _inbound(
 async def _relay(call: Call, answer: RelayedCall, context: RequestContext) -> None:
     """Hands each message on before the next is read."""
     try:
-        await call.send_initial_metadata((*answer.initial_metadata, *answer_metadata(context)))
+        await call.send_initial_metadata(relayed_metadata(context, answer.initial_metadata))
         while (message := await answer.read()) is not None:
             await call.write(message)
     except aio.InternalError:

@@ -134,6 +134,8 @@ class HttpExchange:
         self.status = status
         if length is not None and status != 204 and all(name != b"content-length" for name, _ in headers):
             headers.append((b"content-length", b"%d" % length))
+        if (edits := context.answer_edits) is not None:
+            headers = edits.headers.apply(headers)
         if context.answer_headers:
             # Not what a backend says of limits of its own; what its answer varies by holds beside ours.
             told = {name for name, _ in context.answer_headers if name != b"vary"}

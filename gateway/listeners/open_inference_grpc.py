@@ -73,23 +73,14 @@ class OpenInferenceServicer:
         context.model = translation.model
         pipeline = self._service.pin()
         plan = await pipeline.route(context)
-        if plan.cache is not None and translation.action is not ModelAction.READY:
-            return await cached_message(
-                call,
-                context,
-                CachedCall(
-                    self._service,
-                    pipeline,
-                    plan,
-                    OpenInferenceInbound(
-                        translation, tuple(headers_to_show(seen_headers(context.headers), context.headers).items())
-                    ),
-                    form=context.path,
-                    effective=lambda: data,
-                ),
-                lambda _, answer: answer,
-            )
-        answer = await pipeline.call(context, plan, OpenInferenceInbound(translation, tuple(sent_metadata(call))))
+        inbound: OpenInferenceInbound[bytes]
+        if plan.cache_for(context) is not None and translation.action is not ModelAction.READY:
+            shown = headers_to_show(seen_headers(context.headers), context.headers)
+            inbound = OpenInferenceInbound(translation, tuple(shown.items()))
+            kept = CachedCall(self._service, pipeline, plan, inbound, form=context.path, effective=lambda: data)
+            return await cached_message(call, context, kept, lambda _, answer: answer)
+        inbound = OpenInferenceInbound(translation, tuple(sent_metadata(call)))
+        answer = await pipeline.call(context, plan, inbound)
         context.first_content_at = time.perf_counter()
         await call.send_initial_metadata(answer_metadata(context))
         return answer

@@ -73,7 +73,7 @@ class OpenInferenceRestListener:
         plan = await pipeline.route(context)
         inbound = OpenInferenceInbound(call, tuple(context.headers.items()))
         async with CancelOnDisconnect(exchange.receive):
-            if plan.cache is not None and call.action is not ModelAction.READY:
+            if plan.cache_for(context) is not None and call.action is not ModelAction.READY:
                 await answer_cached(exchange, self._cached(pipeline, plan, call, exchange, body), _write)
                 return
             answer = await pipeline.call(context, plan, inbound)

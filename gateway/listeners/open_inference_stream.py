@@ -148,7 +148,7 @@ async def _one_by_one(
         async for data in requests:
             request = StreamedInfer(head=read_head(data), data=data)
             try:
-                answer = await pipeline.call(context, plan, OpenInferenceInbound(request, sent))
+                answer = await pipeline.call(context, plan, OpenInferenceInbound[bytes](request, sent))
             except GatewayError as error:
                 if _is_over(context):
                     raise

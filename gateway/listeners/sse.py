@@ -1,12 +1,15 @@
 """Relaying a stream of events to a client: whole events only, so that an error event can follow at any moment and be
-understood, and under another model name where a rename asks for it."""
+understood, under another model name where a rename asks for it, and with the changes that policies make."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
+from gateway.edits import JsonEdit
 from gateway.errors import GatewayError
 from gateway.framing.framing import SSE, Framing
 from gateway.framing.sse import MAX_EVENT_BYTES, EventTooLargeError, ServerSentEvent
 from gateway.schemas.dialect import Dialect
+from gateway.schemas.json_edit import edited_answer
 
 
 class EventRelay(Protocol):
@@ -75,6 +78,37 @@ class RenamedEvents:
     def _rename(self, event: ServerSentEvent) -> bytes:
         renamed = self._dialect.with_model(event.data, self._model) if event.data else event.data
         return event.raw if renamed is event.data else self._dialect.framing.encode(renamed, event.event)
+
+
+class ChangedEvents:
+    """Makes the changes of policies to the JSON of every event, after another relay."""
+
+    def __init__(self, framing: Framing, edits: Sequence[JsonEdit], relay: EventRelay) -> None:
+        self._framing = framing
+        self._parser = framing.parser()
+        self._edits = edits
+        self._relay = relay
+
+    @property
+    def failure(self) -> GatewayError | None:
+        """That of the other relay."""
+        return self._relay.failure
+
+    def feed(self, data: bytes) -> bytes:
+        """All complete events, changed."""
+        return self._changed(self._relay.feed(data))
+
+    def finish(self) -> bytes:
+        """What is left at the end of a stream."""
+        rest = self._changed(self._relay.finish())
+        return rest + self._changed(b"\n\n") if self._parser.pending else rest
+
+    def _changed(self, events: bytes) -> bytes:
+        return b"".join(self._change(event) for event in self._parser.feed(events))
+
+    def _change(self, event: ServerSentEvent) -> bytes:
+        changed = edited_answer(event.data, self._edits) if event.data else event.data
+        return event.raw if changed is event.data else self._framing.encode(changed, event.event)
 
 
 def _end_of_last_event(data: bytearray, start: int, ends: tuple[bytes, ...]) -> int:

@@ -1,9 +1,9 @@
 """Answers of backends that speak another dialect than the caller."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from gateway.context import RequestContext
+from gateway.edits import EditedEvents
 from gateway.errors import GatewayError
 from gateway.schemas.chat_dialect import AnswerSettings, ChatDialect
 from gateway.schemas.signatures import sealed
@@ -11,7 +11,8 @@ from gateway.types import ChatEvent, Usage, UsageReported
 
 
 class TranslatedEvents:
-    """Translates a stream, event by event: what came in one read goes out in one write.
+    """Translates a stream, event by event: what came in one read goes out in one write. Where policies change what is
+    said, it is changed on the way.
 
     An event that fails ends the stream, but what came before it in the same read is not lost.
     """
@@ -21,9 +22,12 @@ class TranslatedEvents:
     ) -> None:
         self._parser = source.framing.parser()
         self._source = source.name
+        self._is_sealed = source is not target
         self._decoder = source.event_decoder()
         self._encoder = target.event_encoder(settings)
         self._context = context
+        edits = context.answer_edits
+        self._edited = EditedEvents(edits) if edits is not None and edits.events else None
         self.failure: GatewayError | None = None
 
     def feed(self, data: bytes) -> bytes:
@@ -31,10 +35,17 @@ class TranslatedEvents:
         events: list[ChatEvent] = []
         try:
             for event in self._parser.feed(data):
-                events += sealed(self._decoder.decode(event), self._source)
+                decoded = self._decoder.decode(event)
+                if self._is_sealed:
+                    decoded = sealed(decoded, self._source)
+                self._context.usage = usage_of(decoded) or self._context.usage
+                if self._edited is None:
+                    events += decoded
+                else:
+                    for each in decoded:
+                        events += self._edited.edit(each)
         except GatewayError as error:
             self.failure = error
-        self._context.usage = usage_of(events) or self._context.usage
         return self._encoder.encode(events) if events else b""
 
     def finish(self) -> bytes:
@@ -42,28 +53,18 @@ class TranslatedEvents:
         last = self.feed(b"\n\n") if self._parser.pending else b""
         if self.failure is not None:
             raise self.failure
-        return last + self._encoder.finish()
-
-
-@dataclass(frozen=True, slots=True)
-class TranslatedAnswer:
-    """A whole answer in the caller's dialect, and what it cost."""
-
-    body: bytes
-    usage: Usage | None
+        held = list(self._edited.finish()) if self._edited is not None else []
+        return last + (self._encoder.encode(held) if held else b"") + self._encoder.finish()
 
 
 def translated_answer(
     events: Iterable[ChatEvent], target: ChatDialect, settings: AnswerSettings, *, is_streaming: bool
-) -> TranslatedAnswer:
+) -> bytes:
     """The answer that these events are; as a stream at once, if one was asked for and the backend gave none."""
-    events = list(events)
     if is_streaming:
         encoder = target.event_encoder(settings)
-        body = encoder.encode(events) + encoder.finish()
-    else:
-        body = target.encode_answer(events, settings)
-    return TranslatedAnswer(body, usage_of(events))
+        return encoder.encode(events) + encoder.finish()
+    return target.encode_answer(events, settings)
 
 
 def usage_of(events: Iterable[ChatEvent]) -> Usage | None:

@@ -12,6 +12,7 @@ from gateway.listeners.service import GatewayService
 from gateway.listeners.surfaces import WholeSurface
 from gateway.operations.inference import WholeBody
 from gateway.response_cache.request_key import canonical_json
+from gateway.schemas.json_edit import edited_answer
 from gateway.schemas.whole_dialect import A, Q, WholeDialect
 from gateway.upstream.answer import Exchange, UnaryAnswer
 
@@ -38,7 +39,7 @@ class WholeListener(Generic[Q, A]):
         plan = await pipeline.route(context)
         inbound = self._surface.asks(self._surface.dialect, body, head.model)
         async with CancelOnDisconnect(exchange.receive):
-            if plan.cache is not None:
+            if plan.cache_for(context) is not None:
                 await answer_cached(
                     exchange,
                     CachedCall(
@@ -52,7 +53,7 @@ class WholeListener(Generic[Q, A]):
                     lambda sink, answer: self._relay(sink, answer, inbound),
                 )
                 return
-            answered = await pipeline.call(context, plan, inbound)
+            answered: Exchange[WholeDialect[Q, A]] = await pipeline.call(context, plan, inbound)
             context.first_content_at = time.perf_counter()
             await self._relay(exchange, answered, inbound)
 
@@ -68,9 +69,16 @@ class WholeListener(Generic[Q, A]):
             body = answer.body
             if answered.rename_model_to is not None:
                 body = dialect.with_model(body, answered.rename_model_to)
+            body = _changed(exchange, body)
             await exchange.answer(answer.status, relayed_headers(answer.headers), body)
             return
         decoded = dialect.decode_answer(answer.body)
         exchange.context.usage = decoded.usage
-        body = own.encode_answer(decoded, inbound.canonical(), inbound.model)
+        body = _changed(exchange, own.encode_answer(decoded, inbound.canonical(), inbound.model))
         await exchange.answer(200, [(b"content-type", b"application/json")], body)
+
+
+def _changed(exchange: AnswerSink, body: bytes) -> bytes:
+    """The answer with the changes of policies to its JSON."""
+    edits = exchange.context.answer_edits
+    return edited_answer(body, edits.json) if edits is not None and edits.json else body

@@ -6,10 +6,12 @@ from collections.abc import Iterable
 
 from gateway.config.snapshot import RouteConfig
 from gateway.context import RequestContext
+from gateway.edits import edited_pairs
 from gateway.errors import BadGatewayError, InvalidRequestError
 from gateway.operations.http_proxy import attempt_failures
 from gateway.operations.replay import ReplayableParts
 from gateway.operations.request_path import backend_path
+from gateway.operations.unread import UnreadRequest
 from gateway.plan import BackendPlan
 from gateway.providers.pass_through import pass_through_metadata
 from gateway.transport.grpc import Metadata
@@ -32,7 +34,7 @@ def checked_method(path: str) -> str:
     return path
 
 
-class GrpcProxyInbound:
+class GrpcProxyInbound(UnreadRequest):
     """A call for whatever backend its route names. `path` has been checked."""
 
     def __init__(
@@ -67,7 +69,7 @@ class GrpcProxyInbound:
             self,
             path=backend.path_prefix + backend_path(self._path, self._route.match.path, rewrite),
             authority=rewrite.host if rewrite else None,
-            metadata=pass_through_metadata(self._metadata, context.request_id),
+            metadata=pass_through_metadata(edited_pairs(context.header_edits, self._metadata), context.request_id),
             messages=self._messages,
             commit_timeout_s=backend.retry.per_try_timeout_s,
             idle_timeout_s=backend.stream_idle_timeout_s,

@@ -8,9 +8,11 @@ from urllib.parse import unquote_plus
 
 from gateway.config.snapshot import Failure, RouteConfig
 from gateway.context import RequestContext
+from gateway.edits import edited_pairs
 from gateway.errors import BadGatewayError, ErrorCode, GatewayError, InvalidRequestError, TimeoutExceededError
 from gateway.operations.replay import OutgoingBody, ReplayableParts
 from gateway.operations.request_path import backend_path
+from gateway.operations.unread import UnreadRequest
 from gateway.plan import BackendPlan
 from gateway.providers.pass_through import ClientSide, pass_through_headers, with_host
 from gateway.transport.http import HttpResponse, TransportError
@@ -58,7 +60,7 @@ class ProxyAnswer:
     rest: AnswerBody
 
 
-class HttpProxyInbound:
+class HttpProxyInbound(UnreadRequest):
     """A request for whatever backend its route names. `path` is percent-encoded as it came and has been checked;
     `body` None means that there is none."""
 
@@ -108,7 +110,7 @@ class HttpProxyInbound:
             method=context.method,
             target=proxied_target(context, backend, self._route, self._path),
             headers=pass_through_headers(
-                headers,
+                edited_pairs(context.header_edits, headers),
                 self._client,
                 configured=backend.headers.configured,
                 dropped=backend.headers.dropped,

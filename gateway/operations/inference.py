@@ -2,16 +2,18 @@
 the gRPC API has them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import ClassVar, Generic, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Generic, Self, TypeVar
 
 from gateway.context import RequestContext
+from gateway.edits import JsonEdit, edited_mapping
 from gateway.operations.features import check_operation, to_leave_out
 from gateway.plan import BackendPlan
 from gateway.schemas.chat_dialect import ChatDialect, UsageOnDemand
 from gateway.schemas.dialect import Dialect
 from gateway.schemas.features.canonical import asked_by, without
 from gateway.schemas.features.table import asked_of, stream_place
+from gateway.schemas.json_edit import edited_json
 from gateway.schemas.max_output import max_output_tokens
 from gateway.schemas.openai.fields import prompt_of
 from gateway.schemas.prompt_size import estimated_tokens
@@ -49,12 +51,15 @@ class ChatBody:
     """A conversation in a dialect of HTTP.
 
     To a backend that speaks the same it is passed through byte for byte as long as nothing must be changed; for others
-    it is translated, decoded once for all of them.
+    it is translated, decoded once for all of them. `asked` is the body as it came, where `body` is not; with `is_read`
+    it is what was decoded, and perhaps changed, that goes to backends.
     """
 
     dialect: ChatDialect
     body: bytes
     model: str
+    asked: bytes | None = field(default=None, repr=False)
+    is_read: bool = False
     _decoded: ChatRequest | None = field(default=None, init=False, repr=False)
 
     def for_backend(
@@ -67,7 +72,7 @@ class ChatBody:
         target = own if own in dialects else _first(dialects, context, backend)
         lacks = backend.lacks(self.model)
         reduced = self._reduced(context, backend, lacks) if lacks else None
-        if target is not own or reduced is not None:
+        if target is not own or reduced is not None or self.is_read:
             body = target.encode_request(
                 unsealed(reduced or self.canonical(), target.name),
                 model,
@@ -78,9 +83,10 @@ class ChatBody:
             body = self._without_signatures_of_others() if MARK in self.body else self.body
             body = own.with_request_model(body, self.model, model)
         hides_usage = False
-        is_asked = backend.needs_usage or context.needs_usage or reduced is not None
+        is_asked = backend.needs_usage or context.needs_usage or reduced is not None or self.is_read
         if is_asked and context.is_streaming and target is own and isinstance(own, UsageOnDemand):
-            hides_usage = own.with_usage_asked(self.body) is not self.body
+            asked = self.body if self.asked is None else self.asked
+            hides_usage = own.with_usage_asked(asked) is not asked
             body = own.with_usage_asked(body)
         return _http_inference(
             context,
@@ -107,6 +113,8 @@ class ChatBody:
 
     def demand(self) -> Demand:
         """By the size of the body, and the most that it asks for."""
+        if self.is_read:
+            return TypedChat(self.canonical(), is_streaming=False).demand()
         return Demand(
             input_tokens=estimated_tokens(self.body), output_tokens=max_output_tokens(self.dialect.name, self.body)
         )
@@ -124,6 +132,21 @@ class ChatBody:
         if self._decoded is None:
             self._decoded = self.dialect.decode_request(self.body, self.model)
         return self._decoded
+
+    def with_canonical(self, request: ChatRequest) -> "ChatBody":
+        """See `Editable`."""
+        changed = replace(self, is_read=True)
+        changed._decoded = request
+        return changed
+
+    def with_json(self, edit: JsonEdit, *, stream: bool) -> "ChatBody":
+        """See `Editable`. The JSON is that of the caller's dialect."""
+        body = self.body
+        if self.is_read:
+            request = self.canonical()
+            body = self.dialect.encode_request(request, self.model, stream=stream, drop_unsupported=False)
+        asked = self.body if self.asked is None else self.asked
+        return ChatBody(self.dialect, edited_json(body, edit), self.model, asked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +190,20 @@ class TypedChat:
         """Reads an answer to its end."""
         await _discard(answer)
 
+    def canonical(self) -> ChatRequest:
+        """The conversation."""
+        return self.request
+
+    def with_canonical(self, request: ChatRequest) -> "TypedChat":
+        """See `Editable`."""
+        return replace(self, request=request)
+
+    def with_json(self, edit: JsonEdit, *, stream: bool) -> "TypedChat":
+        """See `Editable`. The JSON is that of OpenAI's chat completions."""
+        model = self.request.model
+        body = OPENAI_CHAT.encode_request(self.request, model, stream=stream, drop_unsupported=False)
+        return replace(self, request=OPENAI_CHAT.decode_request(edited_json(body, edit), model))
+
 
 @dataclass(slots=True)
 class WholeBody(Generic[Q, A]):
@@ -177,6 +214,7 @@ class WholeBody(Generic[Q, A]):
     dialect: WholeDialect[Q, A]
     body: bytes
     model: str
+    is_read: bool = False
     _decoded: Q | None = field(default=None, init=False, repr=False)
 
     @staticmethod
@@ -193,7 +231,9 @@ class WholeBody(Generic[Q, A]):
             check_operation(context, backend, lacks)
         dialects = self.spoken(backend.family)
         if self.dialect in dialects:
-            body = self.dialect.with_request_model(self.passed_on(), self.model, model)
+            body = self.dialect.with_request_model(
+                self._read_body() if self.is_read else self.passed_on(), self.model, model
+            )
             return _http_inference(context, backend, cluster, deadline, self.dialect, body, model)
         target = _first(dialects, context, backend)
         body = target.encode_request(self.canonical(), model, drop_unsupported=backend.service.drops_unsupported)
@@ -220,6 +260,19 @@ class WholeBody(Generic[Q, A]):
         if self._decoded is None:
             self._decoded = self.dialect.decode_request(self.body, self.model)
         return self._decoded
+
+    def with_canonical(self, request: Q) -> Self:
+        """See `Editable`."""
+        changed = replace(self, is_read=True)
+        changed._decoded = request
+        return changed
+
+    def with_json(self, edit: JsonEdit, *, stream: bool) -> Self:
+        """See `Editable`. The JSON is that of the caller's dialect."""
+        return replace(self, body=edited_json(self._read_body() if self.is_read else self.body, edit), is_read=False)
+
+    def _read_body(self) -> bytes:
+        return self.dialect.encode_request(self.canonical(), self.model, drop_unsupported=True)
 
 
 class EmbeddingsBody(WholeBody[EmbeddingsRequest, EmbeddingsAnswer]):
@@ -297,6 +350,20 @@ class TypedEmbeddings:
         """Nothing is left to read: vectors come whole."""
         await _discard(answer)
 
+    def canonical(self) -> EmbeddingsRequest:
+        """The texts."""
+        return self.request
+
+    def with_canonical(self, request: EmbeddingsRequest) -> "TypedEmbeddings":
+        """See `Editable`."""
+        return TypedEmbeddings(request)
+
+    def with_json(self, edit: JsonEdit, *, stream: bool) -> "TypedEmbeddings":
+        """See `Editable`. The JSON is that of OpenAI's embeddings."""
+        model = self.request.model
+        body = OPENAI_EMBEDDINGS.encode_request(self.request, model, drop_unsupported=False)
+        return TypedEmbeddings(OPENAI_EMBEDDINGS.decode_request(edited_json(body, edit), model))
+
 
 def _first(dialects: Sequence[D], context: RequestContext, backend: BackendPlan) -> D:
     """The dialect that requests of others are translated to. Raises `UnsupportedByBackendError` where there is none."""
@@ -331,6 +398,7 @@ def _http_inference(
     inbound: Mapping[bytes, bytes] = context.headers if context.seen_headers is None else context.seen_headers
     if is_translated:
         inbound = {name: inbound[name] for name in _COMMON_HEADERS if name in inbound}
+    inbound = edited_mapping(context.header_edits, inbound)
     accept = dialect.framing.content_type if context.is_streaming else "application/json"
     headers = backend.headers.build(inbound, context.request_id, accept=accept)
     for name, value in dialect.headers:

@@ -6,10 +6,12 @@ from typing import Generic, Protocol, TypeVar
 
 from gateway.config.snapshot import Failure
 from gateway.context import RequestContext
+from gateway.edits import edited_mapping, edited_pairs
 from gateway.errors import ErrorCode, InvalidRequestError, UpstreamRejectedError
 from gateway.operations.call_metadata import call_metadata
 from gateway.operations.unary_grpc import UnaryGrpc
 from gateway.operations.unary_http import UnaryHttp
+from gateway.operations.unread import UnreadRequest
 from gateway.plan import BackendPlan
 from gateway.schemas.open_inference.dialect import MalformedTensorError
 from gateway.schemas.open_inference.grpc import RequestHead, read_request_head
@@ -81,7 +83,7 @@ class RestErrors:
 
 
 @dataclass(frozen=True, slots=True)
-class OpenInferenceInbound(Generic[A]):
+class OpenInferenceInbound(UnreadRequest, Generic[A]):
     """One call. `sent` are the caller's headers or metadata."""
 
     translation: Translation[A]
@@ -105,7 +107,11 @@ class OpenInferenceInbound(Generic[A]):
         return UnaryGrpc(
             path=call.action.grpc_path,
             message=call.message(backend.upstream_model(call.model)),
-            metadata=call_metadata(self.sent, context.request_id, is_from_grpc=context.protocol == "grpc"),
+            metadata=call_metadata(
+                edited_pairs(context.header_edits, self.sent),
+                context.request_id,
+                is_from_grpc=context.protocol == "grpc",
+            ),
             understand=_understanding(lambda message: call.from_grpc(message, rename_to)),
             find_fault=self._unknown_model if call.action is ModelAction.READY else self._find_fault,
             per_try_timeout_s=backend.retry.per_try_timeout_s,
@@ -209,7 +215,8 @@ def _understanding(translate: Callable[[B], A]) -> Callable[[B], A]:
 
 def _rest_headers(context: RequestContext, backend: BackendPlan, body: RestBody | None) -> list[tuple[str, str]]:
     seen = context.headers if context.seen_headers is None else context.seen_headers
-    built = backend.headers.build(seen, context.request_id, accept="application/json")
+    inbound = edited_mapping(context.header_edits, seen)
+    built = backend.headers.build(inbound, context.request_id, accept="application/json")
     headers = [(name, value) for name, value in built if name not in _OF_BODY]
     if body is not None:
         headers.append(("content-type", body.content_type))

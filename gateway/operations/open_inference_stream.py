@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from gateway.config.snapshot import Failure
 from gateway.context import RequestContext
+from gateway.edits import edited_pairs
 from gateway.errors import BadGatewayError, TimeoutExceededError
 from gateway.operations.call_metadata import call_metadata
 from gateway.operations.open_inference import OpenInferenceInbound, check_schema
@@ -16,6 +17,7 @@ from gateway.operations.relayed_stream import RelayedStream
 from gateway.operations.replay import ReplayableParts
 from gateway.operations.unary_grpc import UnaryGrpc, call_failure, remaining_s
 from gateway.operations.unary_http import UnaryHttp
+from gateway.operations.unread import UnreadRequest
 from gateway.plan import BackendPlan
 from gateway.schemas.open_inference.dialect import MalformedTensorError
 from gateway.schemas.open_inference.grpc import relay_stream_answer, with_model
@@ -35,7 +37,7 @@ StreamStart: TypeAlias = RelayedStream | bytes
 """An open stream; or the answer to the first request alone, where each request is a call of its own."""
 
 
-class StreamInbound:
+class StreamInbound(UnreadRequest):
     """A stream of `ModelInferRequest`s for one model. `requests` begin with `first`.
 
     `is_one_by_one` tells, once a backend has been chosen, that each request is a call of its own there.
@@ -64,7 +66,9 @@ class StreamInbound:
             inbound=self,
             single=single,
             upstream_model=backend.upstream_model(self.first.model),
-            metadata=call_metadata(self._sent, context.request_id, is_from_grpc=True),
+            metadata=call_metadata(
+                edited_pairs(context.header_edits, self._sent), context.request_id, is_from_grpc=True
+            ),
             first_answer_timeout_s=backend.first_content_timeout_s(is_streaming=True),
             idle_timeout_s=backend.stream_idle_timeout_s,
             deadline=deadline,

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 
 from gateway.config.snapshot import RouteConfig
 from gateway.context import RequestContext
+from gateway.edits import edited_pairs
 from gateway.operations.http_proxy import UpstreamAnswerError, answer_failures, attempt_failures, proxied_target
+from gateway.operations.unread import UnreadRequest
 from gateway.plan import BackendPlan
 from gateway.providers.pass_through import ClientSide, pass_through_headers, with_host
 from gateway.transport.websocket import WebSocketConnection, WebSocketRefusedError
@@ -37,7 +39,7 @@ class BackendWebSocket:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WebSocketInbound:
+class WebSocketInbound(UnreadRequest):
     """A client that wants a WebSocket. `path` is percent-encoded as it came and has been checked."""
 
     route: RouteConfig
@@ -55,7 +57,7 @@ class WebSocketInbound:
         return WebSocketRequest(
             target=proxied_target(context, backend, self.route, self.path),
             headers=pass_through_headers(
-                self.headers,
+                edited_pairs(context.header_edits, self.headers),
                 self.client,
                 configured=backend.headers.configured,
                 dropped=backend.headers.dropped | _HANDSHAKE,

@@ -12,6 +12,7 @@ from gateway.types import (
     RerankRequest,
     TokenCount,
     Usage,
+    WholeRequest,
 )
 
 
@@ -23,7 +24,7 @@ class WholeAnswer(Protocol):
         """What it cost; None for what is not charged for."""
 
 
-Q = TypeVar("Q")
+Q = TypeVar("Q", bound=WholeRequest)
 A = TypeVar("A", bound=WholeAnswer)
 
 

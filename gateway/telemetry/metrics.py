@@ -114,6 +114,12 @@ class Metrics:
         )
         self.cache_bytes = Gauge("janua_cache_bytes", "Memory that kept answers take.", registry=self.registry)
         self.cache_entries = Gauge("janua_cache_entries", "Answers that are kept.", registry=self.registry)
+        self._guardrail = CounterFamily(
+            "janua_guardrail",
+            "What guardrails have found in requests and answers, and what became of it.",
+            ("policy", "rule", "action"),
+            registry=self.registry,
+        )
         self.config_revision = Gauge(
             "janua_config_revision", "Revision of the configuration in use.", registry=self.registry
         )
@@ -135,6 +141,7 @@ class Metrics:
         self._cost_of = cache(self._cost.labels)
         self._limit_of = cache(self._limits.labels)
         self._budget_of = cache(self._budgets.labels)
+        self._guardrail_of = cache(self._guardrail.labels)
 
     def _bind_request(self, route: str, service: str, status: str) -> tuple[Count, Distribution, Distribution]:
         return self._requests.labels(route, service, status), self._duration.labels(route), self._overhead.labels(route)
@@ -200,6 +207,10 @@ class Metrics:
     def cache(self, result: str) -> None:
         """Counts what a cache did for a request."""
         self._cache.labels(result).inc()
+
+    def guardrail(self, policy: str, rule: str, action: str) -> None:
+        """Counts what a rule of a guardrail has found."""
+        self._guardrail_of(policy, rule, action).inc()
 
     def render(self) -> bytes:
         """All metrics in the text format of Prometheus."""

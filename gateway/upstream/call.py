@@ -57,7 +57,7 @@ class Caller:
     def __init__(
         self, *, metrics: Metrics, random: Random, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     ) -> None:
-        self._metrics = metrics
+        self.metrics = metrics
         self._random = random
         self._sleep = sleep
 
@@ -152,7 +152,7 @@ class Caller:
         finally:
             if not is_kept:
                 lease.close()
-            self._metrics.attempt(cluster.name, result)
+            self.metrics.attempt(cluster.name, result)
             if outcome is not None:
                 cluster.outliers.record(endpoint, outcome)
 

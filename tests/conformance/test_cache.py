@@ -578,3 +578,25 @@ async def test_time_limit_of_one_caller_is_no_concern_of_others(
     gate.set()
     assert_answered(await second)
     assert len(upstream.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        {"transform": {"request": {"set_headers": {"x-team": "consumer.name"}}}},
+        {"guardrail": {"rules": [{"pii": ["EMAIL"], "action": "MASK"}], "on": ["RESPONSE"]}},
+    ],
+    ids=["transform", "guardrail"],
+)
+async def test_what_policies_change_for_a_caller_goes_past_the_cache(
+    gateway: Gateway, upstream: FaultyUpstream, caller: Caller, policy: dict[str, Any]
+) -> None:
+    config = dict(cached(upstream.address))
+    config["policies"] = [*config["policies"], {"name": "change", **policy}]
+    config["routes"] = [{**route, "policies": [*route["policies"], "change"]} for route in config["routes"]]
+    await gateway.apply(config)
+    for asked in (1, 2):
+        answered = await ask(caller)
+        assert_answered(answered)
+        assert answered.headers["x-janua-cache"] == "bypass"
+        assert len(upstream.requests) == asked

@@ -503,3 +503,23 @@ async def test_example_does_what_its_comments_say(node: NodeFactory, backends: B
         assert (await client.call(b"a", method=asked[0])).status == "UNAUTHENTICATED"
         assert (await client.call(b"a", method="/acme.Other/Do", metadata=key)).status == "UNIMPLEMENTED"
     assert len(reports.calls) == len(search.calls) == 1
+
+
+async def test_policies_change_metadata(gateway: Gateway, channel: aio.Channel, backend: GrpcBackend) -> None:
+    change = {
+        "request": {"set_headers": {"x-path": "request.path"}, "remove_headers": ["x-sent"]},
+        "response": {"set_headers": {"x-route": "route"}, "remove_headers": ["x-first"]},
+    }
+    policies = [{"name": "change", "transform": change}]
+    await gateway.apply(grpc_pool(backend.address, route={"policies": ["change"]}, policies=policies))
+    method: aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/test.Kinds/Unary")
+    call = method(b"hello", metadata=SENT)
+    assert await call == b"HELLO"
+    answered = dict(await call.initial_metadata())
+    assert "x-first" not in answered
+    assert answered["x-route"] == answered["x-janua-route"]
+
+    assert (await GrpcClient(channel).call(b"", metadata=SENT)).status == "OK"
+    sent = dict(backend.calls[-1].metadata)
+    assert sent["x-path"] == METHOD
+    assert "x-sent" not in sent

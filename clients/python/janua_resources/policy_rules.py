@@ -12,10 +12,12 @@ from janua.config.v1.service_pb2 import Service
 
 from janua_resources.cors_rules import check_cors
 from janua_resources.expressions import check_expression
+from janua_resources.guardrail_rules import check_guardrail
 from janua_resources.jwt_rules import check_jwt_auth
 from janua_resources.kinds import ConfigMessage, kind_of
 from janua_resources.limit_rules import check_budget, check_rate_limit, counts_by_service
 from janua_resources.quoting import quoted
+from janua_resources.transform_rules import check_transform
 from janua_resources.violations import Problem
 
 _EVERYWHERE: Final = frozenset({Route, Service, Consumer})
@@ -32,6 +34,8 @@ PLACES: Final[Mapping[str, frozenset[type[ConfigMessage]]]] = MappingProxyType(
         "cors": _ON_ROUTES,
         "size_limits": frozenset({Route, Consumer}),
         "cache": _ON_ROUTES,
+        "transform": _EVERYWHERE,
+        "guardrail": _EVERYWHERE,
     }
 )
 """Which kinds of resources may name each kind of policy."""
@@ -109,5 +113,7 @@ _CHECKS: Final[Mapping[str, Callable[[Any], Iterator[Problem]]]] = MappingProxyT
         "jwt_auth": check_jwt_auth,
         "cors": check_cors,
         "size_limits": _size_limits,
+        "transform": check_transform,
+        "guardrail": check_guardrail,
     }
 )

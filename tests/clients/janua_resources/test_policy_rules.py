@@ -59,6 +59,7 @@ def jwt(**changes: Any) -> dict[str, Any]:
         ({"cors": {"allow_origins": ["*"], "allow_credentials": True}}, "cors.allow_credentials", "the origin *"),
         ({"cors": {"allow_origins": ["*"], "max_age": "1.5s"}}, "cors.max_age", "must be whole seconds"),
         ({"size_limits": {}}, "size_limits", "needs at least one of max_body_bytes and max_header_bytes"),
+        ({"transform": {}}, "transform", "changes nothing"),
     ],
 )
 def test_policy_that_cannot_work_is_wrong(policy: dict[str, Any], field: str, text: str) -> None:
@@ -96,6 +97,12 @@ def test_policy_that_cannot_work_is_wrong(policy: dict[str, Any], field: str, te
         ({"budget": {"tokens": 1}}, "route", True),
         ({"budget": {"tokens": 1}}, "service", True),
         ({"budget": {"tokens": 1}}, "consumer", True),
+        ({"transform": {"request": {"remove_headers": ["x-a"]}}}, "route", True),
+        ({"transform": {"request": {"remove_headers": ["x-a"]}}}, "service", True),
+        ({"transform": {"request": {"remove_headers": ["x-a"]}}}, "consumer", True),
+        ({"guardrail": {"rules": [{"pii": ["EMAIL"], "action": "MASK"}]}}, "route", True),
+        ({"guardrail": {"rules": [{"pii": ["EMAIL"], "action": "MASK"}]}}, "service", True),
+        ({"guardrail": {"rules": [{"pii": ["EMAIL"], "action": "MASK"}]}}, "consumer", True),
     ],
 )
 def test_policies_are_named_where_they_have_an_effect(policy: dict[str, Any], user: str, is_right: bool) -> None:

@@ -25,6 +25,7 @@ _M = TypeVar("_M", bound=ConfigMessage)
 
 _NUMBERS = {
     FieldDescriptor.CPPTYPE_INT32: st.integers(-(2**31), 2**31 - 1),
+    FieldDescriptor.CPPTYPE_INT64: st.integers(-(2**63), 2**63 - 1),
     FieldDescriptor.CPPTYPE_UINT32: st.one_of(st.integers(0, 3), st.integers(0, 2**32 - 1)),
     FieldDescriptor.CPPTYPE_UINT64: st.one_of(st.integers(0, 3), st.integers(0, 2**64 - 1)),
     FieldDescriptor.CPPTYPE_DOUBLE: st.one_of(st.floats(0, 100), st.integers(0, 100).map(float), st.floats()),
@@ -97,6 +98,13 @@ _TEXTS = {
     "Cors.allow_methods": ["GET", "POST", "get"],
     "Cors.allow_headers": ["authorization", "x-*", "*", "a b"],
     "Cors.expose_headers": ["x-request-id", "a b"],
+    "RequestTransform.remove_headers": ["x-internal", "host"],
+    "RequestTransform.remove_body_fields": ["options.think", "model", "a..b"],
+    "AnswerTransform.remove_headers": ["server", "te"],
+    "AnswerTransform.remove_body_fields": ["choices.0.index", "."],
+    "PromptMessage.role": ["system", "tool"],
+    "GuardrailRule.name": ["", "secret", "a b"],
+    "GuardrailRule.regex": ["", "secret", "a*", "("],
     "ApiKey.key_sha256": ["a" * 64, "b" * 64, "c"],
     "Secret.env": ["KEY"],
     "Secret.file": ["/secret"],

@@ -3,6 +3,7 @@
 from ipaddress import ip_network
 
 import pytest
+import re2
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.json_format import ParseDict
 from janua.config.v1.policy_pb2 import (
@@ -23,6 +24,15 @@ from janua_resources.policy_rules import PLACES
 
 from gateway.compile.policy import compile_policy
 from gateway.config import snapshot
+from gateway.config.guardrail import (
+    FindData,
+    FindRegex,
+    GuardrailAction,
+    GuardrailConfig,
+    PersonalData,
+    SizeRule,
+    TextRule,
+)
 from gateway.config.snapshot import (
     ApiKeyAuthConfig,
     AuthorizationConfig,
@@ -34,8 +44,16 @@ from gateway.config.snapshot import (
     PolicyConfig,
     SizeLimitsConfig,
 )
+from gateway.config.transform import (
+    BodyEditsConfig,
+    Bounds,
+    ConversationEditsConfig,
+    HeaderEditsConfig,
+    TransformConfig,
+)
 from gateway.filters.key_set import BadKeySetError
 from gateway.filters.table import FILTERS
+from gateway.types import Message, Role, TextPart
 from tests.support.tokens import ec_key, jwk, key_set
 
 
@@ -164,6 +182,64 @@ def test_cache() -> None:
         respect_cache_control=False,
         stale_s=7,
         bypass_groups=frozenset({"staff"}),
+    )
+
+
+def test_transform() -> None:
+    text = {
+        "request": {
+            "set_headers": {"X-B": "'b'", "x-a": "'a'"},
+            "remove_headers": ["X-C"],
+            "set_body": {"a.0.b": "1"},
+            "remove_body_fields": ["c"],
+            "rename_body_fields": {"d": "e.f"},
+            "set_defaults": {"max_tokens": 10, "temperature": 0},
+            "clamp": {"max_tokens": {"min": 1, "max": 20}, "top_p": {"max": 0.5}},
+            "prepend_messages": [{"role": "system", "content": "s"}],
+            "append_messages": [{"role": "user", "content": "u"}],
+        },
+        "response": {"set_headers": {"x-d": "'d'"}, "remove_body_fields": ["id"]},
+    }
+    spec = compile_policy(ParseDict({"name": "p", "transform": text}, Policy())).spec
+    assert spec == TransformConfig(
+        request_headers=HeaderEditsConfig(set=(("x-a", "'a'"), ("x-b", "'b'")), removed=("x-c",)),
+        request_body=BodyEditsConfig(set=((("a", "0", "b"), "1"),), removed=(("c",),), renamed=((("d",), ("e", "f")),)),
+        conversation=ConversationEditsConfig(
+            defaults={"max_output_tokens": 10, "temperature": 0.0},
+            bounds=(("max_output_tokens", Bounds(min=1, max=20)), ("top_p", Bounds(max=0.5))),
+            prepended=(Message(role=Role.SYSTEM, content=(TextPart(text="s"),)),),
+            appended=(Message(role=Role.USER, content=(TextPart(text="u"),)),),
+        ),
+        answer_headers=HeaderEditsConfig(set=(("x-d", "'d'"),)),
+        answer_body=BodyEditsConfig(removed=(("id",),)),
+    )
+
+
+def test_guardrail() -> None:
+    rules = [
+        {"pii": ["PERSONAL_DATA_EMAIL", "PERSONAL_DATA_IBAN"], "action": "GUARDRAIL_ACTION_MASK"},
+        {"regex": "a+", "action": "GUARDRAIL_ACTION_DENY", "name": "a"},
+        {"pii": ["PERSONAL_DATA_PHONE"], "action": "GUARDRAIL_ACTION_MASK", "replacement": "", "name": "tel"},
+        {"max_input_bytes": 0, "action": "GUARDRAIL_ACTION_DENY"},
+        {"max_messages": 3, "action": "GUARDRAIL_ACTION_REPORT", "name": "many"},
+    ]
+    text = {"rules": rules, "on": ["GUARDRAIL_SIDE_RESPONSE"]}
+    mask, deny = GuardrailAction.MASK, GuardrailAction.DENY
+    a = FindRegex(pattern="a+", compiled=re2.compile("a+"))
+    assert compile_policy(ParseDict({"name": "p", "guardrail": text}, Policy())).spec == GuardrailConfig(
+        texts=(
+            TextRule(name="EMAIL", action=mask, check=FindData(kind=PersonalData.EMAIL), replacement="[EMAIL]"),
+            TextRule(name="IBAN", action=mask, check=FindData(kind=PersonalData.IBAN), replacement="[IBAN]"),
+            TextRule(name="a", action=deny, check=a, replacement="[a]"),
+            TextRule(name="tel", action=mask, check=FindData(kind=PersonalData.PHONE), replacement=""),
+        ),
+        sizes=(
+            SizeRule(name="MAX_INPUT_BYTES", action=deny, max_input_bytes=0),
+            SizeRule(name="many", action=GuardrailAction.REPORT, max_messages=3),
+        ),
+        on_requests=False,
+        on_answers=True,
+        window=128,
     )
 
 

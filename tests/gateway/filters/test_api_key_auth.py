@@ -186,6 +186,7 @@ def test_policy_becomes_its_filter() -> None:
     services = NodeServices(
         keys=KEYS,
         limits=LimitState(metrics=Metrics()),
+        metrics=Metrics(),
         subjects={},
         published_keys=KeyDirectory(KeyFetcher(), time.monotonic),
     )

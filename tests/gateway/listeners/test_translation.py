@@ -8,12 +8,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.context import RequestContext
+from gateway.edits import AnswerEdits
 from gateway.errors import BadGatewayError
 from gateway.framing.sse import MAX_EVENT_BYTES
 from gateway.listeners.translation import TranslatedEvents, translated_answer, usage_of
 from gateway.schemas.chat_dialect import AnswerSettings, ChatDialect
 from gateway.schemas.table import ANTHROPIC_MESSAGES, GEMINI, OLLAMA_CHAT, OPENAI_CHAT
-from gateway.types import Operation, TextDelta, Usage, UsageReported
+from gateway.types import (
+    ChatEvent,
+    Operation,
+    ReasoningDelta,
+    ReasoningSigned,
+    TextDelta,
+    Usage,
+    UsageReported,
+)
 from tests.support import scripts
 from tests.support.http_wire import sse
 from tests.support.pieces import cut
@@ -127,17 +136,52 @@ def test_event_without_end_is_an_error_of_the_upstream() -> None:
 def test_whole_answer_as_it_was_asked_for(target: ChatDialect, is_streaming: bool) -> None:
     events = OPENAI_CHAT.decode_answer(json.dumps(scripts.chat_completion("hello there", model="upstream")).encode())
     translated = translated_answer(events, target, SETTINGS, is_streaming=is_streaming)
-    assert translated.usage == Usage(input_tokens=1, output_tokens=2)
+    assert usage_of(events) == Usage(input_tokens=1, output_tokens=2)
     if is_streaming:
-        assert text_of(target, translated.body) == "hello there"
-        assert target.is_complete(translated.body)
+        assert text_of(target, translated) == "hello there"
+        assert target.is_complete(translated)
     else:
-        said = target.decode_answer(translated.body)
+        said = target.decode_answer(translated)
         assert "".join(event.text for event in said if isinstance(event, TextDelta)) == "hello there"
-        assert b"upstream" not in translated.body
+        assert b"upstream" not in translated
 
 
 def test_last_usage_counts() -> None:
     first, last = Usage(input_tokens=1), Usage(input_tokens=1, output_tokens=2)
     assert usage_of([UsageReported(usage=first), UsageReported(usage=last)]) == last
     assert usage_of([]) is None
+
+
+class Shouting:
+    """An editor that holds each text until something else comes."""
+
+    def __init__(self, is_whole: bool) -> None:
+        self._held: list[ChatEvent] = []
+
+    def edit(self, event: ChatEvent) -> Sequence[ChatEvent]:
+        out, self._held = self._held, []
+        if not isinstance(event, TextDelta):
+            return [*out, event]
+        self._held = [TextDelta(choice=event.choice, text=event.text.upper())]
+        return out
+
+    def finish(self) -> Sequence[ChatEvent]:
+        return self._held
+
+
+@dialects
+def test_what_policies_change_is_changed_on_the_way_and_nothing_is_lost(target: ChatDialect) -> None:
+    asked = context()
+    asked.answer_edits = AnswerEdits(events=(Shouting,))
+    translated = relay(target, asked)
+    sent = translated.feed(b"".join(EVENTS)) + translated.finish()
+    assert text_of(target, sent) == "HELLO THERE"
+    assert asked.usage == Usage(input_tokens=1, output_tokens=2)
+
+
+def test_signatures_stay_as_they_are_on_the_way_to_the_same_dialect() -> None:
+    signed: list[ChatEvent] = [ReasoningDelta(choice=0, text="hm"), ReasoningSigned(choice=0, signature="c2ln")]
+    sent = translated_answer(signed, ANTHROPIC_MESSAGES, SETTINGS, is_streaming=True)
+    for target, is_kept in ((ANTHROPIC_MESSAGES, True), (OPENAI_CHAT, False)):
+        translated = TranslatedEvents(ANTHROPIC_MESSAGES, target, SETTINGS, context())
+        assert (b'"c2ln"' in translated.feed(sent) + translated.finish()) is is_kept

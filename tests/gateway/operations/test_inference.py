@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.config.snapshot import RetryConfig, ServiceConfig, UpstreamTarget
 from gateway.context import RequestContext
@@ -222,3 +223,65 @@ def test_typed_texts(cluster: Cluster) -> None:
     texts = TypedEmbeddings(EmbeddingsRequest(model="m", input=("one",)))
     assert json.loads(texts.for_backend(asked, plan(Schema.OLLAMA), cluster, 1.0).body)["input"] == ["one"]
     assert b"one" in texts.prompt_prefix(100)
+
+
+def for_backend(inbound: Any, backend: BackendPlan, cluster: Cluster) -> HttpInference[Any]:
+    """What a backend gets."""
+    operation = Operation.EMBEDDINGS if isinstance(inbound, EmbeddingsBody) else Operation.CHAT
+    sent: HttpInference[Any] = inbound.for_backend(context(operation), backend, cluster, FAR_AWAY_S)
+    return sent
+
+
+def shouting(request: ChatRequest) -> ChatRequest:
+    message = Message(role=Role.USER, content=(TextPart(text="HELLO"),))
+    return replace(request, messages=(message,))
+
+
+def set_top_k(body: dict[str, Any]) -> None:
+    body["top_k"] = 3
+
+
+def test_changed_conversation_is_written_in_its_own_dialect(cluster: Cluster) -> None:
+    inbound = ChatBody(OPENAI_CHAT, OPENAI_BODY, "m")
+    changed = inbound.with_canonical(shouting(inbound.canonical()))
+    sent = for_backend(changed, plan(Schema.OPENAI, renamed=True), cluster)
+    assert json.loads(sent.body) == {
+        "model": "theirs",
+        "messages": [{"role": "user", "content": "HELLO"}],
+        "vendor": {"a": 1},
+    }
+    assert for_backend(inbound, plan(Schema.OPENAI), cluster).body == OPENAI_BODY
+
+
+def test_json_is_changed_after_a_conversation_was(cluster: Cluster) -> None:
+    inbound = ChatBody(OPENAI_CHAT, OPENAI_BODY, "m")
+    changed = inbound.with_canonical(shouting(inbound.canonical())).with_json(set_top_k, stream=False)
+    body = json.loads(for_backend(changed, plan(Schema.OPENAI), cluster).body)
+    assert (body["top_k"], body["messages"][0]["content"], body["vendor"]) == (3, "HELLO", {"a": 1})
+    assert changed.canonical().top_k == 3
+
+
+def test_changed_conversation_is_translated(cluster: Cluster) -> None:
+    inbound = ChatBody(OPENAI_CHAT, PLAIN_BODY, "m")
+    changed = inbound.with_canonical(shouting(inbound.canonical()))
+    assert b"HELLO" in for_backend(changed, plan(Schema.ANTHROPIC, drop=True), cluster).body
+
+
+def test_typed_conversation_is_changed_as_json_of_openai() -> None:
+    changed = TypedChat(TYPED, is_streaming=True).with_json(set_top_k, stream=True)
+    assert replace(changed.request, dialect="") == replace(TYPED, top_k=3)
+
+
+def test_texts_for_vectors_are_changed(cluster: Cluster) -> None:
+    inbound = EmbeddingsBody(OPENAI_EMBEDDINGS, b'{"model":"m","input":"a","later":1}', "m")
+    changed = inbound.with_canonical(replace(inbound.canonical(), input=("b",))).with_json(set_top_k, stream=False)
+    body = json.loads(for_backend(changed, plan(Schema.OPENAI), cluster).body)
+    assert (body["input"] in ("b", ["b"]), body["later"], body["top_k"]) == (True, 1, 3)
+    typed = TypedEmbeddings(EmbeddingsRequest(model="m", input=("a",)))
+    assert typed.with_json(lambda each: each.update(input=["b"]), stream=False).request.input == ("b",)
+
+
+@pytest.mark.parametrize("body", [b"[1]", b"{", b"\xff", b"[" * 100_000])
+def test_what_is_no_json_object_cannot_be_changed(body: bytes) -> None:
+    with pytest.raises(InvalidRequestError):
+        ChatBody(OPENAI_CHAT, body, "m").with_json(set_top_k, stream=False)

@@ -48,6 +48,7 @@ def test_public_names() -> None:
         "janua_requests",
         "janua_ratelimit",
         "janua_budget",
+        "janua_guardrail",
         "janua_shared_store_failures",
         "janua_request_duration_seconds",
         "janua_overhead_seconds",

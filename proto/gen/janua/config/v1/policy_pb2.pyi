@@ -126,12 +126,108 @@ JWT_ALGORITHM_EDDSA: JwtAlgorithm.ValueType  # 10
 """Ed25519."""
 Global___JwtAlgorithm: _TypeAlias = JwtAlgorithm  # noqa: Y015
 
+class _GuardrailSide:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _GuardrailSideEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GuardrailSide.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    GUARDRAIL_SIDE_UNSPECIFIED: _GuardrailSide.ValueType  # 0
+    """Not a side."""
+    GUARDRAIL_SIDE_REQUEST: _GuardrailSide.ValueType  # 1
+    """Messages, system prompts, arguments and results of tools, descriptions of tools, texts to be turned into vectors, and strings in fields
+    that only one dialect has. Not pictures, sound, files and addresses.
+    """
+    GUARDRAIL_SIDE_RESPONSE: _GuardrailSide.ValueType  # 2
+    """Texts, thoughts, refusals and arguments of tools in answers to conversations, whole and streamed."""
+
+class GuardrailSide(_GuardrailSide, metaclass=_GuardrailSideEnumTypeWrapper):
+    """Whose texts a guardrail is for."""
+
+GUARDRAIL_SIDE_UNSPECIFIED: GuardrailSide.ValueType  # 0
+"""Not a side."""
+GUARDRAIL_SIDE_REQUEST: GuardrailSide.ValueType  # 1
+"""Messages, system prompts, arguments and results of tools, descriptions of tools, texts to be turned into vectors, and strings in fields
+that only one dialect has. Not pictures, sound, files and addresses.
+"""
+GUARDRAIL_SIDE_RESPONSE: GuardrailSide.ValueType  # 2
+"""Texts, thoughts, refusals and arguments of tools in answers to conversations, whole and streamed."""
+Global___GuardrailSide: _TypeAlias = GuardrailSide  # noqa: Y015
+
+class _GuardrailAction:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _GuardrailActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GuardrailAction.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    GUARDRAIL_ACTION_UNSPECIFIED: _GuardrailAction.ValueType  # 0
+    """Not an action."""
+    GUARDRAIL_ACTION_MASK: _GuardrailAction.ValueType  # 1
+    """`replacement` stands in its place. Not for sizes."""
+    GUARDRAIL_ACTION_DENY: _GuardrailAction.ValueType  # 2
+    """The request, or the answer, is refused with INVALID_ARGUMENT and reason `GUARDRAIL_DENIED`; a stream ends with that error."""
+    GUARDRAIL_ACTION_REPORT: _GuardrailAction.ValueType  # 3
+    """It is counted, no more."""
+
+class GuardrailAction(_GuardrailAction, metaclass=_GuardrailActionEnumTypeWrapper):
+    """What becomes of what is found."""
+
+GUARDRAIL_ACTION_UNSPECIFIED: GuardrailAction.ValueType  # 0
+"""Not an action."""
+GUARDRAIL_ACTION_MASK: GuardrailAction.ValueType  # 1
+"""`replacement` stands in its place. Not for sizes."""
+GUARDRAIL_ACTION_DENY: GuardrailAction.ValueType  # 2
+"""The request, or the answer, is refused with INVALID_ARGUMENT and reason `GUARDRAIL_DENIED`; a stream ends with that error."""
+GUARDRAIL_ACTION_REPORT: GuardrailAction.ValueType  # 3
+"""It is counted, no more."""
+Global___GuardrailAction: _TypeAlias = GuardrailAction  # noqa: Y015
+
+class _PersonalData:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PersonalDataEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PersonalData.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PERSONAL_DATA_UNSPECIFIED: _PersonalData.ValueType  # 0
+    """Not a kind."""
+    PERSONAL_DATA_EMAIL: _PersonalData.ValueType  # 1
+    """`name@host.example`."""
+    PERSONAL_DATA_CREDIT_CARD: _PersonalData.ValueType  # 2
+    """Numbers of 13 to 19 digits that pass the Luhn check, also with blanks or dashes between groups."""
+    PERSONAL_DATA_IBAN: _PersonalData.ValueType  # 3
+    """Account numbers of the length of their country that pass the check modulo 97, also in groups."""
+    PERSONAL_DATA_PHONE: _PersonalData.ValueType  # 4
+    """Telephone numbers with `+` and country code, and of North America with blanks, dots or dashes."""
+    PERSONAL_DATA_IP_ADDRESS: _PersonalData.ValueType  # 5
+    """Addresses of IPv4 and IPv6."""
+    PERSONAL_DATA_API_KEY: _PersonalData.ValueType  # 6
+    """Keys whose form is known: of OpenAI, Anthropic, Google, AWS, GitHub, GitLab, Slack, Stripe and Hugging Face."""
+
+class PersonalData(_PersonalData, metaclass=_PersonalDataEnumTypeWrapper):
+    """A kind of personal data or secret."""
+
+PERSONAL_DATA_UNSPECIFIED: PersonalData.ValueType  # 0
+"""Not a kind."""
+PERSONAL_DATA_EMAIL: PersonalData.ValueType  # 1
+"""`name@host.example`."""
+PERSONAL_DATA_CREDIT_CARD: PersonalData.ValueType  # 2
+"""Numbers of 13 to 19 digits that pass the Luhn check, also with blanks or dashes between groups."""
+PERSONAL_DATA_IBAN: PersonalData.ValueType  # 3
+"""Account numbers of the length of their country that pass the check modulo 97, also in groups."""
+PERSONAL_DATA_PHONE: PersonalData.ValueType  # 4
+"""Telephone numbers with `+` and country code, and of North America with blanks, dots or dashes."""
+PERSONAL_DATA_IP_ADDRESS: PersonalData.ValueType  # 5
+"""Addresses of IPv4 and IPv6."""
+PERSONAL_DATA_API_KEY: PersonalData.ValueType  # 6
+"""Keys whose form is known: of OpenAI, Anthropic, Google, AWS, GitHub, GitLab, Slack, Stripe and Hugging Face."""
+Global___PersonalData: _TypeAlias = PersonalData  # noqa: Y015
+
 @_typing.final
 class Policy(_message.Message):
     """One reusable rule that routes, services and consumers refer to by name.
 
     Whatever the order of the names, a request meets them in this one: origins, addresses, sizes, authentication, authorization, limits and
-    budgets. Of what admits a caller (`ip_filter`, `size_limits`, `authorization`, `rate_limit`, `budget`) all must; ways of authentication
+    budgets, guardrails, transforms; an answer meets guardrails, then transforms. Of what admits a caller (`ip_filter`, `size_limits`, `authorization`, `rate_limit`, `budget`) all must; ways of authentication
     are alternatives. Each rule says where it may be named.
     """
 
@@ -169,6 +265,8 @@ class Policy(_message.Message):
     CORS_FIELD_NUMBER: _builtins.int
     SIZE_LIMITS_FIELD_NUMBER: _builtins.int
     CACHE_FIELD_NUMBER: _builtins.int
+    TRANSFORM_FIELD_NUMBER: _builtins.int
+    GUARDRAIL_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique among policies. Lower-case letters, digits, `-` and `.`, at most 253 characters. Required."""
     description: _builtins.str
@@ -215,6 +313,16 @@ class Policy(_message.Message):
     def cache(self) -> Global___Cache:
         """Answers are kept and given again to those who ask the same. On routes, one each."""
 
+    @_builtins.property
+    def transform(self) -> Global___Transform:
+        """Headers, parameters, messages and fields are changed on the way. On routes, services and consumers."""
+
+    @_builtins.property
+    def guardrail(self) -> Global___Guardrail:
+        """Texts of requests and answers are searched, and what is found is masked, refused or counted. On routes, services and
+        consumers.
+        """
+
     def __init__(
         self,
         *,
@@ -230,12 +338,14 @@ class Policy(_message.Message):
         cors: Global___Cors | None = ...,
         size_limits: Global___SizeLimits | None = ...,
         cache: Global___Cache | None = ...,
+        transform: Global___Transform | None = ...,
+        guardrail: Global___Guardrail | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["api_key_auth", b"api_key_auth", "authorization", b"authorization", "budget", b"budget", "cache", b"cache", "cors", b"cors", "ip_filter", b"ip_filter", "jwt_auth", b"jwt_auth", "rate_limit", b"rate_limit", "size_limits", b"size_limits", "spec", b"spec"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["api_key_auth", b"api_key_auth", "authorization", b"authorization", "budget", b"budget", "cache", b"cache", "cors", b"cors", "guardrail", b"guardrail", "ip_filter", b"ip_filter", "jwt_auth", b"jwt_auth", "rate_limit", b"rate_limit", "size_limits", b"size_limits", "spec", b"spec", "transform", b"transform"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key_auth", b"api_key_auth", "authorization", b"authorization", "budget", b"budget", "cache", b"cache", "cors", b"cors", "description", b"description", "ip_filter", b"ip_filter", "jwt_auth", b"jwt_auth", "labels", b"labels", "name", b"name", "rate_limit", b"rate_limit", "size_limits", b"size_limits", "spec", b"spec"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key_auth", b"api_key_auth", "authorization", b"authorization", "budget", b"budget", "cache", b"cache", "cors", b"cors", "description", b"description", "guardrail", b"guardrail", "ip_filter", b"ip_filter", "jwt_auth", b"jwt_auth", "labels", b"labels", "name", b"name", "rate_limit", b"rate_limit", "size_limits", b"size_limits", "spec", b"spec", "transform", b"transform"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_spec: _TypeAlias = _typing.Literal["api_key_auth", "ip_filter", "authorization", "rate_limit", "budget", "jwt_auth", "cors", "size_limits", "cache"]  # noqa: Y015
+    _WhichOneofReturnType_spec: _TypeAlias = _typing.Literal["api_key_auth", "ip_filter", "authorization", "rate_limit", "budget", "jwt_auth", "cors", "size_limits", "cache", "transform", "guardrail"]  # noqa: Y015
     _WhichOneofArgType_spec: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_spec) -> _WhichOneofReturnType_spec | None: ...
 
@@ -980,3 +1090,584 @@ class Cache(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__single_flight) -> _WhichOneofReturnType__single_flight | None: ...
 
 Global___Cache: _TypeAlias = Cache  # noqa: Y015
+
+@_typing.final
+class Transform(_message.Message):
+    """Changes to requests before a backend gets them, and to its answers before the caller does. Of several policies the consumer's
+    comes first, then the route's, then the service's; on answers the service's comes first. At least one change is required.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_FIELD_NUMBER: _builtins.int
+    RESPONSE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def request(self) -> Global___RequestTransform:
+        """What is changed of requests."""
+
+    @_builtins.property
+    def response(self) -> Global___AnswerTransform:
+        """What is changed of answers."""
+
+    def __init__(
+        self,
+        *,
+        request: Global___RequestTransform | None = ...,
+        response: Global___AnswerTransform | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request", "response", b"response"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request", b"request", "response", b"response"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Transform: _TypeAlias = Transform  # noqa: Y015
+
+@_typing.final
+class RequestTransform(_message.Message):
+    """Changes to requests. Headers are changed of everything, over HTTP and gRPC alike. Fields of bodies are changed of conversations
+    and embeddings, parameters and messages of conversations. They are made in the order of the fields here.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class SetHeadersEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class SetBodyEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class RenameBodyFieldsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    SET_HEADERS_FIELD_NUMBER: _builtins.int
+    REMOVE_HEADERS_FIELD_NUMBER: _builtins.int
+    SET_BODY_FIELD_NUMBER: _builtins.int
+    REMOVE_BODY_FIELDS_FIELD_NUMBER: _builtins.int
+    RENAME_BODY_FIELDS_FIELD_NUMBER: _builtins.int
+    SET_DEFAULTS_FIELD_NUMBER: _builtins.int
+    CLAMP_FIELD_NUMBER: _builtins.int
+    PREPEND_MESSAGES_FIELD_NUMBER: _builtins.int
+    APPEND_MESSAGES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def set_headers(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Headers, or over gRPC metadata, that the backend gets, by name: CEL expressions as `Authorization.expression` has them. A text, a
+        number or a truth becomes the value; with `null` the header is not set. Any other value, one with other characters than
+        printable ASCII, and an expression that fails are errors: INVALID_ARGUMENT, with reason `TRANSFORM_FAILED`. Credentials, headers of
+        one connection and those that the node makes itself cannot be set; those that the service sets win.
+        """
+
+    @_builtins.property
+    def remove_headers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Headers that the backend does not get, by name. They are removed before others are set."""
+
+    @_builtins.property
+    def set_body(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Fields of the body in the caller's dialect, by path: names with `.` between them, and numbers for places in arrays, such as
+        `options.think` or `messages.0.name`. Values are CEL expressions; objects on the way are made. A typed call over gRPC is changed
+        as OpenAI's chat completions, or embeddings, would have it. `model` and `stream` cannot be changed: the route was chosen by them.
+        """
+
+    @_builtins.property
+    def remove_body_fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Fields of the body that are left out, by path."""
+
+    @_builtins.property
+    def rename_body_fields(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Fields of the body that get another path, by the one that they have."""
+
+    @_builtins.property
+    def set_defaults(self) -> Global___Parameters:
+        """Parameters for requests that do not have them."""
+
+    @_builtins.property
+    def clamp(self) -> Global___ParameterBounds:
+        """The least and the most that parameters may be: what is beyond is set to it. A parameter that a request does not have, and
+        that has no default here, stays away.
+        """
+
+    @_builtins.property
+    def prepend_messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___PromptMessage]:
+        """Messages before all others."""
+
+    @_builtins.property
+    def append_messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___PromptMessage]:
+        """Messages after all others."""
+
+    def __init__(
+        self,
+        *,
+        set_headers: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        remove_headers: _abc.Iterable[_builtins.str] | None = ...,
+        set_body: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        remove_body_fields: _abc.Iterable[_builtins.str] | None = ...,
+        rename_body_fields: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        set_defaults: Global___Parameters | None = ...,
+        clamp: Global___ParameterBounds | None = ...,
+        prepend_messages: _abc.Iterable[Global___PromptMessage] | None = ...,
+        append_messages: _abc.Iterable[Global___PromptMessage] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["clamp", b"clamp", "set_defaults", b"set_defaults"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["append_messages", b"append_messages", "clamp", b"clamp", "prepend_messages", b"prepend_messages", "remove_body_fields", b"remove_body_fields", "remove_headers", b"remove_headers", "rename_body_fields", b"rename_body_fields", "set_body", b"set_body", "set_defaults", b"set_defaults", "set_headers", b"set_headers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RequestTransform: _TypeAlias = RequestTransform  # noqa: Y015
+
+@_typing.final
+class AnswerTransform(_message.Message):
+    """Changes to answers, also to those that are streamed. Headers are changed of all answers to requests that got as far as the choice
+    of a backend; over gRPC they are metadata.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class SetHeadersEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class SetBodyEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class RenameBodyFieldsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    SET_HEADERS_FIELD_NUMBER: _builtins.int
+    REMOVE_HEADERS_FIELD_NUMBER: _builtins.int
+    SET_BODY_FIELD_NUMBER: _builtins.int
+    REMOVE_BODY_FIELDS_FIELD_NUMBER: _builtins.int
+    RENAME_BODY_FIELDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def set_headers(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Headers that the caller gets, by name: CEL expressions as `RequestTransform.set_headers` has them. They speak of the request."""
+
+    @_builtins.property
+    def remove_headers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Headers of the backend that the caller does not get, by name."""
+
+    @_builtins.property
+    def set_body(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Fields of the body, or of each event of a stream, in the caller's dialect, by path, as `RequestTransform.set_body` has them. Of
+        conversations and embeddings over HTTP. A typed call over gRPC has no such body: under a policy that changes it, it is
+        refused with INVALID_ARGUMENT and reason `UNSUPPORTED_BY_POLICY`.
+        """
+
+    @_builtins.property
+    def remove_body_fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Fields that are left out, by path."""
+
+    @_builtins.property
+    def rename_body_fields(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Fields that get another path, by the one that they have."""
+
+    def __init__(
+        self,
+        *,
+        set_headers: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        remove_headers: _abc.Iterable[_builtins.str] | None = ...,
+        set_body: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        remove_body_fields: _abc.Iterable[_builtins.str] | None = ...,
+        rename_body_fields: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["remove_body_fields", b"remove_body_fields", "remove_headers", b"remove_headers", "rename_body_fields", b"rename_body_fields", "set_body", b"set_body", "set_headers", b"set_headers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AnswerTransform: _TypeAlias = AnswerTransform  # noqa: Y015
+
+@_typing.final
+class Parameters(_message.Message):
+    """Parameters of a conversation, whatever its dialect calls them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAX_TOKENS_FIELD_NUMBER: _builtins.int
+    TEMPERATURE_FIELD_NUMBER: _builtins.int
+    TOP_P_FIELD_NUMBER: _builtins.int
+    TOP_K_FIELD_NUMBER: _builtins.int
+    PRESENCE_PENALTY_FIELD_NUMBER: _builtins.int
+    FREQUENCY_PENALTY_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
+    max_tokens: _builtins.int
+    """The most tokens that the answer may have."""
+    temperature: _builtins.float
+    """From 0 on; how far is the backend's affair."""
+    top_p: _builtins.float
+    """From 0 to 1."""
+    top_k: _builtins.int
+    """From 1 on."""
+    presence_penalty: _builtins.float
+    """From -2 to 2."""
+    frequency_penalty: _builtins.float
+    """From -2 to 2."""
+    seed: _builtins.int
+    """Any whole number."""
+    def __init__(
+        self,
+        *,
+        max_tokens: _builtins.int | None = ...,
+        temperature: _builtins.float | None = ...,
+        top_p: _builtins.float | None = ...,
+        top_k: _builtins.int | None = ...,
+        presence_penalty: _builtins.float | None = ...,
+        frequency_penalty: _builtins.float | None = ...,
+        seed: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_frequency_penalty", b"_frequency_penalty", "_max_tokens", b"_max_tokens", "_presence_penalty", b"_presence_penalty", "_seed", b"_seed", "_temperature", b"_temperature", "_top_k", b"_top_k", "_top_p", b"_top_p", "frequency_penalty", b"frequency_penalty", "max_tokens", b"max_tokens", "presence_penalty", b"presence_penalty", "seed", b"seed", "temperature", b"temperature", "top_k", b"top_k", "top_p", b"top_p"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_frequency_penalty", b"_frequency_penalty", "_max_tokens", b"_max_tokens", "_presence_penalty", b"_presence_penalty", "_seed", b"_seed", "_temperature", b"_temperature", "_top_k", b"_top_k", "_top_p", b"_top_p", "frequency_penalty", b"frequency_penalty", "max_tokens", b"max_tokens", "presence_penalty", b"presence_penalty", "seed", b"seed", "temperature", b"temperature", "top_k", b"top_k", "top_p", b"top_p"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__frequency_penalty: _TypeAlias = _typing.Literal["frequency_penalty"]  # noqa: Y015
+    _WhichOneofArgType__frequency_penalty: _TypeAlias = _typing.Literal["_frequency_penalty", b"_frequency_penalty"]  # noqa: Y015
+    _WhichOneofReturnType__max_tokens: _TypeAlias = _typing.Literal["max_tokens"]  # noqa: Y015
+    _WhichOneofArgType__max_tokens: _TypeAlias = _typing.Literal["_max_tokens", b"_max_tokens"]  # noqa: Y015
+    _WhichOneofReturnType__presence_penalty: _TypeAlias = _typing.Literal["presence_penalty"]  # noqa: Y015
+    _WhichOneofArgType__presence_penalty: _TypeAlias = _typing.Literal["_presence_penalty", b"_presence_penalty"]  # noqa: Y015
+    _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
+    _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
+    _WhichOneofReturnType__temperature: _TypeAlias = _typing.Literal["temperature"]  # noqa: Y015
+    _WhichOneofArgType__temperature: _TypeAlias = _typing.Literal["_temperature", b"_temperature"]  # noqa: Y015
+    _WhichOneofReturnType__top_k: _TypeAlias = _typing.Literal["top_k"]  # noqa: Y015
+    _WhichOneofArgType__top_k: _TypeAlias = _typing.Literal["_top_k", b"_top_k"]  # noqa: Y015
+    _WhichOneofReturnType__top_p: _TypeAlias = _typing.Literal["top_p"]  # noqa: Y015
+    _WhichOneofArgType__top_p: _TypeAlias = _typing.Literal["_top_p", b"_top_p"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__frequency_penalty) -> _WhichOneofReturnType__frequency_penalty | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_tokens) -> _WhichOneofReturnType__max_tokens | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__presence_penalty) -> _WhichOneofReturnType__presence_penalty | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__seed) -> _WhichOneofReturnType__seed | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__temperature) -> _WhichOneofReturnType__temperature | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__top_k) -> _WhichOneofReturnType__top_k | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__top_p) -> _WhichOneofReturnType__top_p | None: ...
+
+Global___Parameters: _TypeAlias = Parameters  # noqa: Y015
+
+@_typing.final
+class ParameterBounds(_message.Message):
+    """Bounds of the parameters of a conversation, whatever its dialect calls them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAX_TOKENS_FIELD_NUMBER: _builtins.int
+    TEMPERATURE_FIELD_NUMBER: _builtins.int
+    TOP_P_FIELD_NUMBER: _builtins.int
+    TOP_K_FIELD_NUMBER: _builtins.int
+    PRESENCE_PENALTY_FIELD_NUMBER: _builtins.int
+    FREQUENCY_PENALTY_FIELD_NUMBER: _builtins.int
+    N_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def max_tokens(self) -> Global___Bounds:
+        """Of the most tokens that the answer may have. Whole numbers."""
+
+    @_builtins.property
+    def temperature(self) -> Global___Bounds:
+        """Of the temperature."""
+
+    @_builtins.property
+    def top_p(self) -> Global___Bounds:
+        """Of `top_p`."""
+
+    @_builtins.property
+    def top_k(self) -> Global___Bounds:
+        """Of `top_k`. Whole numbers."""
+
+    @_builtins.property
+    def presence_penalty(self) -> Global___Bounds:
+        """Of the presence penalty."""
+
+    @_builtins.property
+    def frequency_penalty(self) -> Global___Bounds:
+        """Of the frequency penalty."""
+
+    @_builtins.property
+    def n(self) -> Global___Bounds:
+        """Of the number of answers, `n`. Whole numbers."""
+
+    def __init__(
+        self,
+        *,
+        max_tokens: Global___Bounds | None = ...,
+        temperature: Global___Bounds | None = ...,
+        top_p: Global___Bounds | None = ...,
+        top_k: Global___Bounds | None = ...,
+        presence_penalty: Global___Bounds | None = ...,
+        frequency_penalty: Global___Bounds | None = ...,
+        n: Global___Bounds | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["frequency_penalty", b"frequency_penalty", "max_tokens", b"max_tokens", "n", b"n", "presence_penalty", b"presence_penalty", "temperature", b"temperature", "top_k", b"top_k", "top_p", b"top_p"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["frequency_penalty", b"frequency_penalty", "max_tokens", b"max_tokens", "n", b"n", "presence_penalty", b"presence_penalty", "temperature", b"temperature", "top_k", b"top_k", "top_p", b"top_p"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ParameterBounds: _TypeAlias = ParameterBounds  # noqa: Y015
+
+@_typing.final
+class Bounds(_message.Message):
+    """The least and the most that a number may be. At least one is required."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MIN_FIELD_NUMBER: _builtins.int
+    MAX_FIELD_NUMBER: _builtins.int
+    min: _builtins.float
+    """Default: no bound."""
+    max: _builtins.float
+    """Default: no bound."""
+    def __init__(
+        self,
+        *,
+        min: _builtins.float | None = ...,
+        max: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max", b"_max", "_min", b"_min", "max", b"max", "min", b"min"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max", b"_max", "_min", b"_min", "max", b"max", "min", b"min"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max: _TypeAlias = _typing.Literal["max"]  # noqa: Y015
+    _WhichOneofArgType__max: _TypeAlias = _typing.Literal["_max", b"_max"]  # noqa: Y015
+    _WhichOneofReturnType__min: _TypeAlias = _typing.Literal["min"]  # noqa: Y015
+    _WhichOneofArgType__min: _TypeAlias = _typing.Literal["_min", b"_min"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max) -> _WhichOneofReturnType__max | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min) -> _WhichOneofReturnType__min | None: ...
+
+Global___Bounds: _TypeAlias = Bounds  # noqa: Y015
+
+@_typing.final
+class PromptMessage(_message.Message):
+    """A message of a conversation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROLE_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    role: _builtins.str
+    """Who speaks: `system`, `developer`, `user` or `assistant`. Required."""
+    content: _builtins.str
+    """What is said. Required."""
+    def __init__(
+        self,
+        *,
+        role: _builtins.str = ...,
+        content: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "role", b"role"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PromptMessage: _TypeAlias = PromptMessage  # noqa: Y015
+
+@_typing.final
+class Guardrail(_message.Message):
+    """Rules for the texts of conversations and embeddings. What is none of them cannot be looked into, and is refused under such a policy
+    with INVALID_ARGUMENT and reason `GUARDRAIL_UNSUPPORTED`.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULES_FIELD_NUMBER: _builtins.int
+    ON_FIELD_NUMBER: _builtins.int
+    WINDOW_CHARACTERS_FIELD_NUMBER: _builtins.int
+    window_characters: _builtins.int
+    """How long a match of a `regex` may be to be found in a streamed answer for certain, in characters: so much of the text is held back, and
+    a little more. Rules of `pii` have bounds of their own, 128 at most. From 16 to 4096. Default: 128.
+    """
+    @_builtins.property
+    def rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___GuardrailRule]:
+        """Required. Of what is found at overlapping places that counts which begins first, then what is denied before what is masked,
+        then the earlier rule; what is only reported hides nothing.
+        """
+
+    @_builtins.property
+    def on(self) -> _containers.RepeatedScalarFieldContainer[Global___GuardrailSide.ValueType]:
+        """Which texts are searched: those of requests, those of answers. Default: of requests."""
+
+    def __init__(
+        self,
+        *,
+        rules: _abc.Iterable[Global___GuardrailRule] | None = ...,
+        on: _abc.Iterable[Global___GuardrailSide.ValueType] | None = ...,
+        window_characters: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_window_characters", b"_window_characters", "window_characters", b"window_characters"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_window_characters", b"_window_characters", "on", b"on", "rules", b"rules", "window_characters", b"window_characters"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__window_characters: _TypeAlias = _typing.Literal["window_characters"]  # noqa: Y015
+    _WhichOneofArgType__window_characters: _TypeAlias = _typing.Literal["_window_characters", b"_window_characters"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__window_characters) -> _WhichOneofReturnType__window_characters | None: ...
+
+Global___Guardrail: _TypeAlias = Guardrail  # noqa: Y015
+
+@_typing.final
+class GuardrailRule(_message.Message):
+    """One rule: exactly one of `pii`, `regex`, `max_input_bytes` and `max_messages`, and an action."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    PII_FIELD_NUMBER: _builtins.int
+    REGEX_FIELD_NUMBER: _builtins.int
+    MAX_INPUT_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_MESSAGES_FIELD_NUMBER: _builtins.int
+    REPLACEMENT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """What metrics and refusals call it. Default: the kind of data, `REGEX`, `MAX_INPUT_BYTES` or `MAX_MESSAGES`."""
+    action: Global___GuardrailAction.ValueType
+    """What becomes of what is found. Required."""
+    regex: _builtins.str
+    """An RE2 expression that is searched for. It must not match nothing."""
+    max_input_bytes: _builtins.int
+    """How many bytes the texts of a request may have together. On requests only."""
+    max_messages: _builtins.int
+    """How many messages a request may have. On requests only."""
+    replacement: _builtins.str
+    """What stands in the place of what is masked. Default: the name of the rule in brackets, such as `[EMAIL]`."""
+    @_builtins.property
+    def pii(self) -> _containers.RepeatedScalarFieldContainer[Global___PersonalData.ValueType]:
+        """Kinds of personal data and secrets."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        action: Global___GuardrailAction.ValueType = ...,
+        pii: _abc.Iterable[Global___PersonalData.ValueType] | None = ...,
+        regex: _builtins.str = ...,
+        max_input_bytes: _builtins.int | None = ...,
+        max_messages: _builtins.int | None = ...,
+        replacement: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_input_bytes", b"_max_input_bytes", "_max_messages", b"_max_messages", "_replacement", b"_replacement", "max_input_bytes", b"max_input_bytes", "max_messages", b"max_messages", "replacement", b"replacement"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_input_bytes", b"_max_input_bytes", "_max_messages", b"_max_messages", "_replacement", b"_replacement", "action", b"action", "max_input_bytes", b"max_input_bytes", "max_messages", b"max_messages", "name", b"name", "pii", b"pii", "regex", b"regex", "replacement", b"replacement"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_input_bytes: _TypeAlias = _typing.Literal["max_input_bytes"]  # noqa: Y015
+    _WhichOneofArgType__max_input_bytes: _TypeAlias = _typing.Literal["_max_input_bytes", b"_max_input_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__max_messages: _TypeAlias = _typing.Literal["max_messages"]  # noqa: Y015
+    _WhichOneofArgType__max_messages: _TypeAlias = _typing.Literal["_max_messages", b"_max_messages"]  # noqa: Y015
+    _WhichOneofReturnType__replacement: _TypeAlias = _typing.Literal["replacement"]  # noqa: Y015
+    _WhichOneofArgType__replacement: _TypeAlias = _typing.Literal["_replacement", b"_replacement"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_input_bytes) -> _WhichOneofReturnType__max_input_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_messages) -> _WhichOneofReturnType__max_messages | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__replacement) -> _WhichOneofReturnType__replacement | None: ...
+
+Global___GuardrailRule: _TypeAlias = GuardrailRule  # noqa: Y015

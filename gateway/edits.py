@@ -1,0 +1,107 @@
+"""What policies change of one request and of its answer, decided before a backend is called. Pure."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+from gateway.types import ChatEvent
+
+Pairs: TypeAlias = Iterable[tuple[bytes, bytes]]
+
+JsonEdit: TypeAlias = Callable[[dict[str, Any]], None]
+"""Changes a JSON object in place."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderEdits:
+    """Headers that are taken away, and then those that are set; names are in lower case."""
+
+    removed: frozenset[bytes] = frozenset()
+    added: tuple[tuple[bytes, bytes], ...] = ()
+
+    def then(self, later: "HeaderEdits") -> "HeaderEdits":
+        """Both, one after the other."""
+        kept = tuple((name, value) for name, value in self.added if name not in later.removed)
+        return HeaderEdits(self.removed | later.removed, (*kept, *later.added))
+
+    def apply(self, headers: Pairs) -> list[tuple[bytes, bytes]]:
+        """The headers, names in lower case, changed."""
+        return [*((name, value) for name, value in headers if name not in self.removed), *self.added]
+
+
+def header_edits(removed: Iterable[bytes], added: Sequence[tuple[bytes, bytes]]) -> HeaderEdits:
+    """Edits that remove these headers and set those, whatever was there."""
+    return HeaderEdits(frozenset(removed) | {name for name, _ in added}, tuple(added))
+
+
+def edited_pairs(edits: HeaderEdits | None, headers: Sequence[tuple[bytes, bytes]]) -> Sequence[tuple[bytes, bytes]]:
+    """The headers, changed if there is something to change."""
+    return headers if edits is None else edits.apply(headers)
+
+
+def edited_mapping(edits: HeaderEdits | None, headers: Mapping[bytes, bytes]) -> Mapping[bytes, bytes]:
+    """The same for headers by name."""
+    return headers if edits is None else dict(edits.apply(headers.items()))
+
+
+class EventEditor(Protocol):
+    """Changes the events of one answer."""
+
+    def edit(self, event: ChatEvent) -> Sequence[ChatEvent]:
+        """What goes on now. Raises `GatewayError` where the answer must end."""
+
+    def finish(self) -> Sequence[ChatEvent]:
+        """What has been held until the end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerEdits:
+    """What is changed of an answer: its headers, its events, then its JSON.
+
+    An editor is made for each answer; it is told whether the answer is there as a whole.
+    """
+
+    headers: HeaderEdits = HeaderEdits()
+    events: tuple[Callable[[bool], EventEditor], ...] = ()
+    json: tuple[JsonEdit, ...] = ()
+
+    def then(self, later: "AnswerEdits") -> "AnswerEdits":
+        """Both, one after the other."""
+        return AnswerEdits(
+            headers=self.headers.then(later.headers),
+            events=(*self.events, *later.events),
+            json=(*self.json, *later.json),
+        )
+
+
+class EditedEvents:
+    """The events of one answer, through all editors in turn."""
+
+    def __init__(self, edits: AnswerEdits, *, is_whole: bool = False) -> None:
+        self._editors = [make(is_whole) for make in edits.events]
+
+    def edit(self, event: ChatEvent) -> Iterable[ChatEvent]:
+        """What goes on of an event. Raises what editors raise."""
+        return self._through(0, [event])
+
+    def edit_all(self, events: Iterable[ChatEvent]) -> list[ChatEvent]:
+        """What goes on of several. Raises what editors raise."""
+        return [edited for event in events for edited in self.edit(event)]
+
+    def finish(self) -> Iterable[ChatEvent]:
+        """What editors have held. Raises what editors raise."""
+        for number, editor in enumerate(self._editors):
+            yield from self._through(number + 1, editor.finish())
+
+    def _through(self, first: int, events: Iterable[ChatEvent]) -> Iterable[ChatEvent]:
+        for editor in self._editors[first:]:
+            events = [edited for event in events for edited in editor.edit(event)]
+        return events
+
+
+def edited_events(edits: AnswerEdits | None, events: Sequence[ChatEvent]) -> Sequence[ChatEvent]:
+    """The events of a whole answer, changed if there is something to change."""
+    if edits is None or not edits.events:
+        return events
+    through = EditedEvents(edits, is_whole=True)
+    return [*through.edit_all(events), *through.finish()]

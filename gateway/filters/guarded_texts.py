@@ -1,0 +1,157 @@
+"""The texts of requests, with what rules find in them masked. Pure, but that what is found is counted.
+
+Pictures, sound, files and addresses are not looked into, and names of fields, functions and roles stay as they are.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar, cast
+
+import msgspec
+from msgspec.structs import replace
+
+from gateway.filters.text_rules import TextRules
+from gateway.types import (
+    AudioPart,
+    Citation,
+    ContentPart,
+    EmbeddingsRequest,
+    FilePart,
+    ImagePart,
+    JsonSchemaFormat,
+    Message,
+    OpaquePart,
+    OpaqueTool,
+    ReasoningPart,
+    RefusalPart,
+    RerankRequest,
+    TextPart,
+    Tool,
+    ToolCall,
+    ToolResult,
+    WholeRequest,
+)
+
+_P = TypeVar("_P", bound=ContentPart)
+
+
+def masked_request(rules: TextRules, request: WholeRequest) -> WholeRequest:
+    """The request as it may go on. Raises `GuardrailDeniedError`."""
+    if isinstance(request, EmbeddingsRequest):
+        texts = tuple(rules.mask(text) for text in request.input)
+        return replace(request, input=texts, user=_optional(rules, request.user), extra=_extra(rules, request.extra))
+    if isinstance(request, RerankRequest):
+        texts = tuple(rules.mask(text) for text in request.documents)
+        return replace(request, query=rules.mask(request.query), documents=texts, extra=_extra(rules, request.extra))
+    return replace(
+        request,
+        messages=tuple(_message(rules, message) for message in request.messages),
+        tools=tuple(_tool(rules, tool) for tool in request.tools),
+        response_format=_format(rules, request.response_format),
+        user=_optional(rules, request.user),
+        metadata=masked_json(rules, request.metadata) if request.metadata else request.metadata,
+        extra=_extra(rules, request.extra),
+    )
+
+
+def masked_json(rules: TextRules, value: Any) -> Any:
+    """JSON with its strings masked, wherever they stand; and numbers, which then are strings."""
+    match value:
+        case str():
+            return rules.mask(value)
+        case bool() | None:
+            return value
+        case int() | float():
+            text = str(value)
+            found = rules.mask(text)
+            return value if found is text else found
+        case Mapping():
+            return {name: masked_json(rules, item) for name, item in value.items()}
+        case _:
+            return [masked_json(rules, item) for item in value]
+
+
+def masked_citation(rules: TextRules, citation: Citation) -> Citation:
+    """The source with its words masked; its address stays."""
+    return replace(citation, title=rules.mask(citation.title), cited_text=rules.mask(citation.cited_text))
+
+
+def _message(rules: TextRules, message: Message) -> Message:
+    content = tuple(_part(rules, part) for part in message.content)
+    return replace(message, content=content, name=_optional(rules, message.name))
+
+
+def _part(rules: TextRules, part: _P) -> _P:
+    masked: Any = part
+    match part:
+        case TextPart():
+            citations = tuple(masked_citation(rules, each) for each in part.citations)
+            masked = replace(part, text=rules.mask(part.text), citations=citations)
+        case RefusalPart():
+            masked = replace(part, text=rules.mask(part.text))
+        case ReasoningPart():
+            text = rules.mask(part.text)
+            masked = part if text == part.text else replace(part, text=text, signature=None)
+        case ToolCall():
+            masked = replace(part, arguments=masked_arguments(rules, part.arguments))
+        case ToolResult():
+            masked = replace(part, content=tuple(_part(rules, each) for each in part.content))
+        case OpaquePart():
+            masked = replace(part, value=masked_json(rules, part.value))
+        case ImagePart() | AudioPart() | FilePart():
+            pass
+    return cast("_P", masked)
+
+
+def masked_arguments(rules: TextRules, text: str) -> str:
+    """The arguments of a call: what is found in them as JSON, escapes read, and else as text. As they were if nothing
+    is masked."""
+    try:
+        value = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError, UnicodeError):
+        return rules.mask(text)
+    masked = masked_json(rules, value)
+    return text if masked == value else msgspec.json.encode(masked).decode()
+
+
+def _tool(rules: TextRules, tool: Tool | OpaqueTool) -> Tool | OpaqueTool:
+    if isinstance(tool, OpaqueTool):
+        return replace(tool, value=masked_json(rules, tool.value))
+    parameters = None if tool.parameters is None else masked_json(rules, tool.parameters)
+    return replace(tool, description=_optional(rules, tool.description), parameters=parameters)
+
+
+def _format(rules: TextRules, wanted: Any) -> Any:
+    if not isinstance(wanted, JsonSchemaFormat):
+        return wanted
+    schema = masked_json(rules, wanted.schema)
+    return replace(wanted, schema=schema, description=_optional(rules, wanted.description))
+
+
+def _optional(rules: TextRules, text: str | None) -> str | None:
+    return None if text is None else rules.mask(text)
+
+
+def _extra(rules: TextRules, extra: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    return None if extra is None else cast("Mapping[str, Any]", masked_json(rules, extra))
+
+
+def input_bytes(request: WholeRequest) -> int:
+    """The size of the texts that a request says, in UTF-8."""
+    if isinstance(request, EmbeddingsRequest):
+        return sum(len(text.encode()) for text in request.input)
+    if isinstance(request, RerankRequest):
+        return sum(len(text.encode()) for text in (request.query, *request.documents))
+    return sum(len(text.encode()) for message in request.messages for text in _texts(message.content))
+
+
+def _texts(content: tuple[ContentPart, ...]) -> Iterator[str]:
+    for part in content:
+        match part:
+            case TextPart() | RefusalPart() | ReasoningPart():
+                yield part.text
+            case ToolCall():
+                yield part.arguments
+            case ToolResult():
+                yield from _texts(part.content)
+            case _:
+                pass
