@@ -117,6 +117,11 @@ class RequestContext:
         """Who calls; empty for nobody known."""
         return self.consumer.name if self.consumer else ""
 
+    def tell_cache(self, result: str) -> None:
+        """Notes what a cache did for the request, and tells the caller."""
+        self.cache = result
+        self.answer_headers.append((b"x-janua-cache", result.encode()))
+
     @property
     def groups(self) -> frozenset[str]:
         """The groups that the caller is in; none for nobody known."""

@@ -126,7 +126,7 @@ class RoutePlan:
             return None
         every = (self.filters_for(context.consumer), *(backend.filters for backend in self.backends.values()))
         if any(filters.request_editors or filters.answer_editors for filters in every):
-            context.cache = "bypass"
+            context.tell_cache("bypass")
             return None
         return self.cache
 

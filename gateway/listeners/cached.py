@@ -59,7 +59,7 @@ class CachedCall(Generic[A]):
         wish = self._cache.wish(context)
         effective = self._effective() if wish is not None else None
         if wish is None or effective is None:
-            _tell(context, "bypass")
+            context.tell_cache("bypass")
             yield None
             return
         seen = seen_headers(context.headers)
@@ -76,10 +76,10 @@ class CachedCall(Generic[A]):
             return
         flight = self._cache.answers.flight(key) if self._cache.config.single_flight and wish.reads else None
         if flight is None:
-            _tell(context, "miss" if wish.reads else "bypass")
+            context.tell_cache("miss" if wish.reads else "bypass")
             flight = self._start(key, context, seen, produce)
         else:
-            _tell(context, "coalesced")
+            context.tell_cache("coalesced")
         reader = flight.join()
         context.priced, context.cost_usd = None, 0.0
         try:
@@ -107,7 +107,7 @@ class CachedCall(Generic[A]):
             return None
         if age_s >= self._cache.config.ttl_s and answers.flight(key) is None:
             self._start(key, context, seen, lambda flight: self._refresh(flight, produce), is_accounted=True)
-        _tell(context, "hit")
+        context.tell_cache("hit")
         context.answer_headers.append((b"age", b"%d" % age_s))
         context.priced, context.cost_usd = None, 0.0
         context.first_content_at = time.perf_counter()
@@ -176,11 +176,6 @@ def _charge(context: RequestContext, call: RequestContext) -> None:
     _take_over(call, context)
     context.usage, context.priced, context.cost_usd = call.usage, call.priced, None
     context.reservations += call.reservations
-
-
-def _tell(context: RequestContext, result: str) -> None:
-    context.cache = result
-    context.answer_headers.append((b"x-janua-cache", result.encode()))
 
 
 def _status(context: RequestContext, error: GatewayError | None) -> str:
