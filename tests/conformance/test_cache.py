@@ -600,3 +600,30 @@ async def test_what_policies_change_for_a_caller_goes_past_the_cache(
         assert_answered(answered)
         assert answered.headers["x-janua-cache"] == "bypass"
         assert len(upstream.requests) == asked
+
+
+async def test_kept_answers_count_as_requests_and_take_no_tokens(
+    gateway: Gateway, upstream: FaultyUpstream, caller: Caller, streamed: bool
+) -> None:
+    limits = [
+        {"unit": "REQUESTS", "limit": 3, "window": "600s", "key": "CONSUMER"},
+        {"unit": "TOTAL_TOKENS", "limit": 1_000_000, "window": "600s", "key": "CONSUMER"},
+    ]
+    config = dict(cached(upstream.address))
+    name = f"limit-{caller.wire.value}-{int(streamed)}"  # what is counted outlives the test
+    config["policies"] = [*config["policies"], {"name": name, "rate_limit": {"limits": limits}}]
+    config["routes"] = [{**route, "policies": [*route["policies"], name]} for route in config["routes"]]
+    await gateway.apply(config)
+
+    left = []
+    for expected in ("miss", "hit", "hit"):
+        answered = await ask(caller, by(ALICE), streamed=streamed)
+        assert_answered(answered)
+        assert result(answered) == expected
+        left.append(answered.headers)
+    refused = await ask(caller, by(ALICE), streamed=streamed)
+
+    assert_refused(refused, Kind.RATE_LIMITED, "RATE_LIMITED")
+    assert [each["x-ratelimit-remaining-requests"] for each in left] == ["2", "1", "0"]
+    assert left[1]["x-ratelimit-remaining-tokens"] == left[2]["x-ratelimit-remaining-tokens"]
+    assert len(upstream.requests) == 1
