@@ -155,12 +155,18 @@ class Filters:
     max_body_bytes: int | None = field(init=False)
 
     def __post_init__(self) -> None:
-        phases = (self.cross_origin, self.screens, self.authenticators, self.authorizers, self.limiters)
+        phases = (
+            self.cross_origin,
+            self.screens,
+            self.authenticators,
+            self.authorizers,
+            self.limiters,
+            self.request_editors,
+            self.answer_editors,
+        )
         object.__setattr__(self, "is_empty", not any(phases))
         limits = (screen.max_body_bytes for screen in self.screens if screen.max_body_bytes is not None)
         object.__setattr__(self, "max_body_bytes", min(limits, default=None))
-        every = (*self.screens, *self.authenticators, *self.authorizers, *self.limiters)
-        object.__setattr__(self, "is_empty", not (every or self.request_editors or self.answer_editors))
 
     @classmethod
     def of(cls, filters: Iterable[Filter]) -> Self:

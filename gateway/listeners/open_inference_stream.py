@@ -147,8 +147,9 @@ async def _one_by_one(
         await anext(requests)
         async for data in requests:
             request = StreamedInfer(head=read_head(data), data=data)
+            one: OpenInferenceInbound[bytes] = OpenInferenceInbound(request, sent)
             try:
-                answer = await pipeline.call(context, plan, OpenInferenceInbound[bytes](request, sent))
+                answer = await pipeline.call(context, plan, one)
             except GatewayError as error:
                 if _is_over(context):
                     raise

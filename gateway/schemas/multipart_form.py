@@ -102,6 +102,8 @@ class FormReader:
                 if len(self._value) > _MAX_MODEL_BYTES:
                     raise InvalidRequestError(f"model is longer than {_MAX_MODEL_BYTES} bytes", param="model")
                 if not event.more_data:
+                    # werkzeug gives the boundary's own CR as data where a read ends one byte after the boundary.
+                    self._value = self._value.removesuffix(b"\r")
                     self.model = _model_name(self._value)
             case Epilogue() if not self._has_parts:
                 raise InvalidRequestError("the form is empty")

@@ -55,6 +55,14 @@ def test_model_is_found_and_renamed_however_the_form_is_cut(data: bytes, cuts: l
     assert renamed == data.replace(b"whisper-1", b"another-model")
 
 
+@pytest.mark.parametrize("data", [form(MODEL, FILE), form(FILE, MODEL)], ids=["first", "last"])
+def test_model_is_found_and_renamed_wherever_the_form_is_cut_once(data: bytes) -> None:
+    for cut in range(len(data)):
+        reader = read([data[:cut], data[cut:]])
+        assert reader.model == "whisper-1"
+        assert spliced(data, reader.with_model("m")) == data.replace(b"whisper-1", b"m")
+
+
 def test_model_is_known_as_soon_as_its_field_ends() -> None:
     reader = FormReader(BOUNDARY)
     reader.feed(form(MODEL, end=b""))
