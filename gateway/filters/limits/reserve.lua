@@ -44,8 +44,10 @@ end
 
 local function read(kind, key, limit, span)
   if kind == 'window' then
-    local total, step = advance(key, span)
+    local total, step, oldest = advance(key, span)
     local newest = number(key, 'newest')
+    -- What has been given back keeps nothing from being free.
+    while newest > oldest and number(key, newest) == 0 do newest = newest - 1 end
     local reset = total > 0 and (newest + STEPS + 1) * (span / STEPS) - now or 0
     return math.max(0, limit - total), reset
   elseif kind == 'bucket' then
