@@ -14,7 +14,7 @@ Send: TypeAlias = Callable[[AsgiMessage], Awaitable[None]]
 AsgiApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-_GRACE_S = 0.05
+_GRACE_S = 0.2
 
 
 class ClientGoneError(Exception):
