@@ -121,7 +121,7 @@ class RoutePlan:
 
     def cache_for(self, context: RequestContext) -> RouteCache | None:
         """The cache that a request goes through; None also where policies change the request or its answer, which may
-        be for this caller alone."""
+        be for this caller alone: then the caller is told that there is a cache, and it was passed by."""
         if self.cache is None:
             return None
         every = (self.filters_for(context.consumer), *(backend.filters for backend in self.backends.values()))

@@ -1,4 +1,4 @@
-"""Counters and histograms for what is counted on every request. They cost a tenth of prometheus_client's own, which
+"""Counters and histograms for what is counted on every request. They cost a fraction of prometheus_client's own, which
 lock for threads: these belong to the event loop, and are read from nowhere else."""
 
 from bisect import bisect_left
