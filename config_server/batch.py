@@ -39,6 +39,7 @@ class Batch:
     prune: bool
     prune_kinds: frozenset[Kind]
     author: str
+    message: str
 
 
 def parse_batch(request: config_service_pb2.ApplyRequest) -> Batch:
@@ -61,6 +62,7 @@ def parse_batch(request: config_service_pb2.ApplyRequest) -> Batch:
         prune=request.prune,
         prune_kinds=frozenset(request.prune_kinds),
         author=request.author,
+        message=request.message,
     )
 
 
@@ -82,6 +84,7 @@ def _envelope_violations(request: config_service_pb2.ApplyRequest) -> Iterator[R
         set=request.set,
         prune_kinds=request.prune_kinds,
         author=request.author,
+        message=request.message,
     )
     yield from request_violations(envelope)
     if request.prune and not request.set:

@@ -22,6 +22,7 @@ from config_server.snapshot_cache import SnapshotCache
 from config_server.store.base import Store
 from config_server.store.sqlite import open_sqlite
 from config_server.watch import Watcher
+from config_server.writer import Writer
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
 
@@ -76,7 +77,7 @@ async def run(
 class _Parts:
     server: ConfigServer
     housekeeping: Housekeeping
-    background: tuple[Applier | PushSchedule | Housekeeping, ...]
+    background: tuple[Writer | PushSchedule | Housekeeping, ...]
     revision: int
 
 
@@ -85,7 +86,8 @@ async def _assemble(settings: Settings, store: Store) -> _Parts:
     cache = SnapshotCache(world)
     signal = RevisionSignal(world.revision)
     nodes = NodeRegistry(await store.load_nodes(), clock=_now)
-    applier = Applier(store=store, cache=cache, signal=signal, nodes=nodes, clock=_now)
+    writer = Writer(store=store, cache=cache, signal=signal)
+    applier = Applier(store=store, cache=cache, writer=writer, nodes=nodes, clock=_now)
     discovery = DiscoveryService(
         cache=cache,
         nodes=nodes,
@@ -105,7 +107,7 @@ async def _assemble(settings: Settings, store: Store) -> _Parts:
     return _Parts(
         server=server,
         housekeeping=housekeeping,
-        background=(applier, schedule, housekeeping),
+        background=(writer, schedule, housekeeping),
         revision=world.revision,
     )
 

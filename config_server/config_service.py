@@ -58,7 +58,9 @@ class ConfigService(config_service_pb2_grpc.ConfigServiceServicer):
     ) -> pb.DeleteResourceResponse:
         check_request(request)
         change = pb.Change(delete=request.key, etag=request.etag)
-        response = await self._applier.apply(pb.ApplyRequest(changes=[change], author=request.author))
+        response = await self._applier.apply(
+            pb.ApplyRequest(changes=[change], author=request.author, message=request.message)
+        )
         return pb.DeleteResourceResponse(revision=response.revision)
 
     @rpc.answers_many

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias, cast
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -15,14 +15,35 @@ from janua_resources.kinds import ConfigMessage, kind_info, kind_of, wrap
 Kind: TypeAlias = resource_pb2.Kind.ValueType
 
 
+class RecordKind(IntEnum):
+    """Kinds of records: what the server keeps for itself in the same log of revisions as resources.
+
+    A record is never listed, watched, exported, pruned or rolled back. The values are stored; they are beyond those of
+    `janua.config.v1.Kind`.
+    """
+
+
 class Key(NamedTuple):
-    """Names one resource. Sorts by kind and name, the order in which resources are listed."""
+    """Names one resource or record. Sorts by kind and name, the order in which resources are listed."""
 
     kind: Kind
     name: str
 
+    @property
+    def is_record(self) -> bool:
+        return self.kind > _LAST_RESOURCE_KIND
+
     def __str__(self) -> str:
-        return f"{kind_info(self.kind).field} {self.name}"
+        word = RecordKind(self.kind).name.lower() if self.is_record else kind_info(self.kind).field
+        return f"{word} {self.name}"
+
+
+# Room for kinds of resources to come.
+_LAST_RESOURCE_KIND: Final = 1000
+
+
+def record_key(kind: RecordKind, name: str) -> Key:
+    return Key(cast("Kind", int(kind)), name)
 
 
 def key_of(message: ConfigMessage) -> Key:
@@ -49,7 +70,7 @@ def digest_of(body: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredEntry:
-    """A resource as the store keeps it. `body` is the kind's own message, without the `Resource` envelope."""
+    """A resource or record as the store keeps it. `body` is the kind's own message, without the `Resource` envelope."""
 
     key: Key
     body: bytes
@@ -93,11 +114,12 @@ class StoredChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredWorld:
-    """All of a store at one revision. Revision 0: nothing was ever written."""
+    """All of a store at one revision. Revision 0: nothing was ever written. `horizon`: the oldest that can be read."""
 
     epoch: str
     revision: int
     entries: Mapping[Key, StoredEntry]
+    horizon: int = 0
 
 
 def stored_resource(entry: StoredEntry, message: ConfigMessage) -> resource_pb2.StoredResource:

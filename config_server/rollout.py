@@ -27,6 +27,8 @@ _WORST_FIRST: Final[tuple[_State, ...]] = (
 def changed_versions(changes: Iterable[StoredChange]) -> ChangedVersions:
     found: dict[str, dict[str, str]] = {}
     for change in changes:
+        if change.entry.key.is_record:
+            continue
         is_deleted = change.operation is Operation.DELETED
         names = found.setdefault(kind_info(change.entry.key.kind).type_url, {})
         names[change.entry.key.name] = "" if is_deleted else change.entry.version

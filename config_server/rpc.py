@@ -19,7 +19,7 @@ from grpc import aio
 from grpc_status import rpc_status
 
 from config_server.errors import ApiError
-from config_server.store.base import StoreUnavailableError
+from config_server.store.base import RevisionCompactedError, StoreUnavailableError
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
 
@@ -112,6 +112,8 @@ def _refusal(error: Exception) -> ApiError:
             _log.error("the store failed", exc_info=error)
             text = "the store of the config server failed, nothing was changed: see its log, then try again"
             return ApiError(code_pb2.UNAVAILABLE, "STORE_UNAVAILABLE", text)
+        case RevisionCompactedError():
+            return ApiError(code_pb2.OUT_OF_RANGE, "REVISION_COMPACTED", f"{error}: begin from the current state")
         case _:
             reference = secrets.token_hex(4)
             _log.error("unexpected error", reference=reference, exc_info=error)

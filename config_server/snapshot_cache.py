@@ -36,11 +36,12 @@ def cached_resource(entry: StoredEntry, message: ConfigMessage) -> CachedResourc
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheUpdate:
-    """What one committed revision changes."""
+    """What one committed revision changes: resources, and records beside them. `deletes` may name either."""
 
     revision: int
-    upserts: Sequence[CachedResource]
-    deletes: Sequence[Key]
+    upserts: Sequence[CachedResource] = ()
+    deletes: Sequence[Key] = ()
+    records: Sequence[StoredEntry] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +157,13 @@ class SnapshotCache:
         self.references: Final = ReferenceIndex()
         self._revision = world.revision
         self._resources: dict[Key, CachedResource] = {}
+        self._records: dict[Key, StoredEntry] = {}
         self._messages: dict[tuple[Kind, str], ConfigMessage] = {}
         self._sorted_keys: list[Key] | None = None
         for key, entry in world.entries.items():
+            if key.is_record:
+                self._records[key] = entry
+                continue
             resource = self._resources[key] = cached_resource(entry, entry.decode())
             self._messages[key] = resource.message
             self.references.replace(key, frozenset(), resource.names)
@@ -177,6 +182,11 @@ class SnapshotCache:
     @property
     def resources(self) -> Mapping[Key, CachedResource]:
         return self._resources
+
+    @property
+    def records(self) -> Mapping[Key, StoredEntry]:
+        """What the server keeps for itself. Not among the resources."""
+        return self._records
 
     def sorted_keys(self) -> Sequence[Key]:
         """All keys by kind and name. A list that is never changed: it may be walked while the cache moves on."""
@@ -199,7 +209,11 @@ class SnapshotCache:
             view.advance(update.revision)
         touched: dict[Key, None] = {}  # in order, so that nodes are told of changes in the order of the batch
         for key in update.deletes:
-            touched.update(dict.fromkeys(self._put(key, None)))
+            if key.is_record:
+                del self._records[key]
+            else:
+                touched.update(dict.fromkeys(self._put(key, None)))
+        self._records.update((entry.key, entry) for entry in update.records)
         for resource in update.upserts:
             touched.update(dict.fromkeys(self._put(resource.entry.key, resource)))
         for key in touched:

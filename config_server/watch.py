@@ -86,7 +86,7 @@ def _bookmark(revision: int) -> WatchResourcesResponse:
 def _response(changes: Sequence[StoredChange], revision: int, kind: Kind) -> WatchResourcesResponse:
     response = WatchResourcesResponse(revision=revision)
     for change in changes:
-        if kind in (0, change.entry.key.kind):
+        if not change.entry.key.is_record and kind in (0, change.entry.key.kind):
             stored = stored_resource(change.entry, change.entry.decode())
             response.events.add(type=change.operation.value, resource=stored)
     return response

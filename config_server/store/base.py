@@ -1,11 +1,11 @@
 """The contract of a store. What it holds stands in `resources`; how it keeps it is each backend's own."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from config_server.resources import StoredChange, StoredWorld
+from config_server.resources import Key, StoredChange, StoredEntry, StoredWorld
 
 
 class StoreError(Exception):
@@ -18,6 +18,14 @@ class StoreUnavailableError(Exception):
 
 class RevisionConflictError(Exception):
     """Another writer made a revision since the batch was planned. Nothing was changed."""
+
+
+class RevisionCompactedError(Exception):
+    """The revision is older than the horizon: what was then is no longer known."""
+
+    def __init__(self, revision: int, horizon: int) -> None:
+        super().__init__(f"revision {revision} is compacted; the oldest that can be read is {horizon}")
+        self.horizon = horizon
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,12 +45,23 @@ class Commit:
     base_revision: int
     changes: Sequence[StoredChange]
     author: str
+    message: str = ""
     time: datetime
     request: AnsweredRequest | None = None
 
     @property
     def revision(self) -> int:
         return self.base_revision + 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevisionRecord:
+    """Who made a revision, when and why. Kept beyond the horizon."""
+
+    revision: int
+    author: str
+    message: str
+    time: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +88,22 @@ class Store(Protocol):
         ...
 
     async def changes_of(self, revision: int) -> Sequence[StoredChange]:
-        """The changes of one revision, in the order they were committed. Empty for one that was never made."""
+        """The changes of one revision, in the order they were committed. Empty for one that was never made.
+
+        Raises RevisionCompactedError for one up to the horizon, of which some may be missing.
+        """
+        ...
+
+    async def entries_at(self, revision: int) -> Mapping[Key, StoredEntry]:
+        """Everything as it was at `revision`. Raises RevisionCompactedError for one before the horizon."""
+        ...
+
+    async def revisions(self, *, before: int | None = None, limit: int) -> Sequence[RevisionRecord]:
+        """The newest revisions first, those before `before` if given, at most `limit`."""
+        ...
+
+    async def compact(self, horizon: int) -> None:
+        """Forgets what is needed for revisions before `horizon` only. Never moves the horizon back."""
         ...
 
     async def find_request(self, request_id: str, *, not_before: datetime) -> AnsweredRequest | None:

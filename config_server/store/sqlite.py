@@ -3,9 +3,9 @@
 import asyncio
 import queue
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
@@ -17,7 +17,9 @@ from config_server.store.base import (
     AnsweredRequest,
     Commit,
     NodeRow,
+    RevisionCompactedError,
     RevisionConflictError,
+    RevisionRecord,
     StoreUnavailableError,
 )
 from config_server.store.sqlite_file import (
@@ -43,6 +45,20 @@ _SELECT_RESOURCES: Final = """
 _SELECT_CHANGES: Final = """
   SELECT operation, kind, name, body, digest, create_revision, revision, create_time, update_time, author, set_name
   FROM changes WHERE at_revision = ? ORDER BY ordinal"""
+_SELECT_RESOURCES_AT: Final = """
+  SELECT kind, name, body, digest, create_revision, revision, create_time, update_time, author, set_name
+  FROM changes AS change
+  WHERE operation <> :deleted AND at_revision = (
+    SELECT max(at_revision) FROM changes AS other
+    WHERE other.kind = change.kind AND other.name = change.name AND other.at_revision <= :revision)
+  ORDER BY kind, name"""
+# A change is needed at the horizon only if it is the last one up to there and has left something.
+_COMPACT_CHANGES: Final = """
+  DELETE FROM changes AS change
+  WHERE at_revision <= :horizon AND (operation = :deleted OR EXISTS (
+    SELECT 1 FROM changes AS other
+    WHERE other.kind = change.kind AND other.name = change.name
+      AND other.at_revision > change.at_revision AND other.at_revision <= :horizon))"""
 
 
 @asynccontextmanager
@@ -81,6 +97,15 @@ class SqliteStore:
 
     async def changes_of(self, revision: int) -> Sequence[StoredChange]:
         return await self._read(lambda connection: _changes_of(connection, revision))
+
+    async def entries_at(self, revision: int) -> Mapping[Key, StoredEntry]:
+        return await self._read(lambda connection: _entries_at(connection, revision, self._path))
+
+    async def revisions(self, *, before: int | None = None, limit: int) -> Sequence[RevisionRecord]:
+        return await self._read(lambda connection: _revisions(connection, before, limit))
+
+    async def compact(self, horizon: int) -> None:
+        await self._write(lambda connection: _compact(connection, horizon))
 
     async def find_request(self, request_id: str, *, not_before: datetime) -> AnsweredRequest | None:
         return await self._read(lambda connection: _find_request(connection, request_id, not_before))
@@ -132,19 +157,30 @@ class SqliteStore:
 
 
 def _load(connection: sqlite3.Connection, path: Path) -> StoredWorld:
-    connection.execute("BEGIN")  # both statements see the same moment
-    try:
-        epoch, revision = connection.execute("SELECT epoch, revision FROM meta").fetchone()
+    with _one_moment(connection):
+        epoch, revision, horizon = connection.execute("SELECT epoch, revision, horizon FROM meta").fetchone()
         rows = connection.execute(_SELECT_RESOURCES).fetchall()
+    return StoredWorld(epoch=epoch, revision=revision, entries=_checked(rows, path), horizon=horizon)
+
+
+@contextmanager
+def _one_moment(connection: sqlite3.Connection) -> Iterator[None]:
+    """All statements within see the same state."""
+    connection.execute("BEGIN")
+    try:
+        yield
     finally:
         connection.execute("COMMIT")
+
+
+def _checked(rows: Iterable[_EntryRow], path: Path) -> Mapping[Key, StoredEntry]:
     entries = {}
     for row in rows:
         entry = _entry(row)
         if digest_of(entry.body) != entry.digest:
             raise damaged_resource(path, *entry.key)
         entries[entry.key] = entry
-    return StoredWorld(epoch=epoch, revision=revision, entries=entries)
+    return entries
 
 
 def _commit(connection: sqlite3.Connection, commit: Commit) -> None:
@@ -153,7 +189,10 @@ def _commit(connection: sqlite3.Connection, commit: Commit) -> None:
         ((revision,),) = connection.execute("UPDATE meta SET revision = revision + 1 RETURNING revision").fetchall()
         if revision != commit.revision:
             raise RevisionConflictError(f"planned for revision {commit.revision}, the store would make {revision}")
-        connection.execute("INSERT INTO revisions VALUES (?, ?, ?)", (revision, _micros(commit.time), commit.author))
+        connection.execute(
+            "INSERT INTO revisions VALUES (?, ?, ?, ?)",
+            (revision, _micros(commit.time), commit.author, commit.message),
+        )
         _write_changes(connection, commit)
         if commit.request is not None:
             _save_request(connection, commit.request)
@@ -178,8 +217,46 @@ def _write_changes(connection: sqlite3.Connection, commit: Commit) -> None:
 
 
 def _changes_of(connection: sqlite3.Connection, revision: int) -> Sequence[StoredChange]:
-    rows = connection.execute(_SELECT_CHANGES, (revision,))
+    with _one_moment(connection):
+        horizon = _horizon(connection)
+        rows = connection.execute(_SELECT_CHANGES, (revision,)).fetchall()
+    if 0 < revision <= horizon:
+        raise RevisionCompactedError(revision, horizon)
     return tuple(StoredChange(operation=Operation(row[0]), entry=_entry(row[1:])) for row in rows)
+
+
+def _entries_at(connection: sqlite3.Connection, revision: int, path: Path) -> Mapping[Key, StoredEntry]:
+    with _one_moment(connection):
+        horizon = _horizon(connection)
+        if revision < horizon:
+            raise RevisionCompactedError(revision, horizon)
+        rows = connection.execute(_SELECT_RESOURCES_AT, {"revision": revision, "deleted": Operation.DELETED}).fetchall()
+    return _checked(rows, path)
+
+
+def _revisions(connection: sqlite3.Connection, before: int | None, limit: int) -> Sequence[RevisionRecord]:
+    rows = connection.execute(
+        "SELECT revision, author, message, time FROM revisions WHERE ?1 IS NULL OR revision < ?1"
+        " ORDER BY revision DESC LIMIT ?2",
+        (before, limit),
+    )
+    return tuple(
+        RevisionRecord(revision=revision, author=author, message=message, time=_moment(time))
+        for revision, author, message, time in rows
+    )
+
+
+def _compact(connection: sqlite3.Connection, horizon: int) -> None:
+    with transaction(connection):
+        if horizon <= _horizon(connection):
+            return
+        connection.execute("UPDATE meta SET horizon = ?", (horizon,))
+        connection.execute(_COMPACT_CHANGES, {"horizon": horizon, "deleted": Operation.DELETED})
+
+
+def _horizon(connection: sqlite3.Connection) -> int:
+    ((horizon,),) = connection.execute("SELECT horizon FROM meta").fetchall()
+    return int(horizon)
 
 
 def _find_request(connection: sqlite3.Connection, request_id: str, not_before: datetime) -> AnsweredRequest | None:

@@ -4,9 +4,10 @@ import fcntl
 import os
 import secrets
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 from urllib.parse import quote
 
@@ -14,7 +15,7 @@ from config_server.store.base import StoreError
 
 # Marks the file as ours, so that another program's database is never written to: "Janu" in ASCII.
 APPLICATION_ID: Final = 0x4A616E75
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 _BUSY_TIMEOUT_S: Final = 5.0
 
@@ -29,16 +30,31 @@ _RESOURCE_COLUMNS: Final = """
 _SCHEMA: Final = (
     """CREATE TABLE meta (
          only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
-         epoch TEXT NOT NULL, revision INTEGER NOT NULL, schema_version INTEGER NOT NULL) STRICT""",
+         epoch TEXT NOT NULL, revision INTEGER NOT NULL, schema_version INTEGER NOT NULL,
+         horizon INTEGER NOT NULL DEFAULT 0) STRICT""",
     f"CREATE TABLE resources ({_RESOURCE_COLUMNS}, PRIMARY KEY (kind, name)) STRICT",
     f"""CREATE TABLE changes (
          at_revision INTEGER NOT NULL, ordinal INTEGER NOT NULL, operation INTEGER NOT NULL, {_RESOURCE_COLUMNS},
          PRIMARY KEY (at_revision, ordinal)) STRICT""",
-    "CREATE TABLE revisions (revision INTEGER PRIMARY KEY, time INTEGER NOT NULL, author TEXT NOT NULL) STRICT",
+    """CREATE TABLE revisions (
+         revision INTEGER PRIMARY KEY, time INTEGER NOT NULL, author TEXT NOT NULL,
+         message TEXT NOT NULL DEFAULT '') STRICT""",
     "CREATE TABLE nodes (node_id TEXT PRIMARY KEY, record BLOB NOT NULL) STRICT",
     """CREATE TABLE requests (
          request_id TEXT PRIMARY KEY, digest BLOB NOT NULL, response BLOB NOT NULL, time INTEGER NOT NULL) STRICT""",
     "CREATE INDEX requests_time ON requests (time)",
+    "CREATE INDEX changes_key ON changes (kind, name, at_revision)",
+)
+
+# What makes a file of each earlier version one of the next.
+_UPGRADES: Final[Mapping[int, Sequence[str]]] = MappingProxyType(
+    {
+        1: (
+            "ALTER TABLE meta ADD COLUMN horizon INTEGER NOT NULL DEFAULT 0",
+            "ALTER TABLE revisions ADD COLUMN message TEXT NOT NULL DEFAULT ''",
+            "CREATE INDEX changes_key ON changes (kind, name, at_revision)",
+        ),
+    }
 )
 
 
@@ -124,7 +140,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA synchronous = FULL")
     if not tables:
         _create(connection)
-    _check_version(connection, path)
+    _upgrade(connection, path)
 
 
 def _create(connection: sqlite3.Connection) -> None:
@@ -132,15 +148,21 @@ def _create(connection: sqlite3.Connection) -> None:
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         for statement in _SCHEMA:
             connection.execute(statement)
-        connection.execute("INSERT INTO meta VALUES (1, ?, 0, ?)", (secrets.token_hex(16), SCHEMA_VERSION))
+        connection.execute("INSERT INTO meta VALUES (1, ?, 0, ?, 0)", (secrets.token_hex(16), SCHEMA_VERSION))
 
 
-def _check_version(connection: sqlite3.Connection, path: Path) -> None:
+def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
+    """Brings a file of an earlier version up to this one, all of it or nothing."""
     row = connection.execute("SELECT schema_version FROM meta").fetchone()
     if row is None:
         raise _damaged(path, "its meta table is empty")
     if row[0] > SCHEMA_VERSION:
         raise StoreError(f"{path} was written by a newer version of Janua: run that version, or a newer one")
+    with transaction(connection):
+        for version in range(row[0], SCHEMA_VERSION):
+            for statement in _UPGRADES[version]:
+                connection.execute(statement)
+        connection.execute("UPDATE meta SET schema_version = ?", (SCHEMA_VERSION,))
 
 
 def _damaged(path: Path, what: str) -> StoreError:

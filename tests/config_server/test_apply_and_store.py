@@ -14,6 +14,7 @@ from config_server.revision_signal import RevisionSignal
 from config_server.snapshot_cache import SnapshotCache
 from config_server.store.base import StoreUnavailableError
 from config_server.store.sqlite import SqliteStore, open_sqlite
+from config_server.writer import Writer
 from tests.config_server.worlds import batch, consumer, upstream
 
 
@@ -25,8 +26,9 @@ def now() -> datetime:
 async def applier_on(store: SqliteStore) -> AsyncIterator[tuple[Applier, SnapshotCache, RevisionSignal]]:
     world = await store.load()
     cache, signal = SnapshotCache(world), RevisionSignal(world.revision)
-    applier = Applier(store=store, cache=cache, signal=signal, nodes=NodeRegistry([], clock=now), clock=now)
-    task = asyncio.create_task(applier.run())
+    writer = Writer(store=store, cache=cache, signal=signal)
+    applier = Applier(store=store, cache=cache, writer=writer, nodes=NodeRegistry([], clock=now), clock=now)
+    task = asyncio.create_task(writer.run())
     try:
         yield applier, cache, signal
     finally:
@@ -57,7 +59,7 @@ async def test_a_caller_that_leaves_does_not_leave_the_cache_behind(tmp_path: Pa
         await turns()
         waiting = asyncio.create_task(applier.apply(batch(upstream("never"))))
         await turns()
-        assert applier._jobs.qsize() == 1, "the first is being carried out, the second waits"
+        assert applier._writer._turns.qsize() == 1, "the first is being carried out, the second waits"
         first.cancel()
         waiting.cancel()
         await signal.beyond(0)

@@ -139,3 +139,17 @@ async def test_a_second_server_on_one_file(path: Path) -> None:
     async with open_sqlite(f"sqlite:///{path}"):
         assert "in use by another config server" in await fail_to_open(path)
     await open_and_close(path)
+
+
+async def test_a_store_of_the_first_version_is_brought_up(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("DROP INDEX changes_key")
+        connection.execute("ALTER TABLE revisions DROP COLUMN message")
+        connection.execute("ALTER TABLE meta DROP COLUMN horizon")
+        connection.execute("UPDATE meta SET schema_version = 1")
+    connection.close()
+    async with open_sqlite(f"sqlite:///{path}") as store:
+        world = await store.load()
+        assert (world.revision, world.horizon) == (1, 0)
+        assert await store.entries_at(1) == world.entries
+        assert [record.message for record in await store.revisions(limit=10)] == [""]

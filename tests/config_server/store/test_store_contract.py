@@ -10,11 +10,12 @@ from typing import cast
 
 import pytest
 
-from config_server.resources import Operation, StoredChange, StoredEntry
+from config_server.resources import Key, Operation, StoredChange, StoredEntry
 from config_server.store.base import (
     AnsweredRequest,
     Commit,
     NodeRow,
+    RevisionCompactedError,
     RevisionConflictError,
     Store,
     StoreUnavailableError,
@@ -34,8 +35,12 @@ def added(entry: StoredEntry) -> StoredChange:
     return StoredChange(operation=Operation.ADDED, entry=entry)
 
 
-def commit(base_revision: int, *changes: StoredChange, request: AnsweredRequest | None = None) -> Commit:
-    return Commit(base_revision=base_revision, changes=changes, author="alice", time=NOW, request=request)
+def commit(
+    base_revision: int, *changes: StoredChange, request: AnsweredRequest | None = None, message: str = ""
+) -> Commit:
+    return Commit(
+        base_revision=base_revision, changes=changes, author="alice", message=message, time=NOW, request=request
+    )
 
 
 def answered(request_id: str = "id", response: bytes = b"answer") -> AnsweredRequest:
@@ -85,6 +90,74 @@ async def test_the_changes_of_a_revision_are_read_in_order(store: Store) -> None
     assert await store.changes_of(1) == tuple(first)
     assert await store.changes_of(2) == (gone,)
     assert await store.changes_of(3) == ()
+
+
+def modified(entry: StoredEntry) -> StoredChange:
+    return StoredChange(operation=Operation.MODIFIED, entry=entry)
+
+
+def deleted(entry: StoredEntry) -> StoredChange:
+    return StoredChange(operation=Operation.DELETED, entry=entry)
+
+
+async def _history(store: Store) -> list[dict[Key, StoredEntry]]:
+    """Makes six revisions of three resources. What is there at each, from 0 on."""
+    u = stored(upstream("u"))
+    u2 = stored(upstream("u", description="changed"), revision=2)
+    s, r = stored(service("s"), revision=2), stored(route("r"), revision=4)
+    u6 = stored(upstream("u", description="again"), revision=6)
+    batches = [[added(u)], [modified(u2), added(s)], [deleted(s)], [added(r)], [deleted(u2)], [added(u6)]]
+    worlds: list[dict[Key, StoredEntry]] = [{}]
+    for base, changes in enumerate(batches):
+        await store.commit(commit(base, *changes, message=f"step {base + 1}"))
+        worlds.append(dict((await store.load()).entries))
+    return worlds
+
+
+async def test_the_state_at_every_revision_can_be_read(store: Store) -> None:
+    for revision, world in enumerate(await _history(store)):
+        assert await store.entries_at(revision) == world
+
+
+async def test_who_made_a_revision_and_why_is_read_newest_first(store: Store) -> None:
+    await _history(store)
+    found = await store.revisions(limit=2)
+    assert [(each.revision, each.author, each.message, each.time) for each in found] == [
+        (6, "alice", "step 6", NOW),
+        (5, "alice", "step 5", NOW),
+    ]
+    assert [each.revision for each in await store.revisions(before=3, limit=10)] == [2, 1]
+
+
+@pytest.mark.parametrize("horizon", range(1, 7))
+async def test_compaction_keeps_all_that_was_at_the_horizon_and_after(store: Store, horizon: int) -> None:
+    worlds = await _history(store)
+    changes = [await store.changes_of(revision) for revision in range(7)]
+    await store.compact(horizon)
+    assert (await store.load()).horizon == horizon
+    for revision, world in enumerate(worlds):
+        if revision < horizon:
+            with pytest.raises(RevisionCompactedError) as raised:
+                await store.entries_at(revision)
+            assert raised.value.horizon == horizon
+        else:
+            assert await store.entries_at(revision) == world
+        if 0 < revision <= horizon:
+            with pytest.raises(RevisionCompactedError):
+                await store.changes_of(revision)
+        else:
+            assert await store.changes_of(revision) == changes[revision]
+    assert len(await store.revisions(limit=10)) == 6, "who made them is kept"
+    await store.compact(horizon - 1)
+    assert (await store.load()).horizon == horizon
+
+
+async def test_compaction_forgets(tmp_path: Path) -> None:
+    async with open_sqlite(f"sqlite:///{tmp_path / 'config.db'}") as store:
+        await _history(store)
+        await store.compact(5)
+        rows = store._writer.execute("SELECT at_revision FROM changes ORDER BY at_revision").fetchall()
+    assert rows == [(4,), (6,)]
 
 
 async def test_a_commit_on_an_old_revision_changes_nothing(store: Store) -> None:

@@ -37,6 +37,7 @@ class ApplyRequest(_message.Message):
     PRUNE_FIELD_NUMBER: _builtins.int
     PRUNE_KINDS_FIELD_NUMBER: _builtins.int
     AUTHOR_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
     base_revision: _builtins.int
     """If given, the revision the whole configuration must still be at."""
     validate_only: _builtins.bool
@@ -53,6 +54,8 @@ class ApplyRequest(_message.Message):
     """
     author: _builtins.str
     """Who makes the change, for people."""
+    message: _builtins.str
+    """Why, for people. Kept with the revision."""
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Change]:
         """The changes, at most 10,000; a resource may be named once. The order does not matter."""
@@ -72,10 +75,11 @@ class ApplyRequest(_message.Message):
         prune: _builtins.bool = ...,
         prune_kinds: _abc.Iterable[_resource_pb2.Kind.ValueType] | None = ...,
         author: _builtins.str = ...,
+        message: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_base_revision", b"_base_revision", "base_revision", b"base_revision"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_base_revision", b"_base_revision", "author", b"author", "base_revision", b"base_revision", "changes", b"changes", "prune", b"prune", "prune_kinds", b"prune_kinds", "request_id", b"request_id", "set", b"set", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_base_revision", b"_base_revision", "author", b"author", "base_revision", b"base_revision", "changes", b"changes", "message", b"message", "prune", b"prune", "prune_kinds", b"prune_kinds", "request_id", b"request_id", "set", b"set", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__base_revision: _TypeAlias = _typing.Literal["base_revision"]  # noqa: Y015
     _WhichOneofArgType__base_revision: _TypeAlias = _typing.Literal["_base_revision", b"_base_revision"]  # noqa: Y015
@@ -445,10 +449,13 @@ class DeleteResourceRequest(_message.Message):
     KEY_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     AUTHOR_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
     etag: _builtins.str
     """If given, the etag that it must still have."""
     author: _builtins.str
     """Who deletes it, for people."""
+    message: _builtins.str
+    """Why, for people. Kept with the revision."""
     @_builtins.property
     def key(self) -> _resource_pb2.ResourceKey:
         """Its kind and name."""
@@ -459,10 +466,11 @@ class DeleteResourceRequest(_message.Message):
         key: _resource_pb2.ResourceKey | None = ...,
         etag: _builtins.str = ...,
         author: _builtins.str = ...,
+        message: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "etag", b"etag", "key", b"key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "etag", b"etag", "key", b"key", "message", b"message"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
