@@ -12,9 +12,9 @@ import uvloop
 from gateway.bootstrap import ConfigFileError, ListenAddress, NodeSettings
 from gateway.config.node_id import load_or_make_node_id
 from gateway.listeners.hypercorn import ListenError
-from gateway.node import run_node
 from gateway.shared_store import StoreSettingError
 from gateway.telemetry.logging import configure_logging
+from gateway.workers.worker import WorkerFailedError
 
 
 class _Address(click.ParamType[ListenAddress]):
@@ -71,6 +71,13 @@ _ADDRESS, _SECONDS = _Address(), _Seconds()
     metavar="redis://HOST:PORT",
     help="Redis or Valkey for what nodes share: limits of scope CLUSTER and budgets.",
 )
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1, max=256),
+    default=1,
+    help="Node processes that share the ports, each a core.",
+)
+@click.option("--worker", is_flag=True, hidden=True, help="This process is one of them.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info")
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text")
 def main(
@@ -87,6 +94,8 @@ def main(
     cache_bytes: int,
     access_log: str,
     shared_store: str,
+    workers: int,
+    worker: bool,
     log_level: str,
     log_format: Literal["text", "json"],
 ) -> None:
@@ -114,16 +123,30 @@ def main(
             access_log=access_log,
             shared_store=shared_store,
             cache_bytes=cache_bytes,
+            is_worker=worker,
         )
-        # What the imports made stays; looking through it for garbage again and again is wasted time.
-        gc.freeze()
-        gc.set_threshold(_GC_THRESHOLD, 20, 50)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(run_node(settings))
-    except (ListenError, ConfigFileError, StoreSettingError) as error:
+            runner.run(_run(settings, workers))
+    except (ListenError, ConfigFileError, StoreSettingError, WorkerFailedError) as error:
         _fail(str(error))
     except OSError as error:
         _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+
+
+async def _run(settings: NodeSettings, workers: int) -> None:
+    if workers > 1:
+        from gateway.workers.supervisor import Supervisor
+
+        command = (sys.executable, "-P", "-m", "gateway", *sys.argv[1:])
+        await Supervisor(settings, workers, command).run()
+        return
+    # The parent of workers serves nothing itself, and does without all this.
+    from gateway.node import run_node
+
+    # What the imports made stays; looking through it for garbage again and again is wasted time.
+    gc.freeze()
+    gc.set_threshold(_GC_THRESHOLD, 20, 50)
+    await run_node(settings)
 
 
 def _fail(message: str) -> None:

@@ -41,7 +41,8 @@ class NodeSettings:
     """How a node runs. Either `config_servers` or `config_file` is given; times are in seconds.
 
     `node_id` empty: made once and kept in the state directory. `shared_store` is an address, which may hold a password;
-    empty: none. `access_log`: a path, `-` for standard error, or `off`.
+    empty: none. `access_log`: a path, `-` for standard error, or `off`. `is_worker`: it is one of several that share
+    their ports, and ends when its standard input does.
     """
 
     config_servers: tuple[str, ...]
@@ -56,4 +57,5 @@ class NodeSettings:
     max_body_bytes: int
     access_log: str
     cache_bytes: int
+    is_worker: bool = False
     shared_store: str = field(default="", repr=False)

@@ -75,7 +75,13 @@ class Node:
         servicer = InferenceServicer(self._service, created=int(time.time()))
         proxy = GrpcProxyHandler(self._service)
         open_inference = OpenInferenceServicer(self._service)
-        self._grpc_server = GrpcServer(servicer, open_inference, proxy, max_message_bytes=settings.max_body_bytes)
+        self._grpc_server = GrpcServer(
+            servicer,
+            open_inference,
+            proxy,
+            max_message_bytes=settings.max_body_bytes,
+            is_port_shared=settings.is_worker,
+        )
         listener = ConfigListener(
             on_snapshot=self._on_snapshot,
             on_secret_names=self._on_secret_names,
@@ -101,7 +107,8 @@ class Node:
     async def run(self) -> None:
         """Serves until SIGTERM or SIGINT, then drains. Raises `ListenError`, `ConfigFileError` or OSError at start."""
         settings = self._settings
-        http, admin = bind(settings.http.host, settings.http.port), bind(settings.admin.host, settings.admin.port)
+        http = bind(settings.http.host, settings.http.port, shared=settings.is_worker)
+        admin = bind(settings.admin.host, settings.admin.port)
         grpc_port = self._grpc_server.bind(settings.grpc.host, settings.grpc.port)
         self._addresses = ListenerAddresses(
             http=_authority(settings.http.host, http.getsockname()[1]),
@@ -169,7 +176,14 @@ class Node:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
+        if self._settings.is_worker:
+            loop.add_reader(sys.stdin.fileno(), self._on_parent_gone)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
+
+    def _on_parent_gone(self) -> None:
+        """The pipe from the parent, which never writes, has ended."""
+        asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+        self._stop.set()
 
     def _reload(self) -> None:
         """Reads files again: the configuration file if there is one, and secrets."""

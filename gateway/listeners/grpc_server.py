@@ -29,12 +29,15 @@ class GrpcServer:
         proxy: GrpcProxyHandler,
         *,
         max_message_bytes: int,
+        is_port_shared: bool,
     ) -> None:
+        """`is_port_shared`: other workers listen on the port too."""
+        self._is_port_shared = is_port_shared
         self._health = HealthServicer(_SERVICE, GRPC_SERVICE)
         self._server = aio.server(
             options=[
-                # grpcio would silently share a port that is in use.
-                ("grpc.so_reuseport", 0),
+                # Without workers grpcio would silently share a port that is in use.
+                ("grpc.so_reuseport", int(is_port_shared)),
                 ("grpc.max_receive_message_length", max_message_bytes),
                 ("grpc.max_send_message_length", -1),
                 # Messages are taken as they are: grpcio would unpack one whole before it looks at its size.
@@ -56,7 +59,8 @@ class GrpcServer:
 
     def bind(self, host: str, port: int) -> int:
         """Binds and gives the port. Raises `ListenError` with what to do."""
-        _probe(host, port)
+        if not self._is_port_shared:
+            _probe(host, port)
         authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
             return self._server.add_insecure_port(authority)

@@ -20,12 +20,14 @@ class ListenError(Exception):
     """An address cannot be listened on."""
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises `ListenError` with what to do."""
+def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """A listening socket; `shared`: on a port that other workers listen on. Raises `ListenError` with what to do."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.bind((host, port))
         listener.listen(_BACKLOG)
     except OSError as error:

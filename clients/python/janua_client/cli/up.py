@@ -79,6 +79,9 @@ def up(
     cache_bytes: Annotated[
         int, typer.Option(envvar="JANUA_CACHE_BYTES", min=1024 * 1024, help="Memory for kept answers.")
     ] = 64 * 1024 * 1024,
+    workers: Annotated[
+        int, typer.Option(envvar="JANUA_WORKERS", min=1, help="Gateway processes that share the ports, each a core.")
+    ] = 1,
     log_level: Annotated[
         LogLevel, typer.Option(envvar="JANUA_LOG_LEVEL", help="What both processes tell on stderr.")
     ] = LogLevel.INFO,
@@ -116,7 +119,7 @@ def up(
         config_server_options=(*logging, *(["--insecure-allow-remote"] if insecure_allow_remote else ())),
         gateway_options=(
             *(*logging, "--access-log", access_log, "--max-body-bytes", str(max_body_bytes)),
-            *("--cache-bytes", str(cache_bytes)),
+            *("--cache-bytes", str(cache_bytes), "--workers", str(workers)),
             *("--node-id", node_id, "--node-cluster", node_cluster, "--drain-timeout", f"{drain_seconds:g}s"),
         ),
         drain_timeout=drain_seconds,

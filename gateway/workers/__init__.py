@@ -1,0 +1,1 @@
+"""Several node processes on one machine that share their ports: `--workers N`."""
