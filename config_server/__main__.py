@@ -57,6 +57,13 @@ _ADDRESS, _SECONDS = _Address(), _Seconds()
 @click.option("--replica-id", show_default="host name", show_envvar=True, help="Names this server to nodes.")
 @click.option("--drain-timeout", type=_SECONDS, default="10s", show_envvar=True, help="How long a stop may take.")
 @click.option(
+    "--kept-revisions",
+    type=click.IntRange(min=1),
+    default=1000,
+    show_envvar=True,
+    help="How many of the newest revisions can be gone back to; who made older ones, and why, stays known.",
+)
+@click.option(
     "--insecure-allow-remote",
     is_flag=True,
     show_envvar=True,
@@ -69,6 +76,7 @@ def command(
     store: str,
     replica_id: str | None,
     drain_timeout: float,
+    kept_revisions: int,
     insecure_allow_remote: bool,
     log_level: str,
     log_format: Literal["text", "json"],
@@ -84,7 +92,11 @@ def command(
         )
     configure_logging(log_level, log_format)
     settings = Settings(
-        listen=listen, store=store, replica_id=replica_id or socket.gethostname(), drain_timeout_s=drain_timeout
+        listen=listen,
+        store=store,
+        replica_id=replica_id or socket.gethostname(),
+        drain_timeout_s=drain_timeout,
+        kept_revisions=kept_revisions,
     )
     # What the imports made stays; looking through it for garbage again and again would delay pushes.
     gc.freeze()

@@ -2,12 +2,12 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Final
 
 from google.rpc import code_pb2
-from janua.config.v1.config_service_pb2 import ApplyRequest, ApplyResponse
+from janua.config.v1.config_service_pb2 import ApplyRequest, ApplyResponse, RollbackRequest
 
 from config_server.apply_plan import Plan, plan_apply
 from config_server.batch import Batch, parse_batch
@@ -40,10 +40,18 @@ class Applier:
 
     async def apply(self, request: ApplyRequest) -> ApplyResponse:
         """Raises ApiError, and StoreUnavailableError if the store fails; nothing is changed then."""
-        return await self._writer.in_turn(lambda: self._apply(request))
+        return await self.write(request, lambda: asyncio.to_thread(parse_batch, request))
 
-    async def _apply(self, request: ApplyRequest) -> ApplyResponse:
-        batch = await asyncio.to_thread(parse_batch, request)
+    async def write(
+        self, request: ApplyRequest | RollbackRequest, make_batch: Callable[[], Awaitable[Batch]]
+    ) -> ApplyResponse:
+        """Writes in its turn the batch that `make_batch` then makes for `request`. Raises as `apply`."""
+        return await self._writer.in_turn(lambda: self._write(request, make_batch))
+
+    async def _write(
+        self, request: ApplyRequest | RollbackRequest, make_batch: Callable[[], Awaitable[Batch]]
+    ) -> ApplyResponse:
+        batch = await make_batch()
         if not request.request_id or request.validate_only:
             return await self._carry_out(batch, request, digest=b"")
         digest = await asyncio.to_thread(_digest, request)
@@ -51,11 +59,11 @@ class Applier:
         if known is None:
             return await self._carry_out(batch, request, digest)
         if known.digest != digest:
-            text = f"request_id {request.request_id!r} was used for another batch: give each batch its own"
+            text = f"request_id {request.request_id!r} was used for another request: give each its own"
             raise ApiError(code_pb2.ALREADY_EXISTS, "REQUEST_ID_REUSED", text)
         return ApplyResponse.FromString(known.response)
 
-    async def _carry_out(self, batch: Batch, request: ApplyRequest, digest: bytes) -> ApplyResponse:
+    async def _carry_out(self, batch: Batch, request: ApplyRequest | RollbackRequest, digest: bytes) -> ApplyResponse:
         now = self._clock()
         plan = await asyncio.to_thread(plan_apply, batch, self._cache, now=now)
         connected_nodes = self._nodes.connected_nodes
@@ -85,6 +93,7 @@ def _commit(plan: Plan, batch: Batch, answered: AnsweredRequest | None, now: dat
     )
 
 
-def _digest(request: ApplyRequest) -> bytes:
+def _digest(request: ApplyRequest | RollbackRequest) -> bytes:
     """What the request asks for: equal for a retry of the same client."""
-    return hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
+    kind = b"" if isinstance(request, ApplyRequest) else b"rollback:"
+    return hashlib.sha256(kind + request.SerializeToString(deterministic=True)).digest()

@@ -3,7 +3,6 @@
 Synchronous and slow for large batches: to be run in a thread.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,15 +14,13 @@ from janua_resources.kinds import World
 
 from config_server import validation
 from config_server.batch import Batch
-from config_server.diff import diff
+from config_server.diff import DiffRoom, diff, set_diff
 from config_server.edits import Edit, Stamp, edits_of
 from config_server.preconditions import check_preconditions
 from config_server.reference_index import ReferenceIndex
 from config_server.resources import StoredChange, key_to_proto
 from config_server.snapshot_cache import CacheUpdate, SnapshotCache
 
-# Clients take answers of 4 MiB by default. The diffs and warnings of a batch may fill half of that.
-MAX_DIFF_BYTES: Final = 1024 * 1024
 MAX_WARNINGS: Final = 1000
 
 
@@ -98,16 +95,13 @@ def _check(batch: Batch, edits: Sequence[Edit], whole: World) -> None:
 
 
 def _results(edits: Sequence[Edit]) -> Sequence[ChangeResult]:
-    room = MAX_DIFF_BYTES
+    room = DiffRoom()
     results = []
     for edit in edits:
         result = ChangeResult(key=key_to_proto(edit.key), outcome=edit.outcome)
         if edit.after is not None:
             result.etag = edit.after.entry.etag
-        found = list(_diff(edit)) if room > 0 else []
-        room -= sum(part.ByteSize() for part in found)
-        if room > 0:
-            result.diff.extend(found)
+        result.diff.extend(room.take(_diff(edit)))
         results.append(result)
     return results
 
@@ -116,9 +110,7 @@ def _diff(edit: Edit) -> Iterator[FieldDiff]:
     if edit.before is None or edit.after is None or not edit.is_effective:
         return
     yield from diff(edit.before.message, edit.after.message)
-    old_set, new_set = edit.before.entry.set, edit.after.entry.set
-    if old_set != new_set:
-        yield FieldDiff(field="set", old_json=json.dumps(old_set), new_json=json.dumps(new_set))
+    yield from set_diff(edit.before.entry.set, edit.after.entry.set)
 
 
 def _warnings(batch: Batch, whole: World, users: ReferenceIndex, now: datetime) -> Sequence[ApplyWarning]:

@@ -20,13 +20,19 @@ _MIB: Final = 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchChange:
-    """One change. `message` is None for a delete; `path` leads to the resource within the request."""
+    """One change. `message` is None for a delete; `path` leads to the resource within the request.
+
+    `body`: the bytes of the message, if they are known already. `set`: the set that it is to be in, whatever the batch
+    and the present say.
+    """
 
     key: Key
     message: ConfigMessage | None
-    etag: str
-    must_not_exist: bool
+    etag: str = ""
+    must_not_exist: bool = False
     path: str
+    body: bytes | None = None
+    set: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,9 +41,9 @@ class Batch:
 
     changes: Sequence[BatchChange]
     base_revision: int | None
-    set: str
-    prune: bool
-    prune_kinds: frozenset[Kind]
+    set: str = ""
+    prune: bool = False
+    prune_kinds: frozenset[Kind] = frozenset()
     author: str
     message: str
 

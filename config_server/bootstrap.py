@@ -29,12 +29,14 @@ _log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """`store` is a URL such as `sqlite:///config.db`; `replica_id` names this server to nodes."""
+    """`store` is a URL such as `sqlite:///config.db`; `replica_id` names this server to nodes; of the newest
+    `kept_revisions` the content is known."""
 
     listen: ListenAddress
     store: str
     replica_id: str
     drain_timeout_s: float = 10.0
+    kept_revisions: int = 1000
     debounce: Debounce = field(default_factory=Debounce)
 
     @property
@@ -96,7 +98,9 @@ async def _assemble(settings: Settings, store: Store) -> _Parts:
         drain_jitter_s=settings.drain_jitter_s,
     )
     watcher = Watcher(store=store, cache=cache, signal=signal)
-    housekeeping = Housekeeping(store=store, nodes=nodes, clock=_now)
+    housekeeping = Housekeeping(
+        store=store, nodes=nodes, signal=signal, kept_revisions=settings.kept_revisions, clock=_now
+    )
     server = ConfigServer(
         config=ConfigService(cache=cache, store=store, applier=applier, watcher=watcher, nodes=nodes),
         node=NodeService(nodes),

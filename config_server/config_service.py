@@ -11,10 +11,12 @@ from janua.config.v1 import config_service_pb2_grpc
 from config_server import rpc
 from config_server.apply import Applier
 from config_server.errors import ApiError
-from config_server.listing import list_page
+from config_server.history import History
+from config_server.listing import PastListing, list_page
 from config_server.nodes import NodeRegistry
 from config_server.request_rules import check_request
 from config_server.resources import Key, key_from_proto, stored_resource
+from config_server.rollback import Rollbacks
 from config_server.rollout import changed_versions, node_rollout
 from config_server.snapshot_cache import SnapshotCache
 from config_server.store.base import Store
@@ -27,6 +29,8 @@ class ConfigService(config_service_pb2_grpc.ConfigServiceServicer):
     def __init__(
         self, *, cache: SnapshotCache, store: Store, applier: Applier, watcher: Watcher, nodes: NodeRegistry
     ) -> None:
+        self._history = History(store=store, cache=cache)
+        self._rollbacks = Rollbacks(cache=cache, history=self._history, applier=applier)
         self._cache = cache
         self._store = store
         self._applier = applier
@@ -40,9 +44,15 @@ class ConfigService(config_service_pb2_grpc.ConfigServiceServicer):
     @rpc.answers_once
     async def GetResource(self, request: pb.GetResourceRequest, context: rpc.Context) -> pb.GetResourceResponse:
         check_request(request)
-        resource = self._cache.resources.get(key_from_proto(request.key))
+        key = key_from_proto(request.key)
+        if request.revision:
+            entry = (await self._history.resources_at(request.revision)).get(key)
+            if entry is None:
+                raise _not_found(key, request.revision)
+            return pb.GetResourceResponse(resource=stored_resource(entry, entry.decode()), revision=request.revision)
+        resource = self._cache.resources.get(key)
         if resource is None:
-            raise _not_found(key_from_proto(request.key))
+            raise _not_found(key)
         return pb.GetResourceResponse(
             resource=stored_resource(resource.entry, resource.message), revision=self._cache.revision
         )
@@ -50,6 +60,8 @@ class ConfigService(config_service_pb2_grpc.ConfigServiceServicer):
     @rpc.answers_once
     async def ListResources(self, request: pb.ListResourcesRequest, context: rpc.Context) -> pb.ListResourcesResponse:
         check_request(request)
+        if request.revision:
+            return list_page(PastListing(request.revision, await self._history.resources_at(request.revision)), request)
         return list_page(self._cache, request)
 
     @rpc.answers_once
@@ -87,6 +99,27 @@ class ConfigService(config_service_pb2_grpc.ConfigServiceServicer):
         nodes = [record.to_proto() for record in self._nodes.records()]
         return pb.ListNodesResponse(nodes=nodes, revision=self._cache.revision)
 
+    @rpc.answers_once
+    async def ListRevisions(self, request: pb.ListRevisionsRequest, context: rpc.Context) -> pb.ListRevisionsResponse:
+        check_request(request)
+        return await self._history.list(request)
 
-def _not_found(key: Key) -> ApiError:
-    return ApiError(code_pb2.NOT_FOUND, "RESOURCE_NOT_FOUND", f"{key} does not exist")
+    @rpc.answers_once
+    async def GetRevision(self, request: pb.GetRevisionRequest, context: rpc.Context) -> pb.GetRevisionResponse:
+        check_request(request)
+        return await self._history.get(request.revision)
+
+    @rpc.answers_once
+    async def DiffRevisions(self, request: pb.DiffRevisionsRequest, context: rpc.Context) -> pb.DiffRevisionsResponse:
+        check_request(request)
+        return await self._history.diff(request)
+
+    @rpc.answers_once
+    async def Rollback(self, request: pb.RollbackRequest, context: rpc.Context) -> pb.RollbackResponse:
+        check_request(request)
+        return await self._rollbacks.rollback(request)
+
+
+def _not_found(key: Key, revision: int = 0) -> ApiError:
+    then = f"did not exist at revision {revision}" if revision else "does not exist"
+    return ApiError(code_pb2.NOT_FOUND, "RESOURCE_NOT_FOUND", f"{key} {then}")

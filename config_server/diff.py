@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, cast
 
 from google.protobuf import json_format
@@ -14,9 +14,31 @@ from janua.config.v1.config_service_pb2 import FieldDiff
 _SINGLE_VALUES: Final = frozenset({"google.protobuf.Duration", "google.protobuf.Timestamp"})
 
 
+# Clients take answers of 4 MiB by default. The differences in one may fill a quarter of that.
+MAX_DIFF_BYTES: Final = 1024 * 1024
+
+
+class DiffRoom:
+    """The room that an answer has for differences: once it is full, the rest is left out."""
+
+    def __init__(self, size: int = MAX_DIFF_BYTES) -> None:
+        self._left = size
+
+    def take(self, differences: Iterable[FieldDiff]) -> list[FieldDiff]:
+        """The differences if there is room for them. They are not even looked for if there is none."""
+        found = list(differences) if self._left > 0 else []
+        self._left -= sum(part.ByteSize() for part in found)
+        return found if self._left > 0 else []
+
+
 def diff(old: Message, new: Message) -> list[FieldDiff]:
     """The fields that differ, in the order of their numbers. Lists are compared by index, maps by key."""
     return list(_messages("", old, new))
+
+
+def set_diff(old: str, new: str) -> list[FieldDiff]:
+    """Whether the set that a resource is marked with differs: beside its fields, but changed like one."""
+    return [] if old == new else [FieldDiff(field="set", old_json=json.dumps(old), new_json=json.dumps(new))]
 
 
 def _messages(path: str, old: Message, new: Message) -> Iterator[FieldDiff]:

@@ -76,10 +76,11 @@ def edits_of(batch: Batch, resources: Mapping[Key, CachedResource], stamp: Stamp
 
 def _upsert(change: BatchChange, before: CachedResource | None, stamp: Stamp) -> Edit:
     assert change.message is not None
-    body = encode(change.message)
+    body = encode(change.message) if change.body is None else change.body
+    set_name = _set_of(change, before, stamp)
     if before is not None and before.entry.body == body:
-        return Edit(key=change.key, before=before, after=_moved_to_set(before, stamp))
-    entry = _entry(change.key, body, None if before is None else before.entry, stamp)
+        return Edit(key=change.key, before=before, after=_moved_to_set(before, set_name, stamp))
+    entry = _entry(change.key, body, None if before is None else before.entry, set_name, stamp)
     # Decoded from its own bytes: a part of the request would keep the memory of the whole batch.
     after = cached_resource(entry, entry.decode())
     return Edit(
@@ -87,7 +88,14 @@ def _upsert(change: BatchChange, before: CachedResource | None, stamp: Stamp) ->
     )
 
 
-def _entry(key: Key, body: bytes, before: StoredEntry | None, stamp: Stamp) -> StoredEntry:
+def _set_of(change: BatchChange, before: CachedResource | None, stamp: Stamp) -> str:
+    if change.set is not None:
+        return change.set
+    # Written without a set it stays in the one it is in: an edit by hand must not hide it from the next prune.
+    return stamp.set or (before.entry.set if before is not None else "")
+
+
+def _entry(key: Key, body: bytes, before: StoredEntry | None, set_name: str, stamp: Stamp) -> StoredEntry:
     return StoredEntry(
         key=key,
         body=body,
@@ -97,16 +105,15 @@ def _entry(key: Key, body: bytes, before: StoredEntry | None, stamp: Stamp) -> S
         create_time=stamp.time if before is None else before.create_time,
         update_time=stamp.time,
         author=stamp.author,
-        # Written without a set it stays in the one it is in: an edit by hand must not hide it from the next prune.
-        set=stamp.set or (before.set if before is not None else ""),
+        set=set_name,
     )
 
 
-def _moved_to_set(before: CachedResource, stamp: Stamp) -> CachedResource:
-    """The same content marked with the batch's set; the very same object if it is marked so already."""
-    if not stamp.set or stamp.set == before.entry.set:
+def _moved_to_set(before: CachedResource, set_name: str, stamp: Stamp) -> CachedResource:
+    """The same content in that set; the very same object if it is there already."""
+    if set_name == before.entry.set:
         return before
-    entry = replace(before.entry, revision=stamp.revision, update_time=stamp.time, author=stamp.author, set=stamp.set)
+    entry = replace(before.entry, revision=stamp.revision, update_time=stamp.time, author=stamp.author, set=set_name)
     return replace(before, entry=entry)
 
 

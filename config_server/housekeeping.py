@@ -9,27 +9,33 @@ import structlog
 
 from config_server.apply import REQUEST_IDS_KEPT
 from config_server.nodes import NodeRegistry
+from config_server.revision_signal import RevisionSignal
 from config_server.store.base import Store, StoreUnavailableError
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
 
 _NODES_EVERY_S: Final = 1.0
-_REQUESTS_EVERY: Final = timedelta(hours=1)
+_CLEANING_EVERY: Final = timedelta(hours=1)
 
 
 class Housekeeping:
-    """Writes node records once a second, all that changed in one transaction, and drops old request ids."""
+    """Writes node records once a second, all that changed in one transaction, and from time to time drops old request
+    ids and what only revisions need that are older than the last `kept_revisions`."""
 
     def __init__(
         self,
         *,
         store: Store,
         nodes: NodeRegistry,
+        signal: RevisionSignal,
+        kept_revisions: int,
         clock: Callable[[], datetime],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._store = store
         self._nodes = nodes
+        self._signal = signal
+        self._kept_revisions = kept_revisions
         self._clock = clock
         self._sleep = sleep
 
@@ -39,8 +45,9 @@ class Housekeeping:
         while True:
             await self.write_nodes()
             if self._clock() >= next_cleaning:
-                next_cleaning = self._clock() + _REQUESTS_EVERY
+                next_cleaning = self._clock() + _CLEANING_EVERY
                 await self._forget_requests()
+                await self._compact()
             await self._sleep(_NODES_EVERY_S)
 
     async def write_nodes(self) -> None:
@@ -59,3 +66,12 @@ class Housekeeping:
             await self._store.forget_requests(before=self._clock() - REQUEST_IDS_KEPT)
         except StoreUnavailableError as error:
             _log.warning("old request ids could not be dropped", exc_info=error)
+
+    async def _compact(self) -> None:
+        horizon = self._signal.revision - self._kept_revisions
+        if horizon <= 0:
+            return
+        try:
+            await self._store.compact(horizon)
+        except StoreUnavailableError as error:
+            _log.warning("old revisions could not be compacted", exc_info=error)

@@ -188,6 +188,12 @@ class SnapshotCache:
         """What the server keeps for itself. Not among the resources."""
         return self._records
 
+    def entry(self, key: Key) -> StoredEntry:
+        return self._resources[key].entry
+
+    def message(self, key: Key) -> ConfigMessage:
+        return self._messages[key]
+
     def sorted_keys(self) -> Sequence[Key]:
         """All keys by kind and name. A list that is never changed: it may be walked while the cache moves on."""
         if self._sorted_keys is None:

@@ -102,6 +102,10 @@ class Store(Protocol):
         """The newest revisions first, those before `before` if given, at most `limit`."""
         ...
 
+    async def horizon(self) -> int:
+        """The oldest revision that can be read."""
+        ...
+
     async def compact(self, horizon: int) -> None:
         """Forgets what is needed for revisions before `horizon` only. Never moves the horizon back."""
         ...

@@ -104,6 +104,9 @@ class SqliteStore:
     async def revisions(self, *, before: int | None = None, limit: int) -> Sequence[RevisionRecord]:
         return await self._read(lambda connection: _revisions(connection, before, limit))
 
+    async def horizon(self) -> int:
+        return await self._read(_horizon)
+
     async def compact(self, horizon: int) -> None:
         await self._write(lambda connection: _compact(connection, horizon))
 

@@ -10,9 +10,12 @@ import pytest
 
 from config_server.housekeeping import Housekeeping
 from config_server.nodes import NodeIdentity, NodeRegistry
-from config_server.store.base import AnsweredRequest
+from config_server.resources import Operation, StoredChange
+from config_server.revision_signal import RevisionSignal
+from config_server.store.base import AnsweredRequest, Commit
 from config_server.store.sqlite import SqliteStore, open_sqlite
-from tests.config_server.stored import NOW
+from tests.config_server.stored import NOW, stored
+from tests.config_server.worlds import upstream
 
 
 class Rounds:
@@ -22,9 +25,17 @@ class Rounds:
         self.now = NOW
         self.store = store
         self.nodes = NodeRegistry([], clock=lambda: self.now)
+        self.signal = RevisionSignal(0)
         self._slept = asyncio.Event()
         self._go = asyncio.Event()
-        self.housekeeping = Housekeeping(store=store, nodes=self.nodes, clock=lambda: self.now, sleep=self._sleep)
+        self.housekeeping = Housekeeping(
+            store=store,
+            nodes=self.nodes,
+            signal=self.signal,
+            kept_revisions=2,
+            clock=lambda: self.now,
+            sleep=self._sleep,
+        )
 
     async def _sleep(self, seconds: float) -> None:
         assert seconds == 1
@@ -81,3 +92,14 @@ async def test_old_request_ids_are_dropped_every_hour(rounds: Rounds) -> None:
     assert await rounds.store.find_request("id", not_before=NOW) is not None
     await rounds.next(timedelta(minutes=1))
     assert await rounds.store.find_request("id", not_before=NOW) is None
+
+
+async def test_revisions_that_are_not_kept_are_compacted_each_hour(rounds: Rounds) -> None:
+    for number in range(5):
+        change = StoredChange(operation=Operation.ADDED, entry=stored(upstream(f"u{number}"), revision=number + 1))
+        await rounds.store.commit(Commit(base_revision=number, changes=[change], author="", time=NOW))
+    rounds.signal.announce(5)
+    await rounds.next()
+    assert await rounds.store.horizon() == 0
+    await rounds.next(after=timedelta(hours=1))
+    assert await rounds.store.horizon() == 3

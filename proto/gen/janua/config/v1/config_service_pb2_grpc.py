@@ -73,6 +73,26 @@ class ConfigServiceStub(object):
                 request_serializer=janua_dot_config_dot_v1_dot_config__service__pb2.ListNodesRequest.SerializeToString,
                 response_deserializer=janua_dot_config_dot_v1_dot_config__service__pb2.ListNodesResponse.FromString,
                 _registered_method=True)
+        self.ListRevisions = channel.unary_unary(
+                '/janua.config.v1.ConfigService/ListRevisions',
+                request_serializer=janua_dot_config_dot_v1_dot_config__service__pb2.ListRevisionsRequest.SerializeToString,
+                response_deserializer=janua_dot_config_dot_v1_dot_config__service__pb2.ListRevisionsResponse.FromString,
+                _registered_method=True)
+        self.GetRevision = channel.unary_unary(
+                '/janua.config.v1.ConfigService/GetRevision',
+                request_serializer=janua_dot_config_dot_v1_dot_config__service__pb2.GetRevisionRequest.SerializeToString,
+                response_deserializer=janua_dot_config_dot_v1_dot_config__service__pb2.GetRevisionResponse.FromString,
+                _registered_method=True)
+        self.DiffRevisions = channel.unary_unary(
+                '/janua.config.v1.ConfigService/DiffRevisions',
+                request_serializer=janua_dot_config_dot_v1_dot_config__service__pb2.DiffRevisionsRequest.SerializeToString,
+                response_deserializer=janua_dot_config_dot_v1_dot_config__service__pb2.DiffRevisionsResponse.FromString,
+                _registered_method=True)
+        self.Rollback = channel.unary_unary(
+                '/janua.config.v1.ConfigService/Rollback',
+                request_serializer=janua_dot_config_dot_v1_dot_config__service__pb2.RollbackRequest.SerializeToString,
+                response_deserializer=janua_dot_config_dot_v1_dot_config__service__pb2.RollbackResponse.FromString,
+                _registered_method=True)
 
 
 class ConfigServiceServicer(object):
@@ -138,6 +158,37 @@ class ConfigServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListRevisions(self, request, context):
+        """Lists revisions, the newest first: who made each, when and why.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRevision(self, request, context):
+        """Tells what one revision changed. NOT_FOUND: it was never made. OUT_OF_RANGE: it is older than the history kept.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DiffRevisions(self, request, context):
+        """Compares the configuration at two revisions. Errors as of `GetRevision`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Rollback(self, request, context):
+        """Makes a new revision with old content: that of an earlier revision, or without the changes of one.
+
+        FAILED_PRECONDITION: something would dangle. INVALID_ARGUMENT: the old content breaks a rule of today. ABORTED:
+        what is to be undone has been changed since. Else as `Apply` and `GetRevision`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ConfigServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -175,6 +226,26 @@ def add_ConfigServiceServicer_to_server(servicer, server):
                     servicer.ListNodes,
                     request_deserializer=janua_dot_config_dot_v1_dot_config__service__pb2.ListNodesRequest.FromString,
                     response_serializer=janua_dot_config_dot_v1_dot_config__service__pb2.ListNodesResponse.SerializeToString,
+            ),
+            'ListRevisions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRevisions,
+                    request_deserializer=janua_dot_config_dot_v1_dot_config__service__pb2.ListRevisionsRequest.FromString,
+                    response_serializer=janua_dot_config_dot_v1_dot_config__service__pb2.ListRevisionsResponse.SerializeToString,
+            ),
+            'GetRevision': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRevision,
+                    request_deserializer=janua_dot_config_dot_v1_dot_config__service__pb2.GetRevisionRequest.FromString,
+                    response_serializer=janua_dot_config_dot_v1_dot_config__service__pb2.GetRevisionResponse.SerializeToString,
+            ),
+            'DiffRevisions': grpc.unary_unary_rpc_method_handler(
+                    servicer.DiffRevisions,
+                    request_deserializer=janua_dot_config_dot_v1_dot_config__service__pb2.DiffRevisionsRequest.FromString,
+                    response_serializer=janua_dot_config_dot_v1_dot_config__service__pb2.DiffRevisionsResponse.SerializeToString,
+            ),
+            'Rollback': grpc.unary_unary_rpc_method_handler(
+                    servicer.Rollback,
+                    request_deserializer=janua_dot_config_dot_v1_dot_config__service__pb2.RollbackRequest.FromString,
+                    response_serializer=janua_dot_config_dot_v1_dot_config__service__pb2.RollbackResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -370,6 +441,114 @@ class ConfigService(object):
             '/janua.config.v1.ConfigService/ListNodes',
             janua_dot_config_dot_v1_dot_config__service__pb2.ListNodesRequest.SerializeToString,
             janua_dot_config_dot_v1_dot_config__service__pb2.ListNodesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRevisions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/janua.config.v1.ConfigService/ListRevisions',
+            janua_dot_config_dot_v1_dot_config__service__pb2.ListRevisionsRequest.SerializeToString,
+            janua_dot_config_dot_v1_dot_config__service__pb2.ListRevisionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRevision(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/janua.config.v1.ConfigService/GetRevision',
+            janua_dot_config_dot_v1_dot_config__service__pb2.GetRevisionRequest.SerializeToString,
+            janua_dot_config_dot_v1_dot_config__service__pb2.GetRevisionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DiffRevisions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/janua.config.v1.ConfigService/DiffRevisions',
+            janua_dot_config_dot_v1_dot_config__service__pb2.DiffRevisionsRequest.SerializeToString,
+            janua_dot_config_dot_v1_dot_config__service__pb2.DiffRevisionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Rollback(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/janua.config.v1.ConfigService/Rollback',
+            janua_dot_config_dot_v1_dot_config__service__pb2.RollbackRequest.SerializeToString,
+            janua_dot_config_dot_v1_dot_config__service__pb2.RollbackResponse.FromString,
             options,
             channel_credentials,
             insecure,

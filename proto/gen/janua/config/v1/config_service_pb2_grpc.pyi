@@ -60,6 +60,18 @@ class ConfigServiceStub:
     """Tells how far a revision has come: one line per node. NOT_FOUND for a revision that was never made."""
     ListNodes: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.ListNodesRequest, _config_service_pb2.ListNodesResponse]
     """Lists the gateway nodes that are connected or were seen before."""
+    ListRevisions: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.ListRevisionsRequest, _config_service_pb2.ListRevisionsResponse]
+    """Lists revisions, the newest first: who made each, when and why."""
+    GetRevision: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.GetRevisionRequest, _config_service_pb2.GetRevisionResponse]
+    """Tells what one revision changed. NOT_FOUND: it was never made. OUT_OF_RANGE: it is older than the history kept."""
+    DiffRevisions: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.DiffRevisionsRequest, _config_service_pb2.DiffRevisionsResponse]
+    """Compares the configuration at two revisions. Errors as of `GetRevision`."""
+    Rollback: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.RollbackRequest, _config_service_pb2.RollbackResponse]
+    """Makes a new revision with old content: that of an earlier revision, or without the changes of one.
+
+    FAILED_PRECONDITION: something would dangle. INVALID_ARGUMENT: the old content breaks a rule of today. ABORTED:
+    what is to be undone has been changed since. Else as `Apply` and `GetRevision`.
+    """
 
 @_typing.type_check_only
 class ConfigServiceAsyncStub(ConfigServiceStub):
@@ -93,6 +105,18 @@ class ConfigServiceAsyncStub(ConfigServiceStub):
     """Tells how far a revision has come: one line per node. NOT_FOUND for a revision that was never made."""
     ListNodes: _aio.UnaryUnaryMultiCallable[_config_service_pb2.ListNodesRequest, _config_service_pb2.ListNodesResponse]  # type: ignore[assignment]
     """Lists the gateway nodes that are connected or were seen before."""
+    ListRevisions: _aio.UnaryUnaryMultiCallable[_config_service_pb2.ListRevisionsRequest, _config_service_pb2.ListRevisionsResponse]  # type: ignore[assignment]
+    """Lists revisions, the newest first: who made each, when and why."""
+    GetRevision: _aio.UnaryUnaryMultiCallable[_config_service_pb2.GetRevisionRequest, _config_service_pb2.GetRevisionResponse]  # type: ignore[assignment]
+    """Tells what one revision changed. NOT_FOUND: it was never made. OUT_OF_RANGE: it is older than the history kept."""
+    DiffRevisions: _aio.UnaryUnaryMultiCallable[_config_service_pb2.DiffRevisionsRequest, _config_service_pb2.DiffRevisionsResponse]  # type: ignore[assignment]
+    """Compares the configuration at two revisions. Errors as of `GetRevision`."""
+    Rollback: _aio.UnaryUnaryMultiCallable[_config_service_pb2.RollbackRequest, _config_service_pb2.RollbackResponse]  # type: ignore[assignment]
+    """Makes a new revision with old content: that of an earlier revision, or without the changes of one.
+
+    FAILED_PRECONDITION: something would dangle. INVALID_ARGUMENT: the old content breaks a rule of today. ABORTED:
+    what is to be undone has been changed since. Else as `Apply` and `GetRevision`.
+    """
 
 class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
     """Reads and writes the configuration. Served by the config server, with reflection.
@@ -165,5 +189,41 @@ class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_config_service_pb2.ListNodesResponse, _abc.Awaitable[_config_service_pb2.ListNodesResponse]]:
         """Lists the gateway nodes that are connected or were seen before."""
+
+    @_abc_1.abstractmethod
+    def ListRevisions(
+        self,
+        request: _config_service_pb2.ListRevisionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_config_service_pb2.ListRevisionsResponse, _abc.Awaitable[_config_service_pb2.ListRevisionsResponse]]:
+        """Lists revisions, the newest first: who made each, when and why."""
+
+    @_abc_1.abstractmethod
+    def GetRevision(
+        self,
+        request: _config_service_pb2.GetRevisionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_config_service_pb2.GetRevisionResponse, _abc.Awaitable[_config_service_pb2.GetRevisionResponse]]:
+        """Tells what one revision changed. NOT_FOUND: it was never made. OUT_OF_RANGE: it is older than the history kept."""
+
+    @_abc_1.abstractmethod
+    def DiffRevisions(
+        self,
+        request: _config_service_pb2.DiffRevisionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_config_service_pb2.DiffRevisionsResponse, _abc.Awaitable[_config_service_pb2.DiffRevisionsResponse]]:
+        """Compares the configuration at two revisions. Errors as of `GetRevision`."""
+
+    @_abc_1.abstractmethod
+    def Rollback(
+        self,
+        request: _config_service_pb2.RollbackRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_config_service_pb2.RollbackResponse, _abc.Awaitable[_config_service_pb2.RollbackResponse]]:
+        """Makes a new revision with old content: that of an earlier revision, or without the changes of one.
+
+        FAILED_PRECONDITION: something would dangle. INVALID_ARGUMENT: the old content breaks a rule of today. ABORTED:
+        what is to be undone has been changed since. Else as `Apply` and `GetRevision`.
+        """
 
 def add_ConfigServiceServicer_to_server(servicer: ConfigServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,82 @@
+"""What was: the revisions, what each changed, and the configuration as it was at one of them."""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from google.rpc import code_pb2
+from janua.config.v1 import config_service_pb2 as pb
+
+from config_server.diff import DiffRoom, diff, set_diff
+from config_server.errors import ApiError
+from config_server.resources import Key, StoredEntry, key_to_proto, timestamp
+from config_server.snapshot_cache import SnapshotCache
+from config_server.store.base import RevisionRecord, Store
+
+_PAGE_SIZE: Final = 100
+
+
+class History:
+    """Answers from the store. All methods raise ApiError and RevisionCompactedError."""
+
+    def __init__(self, *, store: Store, cache: SnapshotCache) -> None:
+        self._store = store
+        self._cache = cache
+
+    async def list(self, request: pb.ListRevisionsRequest) -> pb.ListRevisionsResponse:
+        limit = request.page_size or _PAGE_SIZE
+        before = int(request.page_token) if request.page_token else None
+        records = await self._store.revisions(before=before, limit=limit + 1)
+        more = str(records[limit - 1].revision) if len(records) > limit else ""
+        return pb.ListRevisionsResponse(
+            revisions=[_revision(record) for record in records[:limit]],
+            next_page_token=more,
+            oldest_kept_revision=await self._store.horizon(),
+        )
+
+    async def get(self, revision: int) -> pb.GetRevisionResponse:
+        self._check_made(revision)
+        (record,) = await self._store.revisions(before=revision + 1, limit=1)
+        changes = differences(await self.resources_at(revision - 1), await self.resources_at(revision))
+        return pb.GetRevisionResponse(revision=_revision(record), changes=changes)
+
+    async def diff(self, request: pb.DiffRevisionsRequest) -> pb.DiffRevisionsResponse:
+        to_revision = request.to_revision or self._cache.revision
+        before = await self.resources_at(request.from_revision)
+        after = await self.resources_at(to_revision)
+        return pb.DiffRevisionsResponse(to_revision=to_revision, changes=differences(before, after))
+
+    async def resources_at(self, revision: int) -> Mapping[Key, StoredEntry]:
+        """All resources as they were, by kind and name. No records."""
+        self._check_made(revision)
+        entries = await self._store.entries_at(revision)
+        return {key: entries[key] for key in sorted(entries) if not key.is_record}
+
+    def _check_made(self, revision: int) -> None:
+        if revision > self._cache.revision:
+            text = f"revision {revision} was never made; the current one is {self._cache.revision}"
+            raise ApiError(code_pb2.NOT_FOUND, "REVISION_NOT_FOUND", text)
+
+
+def differences(before: Mapping[Key, StoredEntry], after: Mapping[Key, StoredEntry]) -> Iterator[pb.ChangeResult]:
+    """What to change to come from one state to the other, by kind and name. What is equal is left out."""
+    room = DiffRoom()
+    for key in sorted({*before, *after}):
+        old, new = before.get(key), after.get(key)
+        if new is None:
+            yield pb.ChangeResult(key=key_to_proto(key), outcome=pb.ChangeResult.OUTCOME_DELETED)
+        elif old is None:
+            yield pb.ChangeResult(key=key_to_proto(key), outcome=pb.ChangeResult.OUTCOME_CREATED, etag=new.etag)
+        elif (old.digest, old.set) != (new.digest, new.set):
+            found = room.take([*diff(old.decode(), new.decode()), *set_diff(old.set, new.set)])
+            yield pb.ChangeResult(
+                key=key_to_proto(key), outcome=pb.ChangeResult.OUTCOME_UPDATED, diff=found, etag=new.etag
+            )
+
+
+def _revision(record: RevisionRecord) -> pb.Revision:
+    return pb.Revision(
+        revision=record.revision,
+        create_time=timestamp(record.time),
+        author=record.author,
+        message=record.message,
+    )
