@@ -11,13 +11,21 @@ from janua.config.v1.config_service_pb2 import (
     ApplyResponse,
     Change,
     DeleteResourceRequest,
+    DiffRevisionsRequest,
+    DiffRevisionsResponse,
     GetResourceRequest,
+    GetRevisionRequest,
+    GetRevisionResponse,
     GetRolloutRequest,
     GetRolloutResponse,
     ListNodesRequest,
     ListNodesResponse,
     ListResourcesRequest,
     ListResourcesResponse,
+    ListRevisionsRequest,
+    Revision,
+    RollbackRequest,
+    RollbackResponse,
     WatchResourcesRequest,
 )
 from janua.config.v1.config_service_pb2_grpc import ConfigServiceStub
@@ -85,6 +93,7 @@ class ConfigClient:
         base_revision: int | None = None,
         request_id: str | None = None,
         author: str = "",
+        message: str = "",
         timeout: float | None = None,
     ) -> ApplyResponse:
         """Writes a batch: all of it in one new revision, or nothing. Fields are those of `ApplyRequest`.
@@ -102,12 +111,15 @@ class ConfigClient:
             prune=prune,
             prune_kinds=prune_kinds,
             author=author,
+            message=message,
         )
         return await call(self._stub.Apply, request, timeout=timeout or self._timeout, retries=self._retries)
 
-    async def get(self, kind: Kind.ValueType, name: str, *, timeout: float | None = None) -> StoredResource:
-        """Reads one resource. Raises `NotFoundError`."""
-        request = GetResourceRequest(key=ResourceKey(kind=kind, name=name))
+    async def get(
+        self, kind: Kind.ValueType, name: str, *, revision: int = 0, timeout: float | None = None
+    ) -> StoredResource:
+        """Reads one resource, as it was at `revision` if that is given. Raises `NotFoundError`."""
+        request = GetResourceRequest(key=ResourceKey(kind=kind, name=name), revision=revision)
         answer = await call(self._stub.GetResource, request, timeout=timeout or self._timeout, retries=self._retries)
         return answer.resource
 
@@ -129,14 +141,20 @@ class ConfigClient:
                 yield resource
 
     async def snapshot(
-        self, kind: Kind.ValueType = Kind.KIND_UNSPECIFIED, *, set_name: str = "", timeout: float | None = None
+        self,
+        kind: Kind.ValueType = Kind.KIND_UNSPECIFIED,
+        *,
+        set_name: str = "",
+        revision: int = 0,
+        timeout: float | None = None,
     ) -> tuple[tuple[StoredResource, ...], int]:
         """Reads the resources of a kind, or all, as they were at one revision, and returns that revision too.
 
-        Raises `AbortedError` if the configuration changes faster than it can be read.
+        That is `revision`, or the current one. Raises `OutOfRangeError` for one that is older than the history kept,
+        and `AbortedError` if the configuration changes faster than it can be read.
         """
         for _ in range(_SNAPSHOT_ATTEMPTS):
-            pages = [page async for page in self._pages(kind, set_name=set_name, timeout=timeout)]
+            pages = [page async for page in self._pages(kind, set_name=set_name, revision=revision, timeout=timeout)]
             revisions = {page.revision for page in pages}
             if len(revisions) == 1:
                 return tuple(resource for page in pages for resource in page.resources), revisions.pop()
@@ -149,9 +167,12 @@ class ConfigClient:
         labels: Mapping[str, str] | None = None,
         set_name: str = "",
         page_size: int = 0,
+        revision: int = 0,
         timeout: float | None = None,
     ) -> AsyncGenerator[ListResourcesResponse]:
-        request = ListResourcesRequest(kind=kind, labels=labels or {}, set=set_name, page_size=page_size)
+        request = ListResourcesRequest(
+            kind=kind, labels=labels or {}, set=set_name, page_size=page_size, revision=revision
+        )
         while True:
             page = await call(
                 self._stub.ListResources, request, timeout=timeout or self._timeout, retries=self._retries
@@ -172,6 +193,44 @@ class ConfigClient:
         request = DeleteResourceRequest(key=ResourceKey(kind=kind, name=name), etag=etag, author=author)
         answer = await call(self._stub.DeleteResource, request, timeout=timeout or self._timeout, retries=ONCE)
         return answer.revision
+
+    async def revisions(self, *, limit: int = 0, timeout: float | None = None) -> AsyncGenerator[Revision]:
+        """Yields the revisions, the newest first, at most `limit` if that is given. `timeout` is for each page."""
+        request = ListRevisionsRequest(page_size=min(limit, 1000))
+        left = limit or None
+        while True:
+            page = await call(
+                self._stub.ListRevisions, request, timeout=timeout or self._timeout, retries=self._retries
+            )
+            for revision in page.revisions[:left]:
+                yield revision
+            left = left and left - len(page.revisions)
+            if not page.next_page_token or (left is not None and left <= 0):
+                return
+            request.page_token = page.next_page_token
+
+    async def revision(self, revision: int, *, timeout: float | None = None) -> GetRevisionResponse:
+        """Who made a revision, and what it changed. Raises `NotFoundError`, `OutOfRangeError`."""
+        request = GetRevisionRequest(revision=revision)
+        return await call(self._stub.GetRevision, request, timeout=timeout or self._timeout, retries=self._retries)
+
+    async def diff_revisions(
+        self, from_revision: int, to_revision: int = 0, *, timeout: float | None = None
+    ) -> DiffRevisionsResponse:
+        """What differs between two revisions; 0 is the current one. Raises `NotFoundError`, `OutOfRangeError`."""
+        request = DiffRevisionsRequest(from_revision=from_revision, to_revision=to_revision)
+        return await call(self._stub.DiffRevisions, request, timeout=timeout or self._timeout, retries=self._retries)
+
+    async def rollback(self, request: RollbackRequest, *, timeout: float | None = None) -> RollbackResponse:
+        """Makes a new revision with old content. A `request_id` is made if there is none.
+
+        Raises `NotFoundError`, `OutOfRangeError`, `InvalidArgumentError` and `FailedPreconditionError` with all
+        violations, and `AbortedError` if the revision to be undone has been changed since.
+        """
+        sent = RollbackRequest()
+        sent.CopyFrom(request)
+        sent.request_id = request.request_id or str(uuid.uuid4())
+        return await call(self._stub.Rollback, sent, timeout=timeout or self._timeout, retries=self._retries)
 
     async def watch(
         self, kind: Kind.ValueType = Kind.KIND_UNSPECIFIED, *, after_revision: int | None = None

@@ -56,6 +56,8 @@ COMMANDS = (
     Command(name="get", module="resources", group=_CONFIG, summary="Show resources."),
     Command(name="delete", module="resources", group=_CONFIG, summary="Delete a resource."),
     Command(name="export", module="resources", group=_CONFIG, summary="Print the whole configuration as a file."),
+    Command(name="history", module="history", group=_CONFIG, summary="Say who changed what, when and why."),
+    Command(name="rollback", module="history", group=_CONFIG, summary="Go back to an earlier revision, or undo one."),
     Command(
         name="keys",
         module="keys",

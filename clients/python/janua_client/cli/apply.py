@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import typer
-from janua.config.v1.config_service_pb2 import ApplyResponse, ChangeResult
+from janua.config.v1.config_service_pb2 import ApplyResponse, ChangeResult, RollbackRequest
 from janua.config.v1.resource_pb2 import KIND_CONSUMER, KIND_SECRET
 from janua_resources.kinds import key_of, unwrap
 
@@ -20,15 +20,16 @@ from janua_client.cli.apply_report import (
 )
 from janua_client.cli.batch import Batch, read_batch
 from janua_client.cli.failures import CommandError, ExitCode, one_line, usage_error
-from janua_client.cli.options import DEFAULT_SERVER, Files, Output, Server, duration_seconds
+from janua_client.cli.options import DEFAULT_SERVER, Files, Message, Output, Server, Timeout, Wait, duration_seconds
 from janua_client.cli.output import OutputFormat, print_data, stderr, stdout, warn
-from janua_client.cli.push import push
-from janua_client.cli.rollout_report import print_end, rollout_data, rollout_error, shown_progress
+from janua_client.cli.push import author, push
+from janua_client.cli.rollout_report import print_end, rollout_data
+from janua_client.cli.rollout_wait import wait, wait_target
 from janua_client.cli.server import connect
 from janua_client.cli.sources import STDIN
 from janua_client.config_client import ConfigClient
 from janua_client.errors import AbortedError, JanuaError
-from janua_client.rollout import RolloutProgress, WaitTarget, parse_wait_target
+from janua_client.rollout import RolloutProgress, WaitTarget
 
 _SPARED = (KIND_SECRET, KIND_CONSUMER)  # kinds that pruning leaves alone
 
@@ -46,6 +47,8 @@ class ApplyOptions:
     yes: bool
     wait: WaitTarget | None
     timeout: str
+    rollback_on_nack: bool
+    message: str
 
     def check(self) -> None:
         """Refuses combinations that make no sense. Raises `CommandError`."""
@@ -53,6 +56,8 @@ class ApplyOptions:
             raise usage_error("--prune deletes within a set: name it with --set")
         if self.wait and self.dry_run:
             raise usage_error("--wait and --dry-run exclude each other: a dry run reaches no node")
+        if self.rollback_on_nack and not self.wait:
+            raise usage_error("--rollback-on-nack needs --wait: without it nobody sees what the nodes say")
         if self.prune and not self.yes and not self.dry_run and not self.can_ask:
             raise usage_error("--prune asks before it deletes, and there is no terminal to ask on: add --yes")
 
@@ -73,12 +78,15 @@ def apply(
         bool, typer.Option("--prune", envvar="JANUA_PRUNE", help="Delete what is of the set and not in the files.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", envvar="JANUA_YES", help="Delete without asking.")] = False,
-    wait: Annotated[
-        str, typer.Option(envvar="JANUA_WAIT", metavar="all|majority|N%", help="Wait until so many nodes have it.")
-    ] = "",
-    timeout: Annotated[
-        str, typer.Option(envvar="JANUA_TIMEOUT", metavar="DURATION", help="How long to wait for nodes.")
-    ] = "30s",
+    wait_: Wait = "",
+    timeout: Timeout = "30s",
+    rollback_on_nack: Annotated[
+        bool,
+        typer.Option(
+            "--rollback-on-nack", envvar="JANUA_ROLLBACK_ON_NACK", help="Undo it all if a node refuses a part of it."
+        ),
+    ] = False,
+    message: Message = "",
     server: Server = DEFAULT_SERVER,
     output: Output = OutputFormat.TABLE,
 ) -> None:
@@ -91,10 +99,14 @@ def apply(
 
       janua apply -f janua.yaml --dry-run
       janua apply -f config/ --set team-a --prune --wait all --timeout 1m
+      janua apply -f janua.yaml --wait all --rollback-on-nack -m "new model"
       generate-config | janua apply -f - -o json
 
+    With --rollback-on-nack only what this apply changed goes back, and only if nobody
+    has changed it since; being late is no refusal.
+
     Exit codes: 0 done, 1 failed, 2 wrong usage, 3 written, but not synced in time
-    or refused by a node.
+    or refused by a node (and then undone, with --rollback-on-nack).
     """
     options = ApplyOptions(
         files=tuple(files),
@@ -104,8 +116,10 @@ def apply(
         set_name=set_name,
         prune=prune,
         yes=yes,
-        wait=_target(wait),
+        wait=wait_target(wait_),
         timeout=timeout,
+        rollback_on_nack=rollback_on_nack,
+        message=message,
     )
     seconds = duration_seconds("--timeout", timeout)
     options.check()
@@ -113,13 +127,6 @@ def apply(
     if not batch.located:
         raise CommandError("the files name no resource: nothing to apply, and an empty batch never prunes")
     asyncio.run(_apply(options, batch, seconds))
-
-
-def _target(text: str) -> WaitTarget | None:
-    try:
-        return parse_wait_target(text) if text else None
-    except ValueError as error:
-        raise usage_error(f"--wait: {error}") from error
 
 
 async def _apply(options: ApplyOptions, batch: Batch, timeout: float) -> None:
@@ -132,7 +139,9 @@ async def _apply(options: ApplyOptions, batch: Batch, timeout: float) -> None:
         print_warnings(response)
         for name in spared:
             warn(f"{name} left the files and stays: `janua delete {name.replace('/', ' ')}` deletes it")
-        progress, failure = await _wait(client, response, options, timeout)
+        progress, failure = await wait(client, response, options.wait, options.timeout, timeout)
+        if failure is not None and options.rollback_on_nack and progress is not None and progress.rejecting:
+            failure = await _undo(client, response, progress, failure)
     _finish(options, response, progress)
     if failure is not None:
         raise failure
@@ -148,6 +157,7 @@ async def _write(client: ConfigClient, options: ApplyOptions, batch: Batch) -> A
             set_name=options.set_name,
             prune=options.prune,
             base_revision=base_revision,
+            message=options.message,
         )
     except AbortedError as error:
         raise CommandError("the configuration changed while you were asked: apply again") from error
@@ -178,27 +188,28 @@ async def _spared(client: ConfigClient, set_name: str, batch: Batch) -> Sequence
     return [resource_name(each) for each in of_set if (each.kind, each.name) not in written]
 
 
-async def _wait(
-    client: ConfigClient, response: ApplyResponse, options: ApplyOptions, timeout: float
-) -> tuple[RolloutProgress | None, CommandError | None]:
-    """How far the nodes have come in time, and the failure if that is not far enough."""
-    if options.wait is None:
-        return None, None
+async def _undo(
+    client: ConfigClient, response: ApplyResponse, progress: RolloutProgress, failure: CommandError
+) -> CommandError:
+    """Takes back what was applied and a node has refused. The failure that tells of both."""
+    refusing = ", ".join(node.node_id for node in progress.rejecting)
+    request = RollbackRequest(
+        undo_revision=response.revision, author=author(), message=f"revision {response.revision} refused by {refusing}"
+    )
     try:
-        with shown_progress() as on_progress:
-            progress = await client.wait_for_rollout(
-                response.revision,
-                connected_at_commit=response.connected_nodes,
-                target=options.wait,
-                timeout=timeout,
-                on_progress=on_progress,
-            )
+        undone = await client.rollback(request)
+    except AbortedError as error:
+        message = f"revision {response.revision} is refused by {refusing} and stays: {one_line(error.message)}"
     except JanuaError as error:
         message = (
-            f"revision {response.revision} is written, but not known to be on the nodes: {one_line(error.message)}"
+            f"revision {response.revision} is refused by {refusing} and could not be undone: {one_line(error.message)}"
         )
-        return None, CommandError(message, code=ExitCode.NOT_SYNCED)
-    return progress, rollout_error(progress, options.timeout)
+    else:
+        message = (
+            f"revision {response.revision} is refused by {refusing} and was undone by revision {undone.revision}: "
+            "correct the files and apply again"
+        )
+    return CommandError(message, code=ExitCode.NOT_SYNCED, details=failure.details)
 
 
 def _finish(options: ApplyOptions, response: ApplyResponse, progress: RolloutProgress | None) -> None:

@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from typing import TypeAlias
 
-from janua.config.v1.config_service_pb2 import ApplyResponse, ChangeResult, FieldDiff
+from janua.config.v1.config_service_pb2 import ApplyResponse, ChangeResult, FieldDiff, RollbackResponse
 from janua.config.v1.resource_pb2 import ResourceKey
 from janua_resources.kinds import kind_info
 from rich.console import Console
@@ -30,23 +31,16 @@ def outcome(result: ChangeResult) -> str:
     return _WORDS[result.outcome][0]
 
 
-def report_data(response: ApplyResponse, *, dry_run: bool) -> dict[str, Json]:
+Written: TypeAlias = ApplyResponse | RollbackResponse
+"""The answer to a write of several resources."""
+
+
+def report_data(response: Written, *, dry_run: bool) -> dict[str, Json]:
     """The whole answer; values of fields are data again."""
     return {
         "revision": response.revision,
         "dry_run": dry_run,
-        "results": [
-            {
-                "kind": kind_info(result.key.kind).field,
-                "name": result.key.name,
-                "outcome": outcome(result),
-                "diff": [
-                    {"field": diff.field, "old": _value(diff.old_json), "new": _value(diff.new_json)}
-                    for diff in result.diff
-                ],
-            }
-            for result in response.results
-        ],
+        "results": changes_data(response.results),
         "warnings": [
             {
                 "kind": kind_info(warning.key.kind).field,
@@ -58,6 +52,22 @@ def report_data(response: ApplyResponse, *, dry_run: bool) -> dict[str, Json]:
         ],
         "connected_nodes": response.connected_nodes,
     }
+
+
+def changes_data(results: Iterable[ChangeResult]) -> Sequence[Json]:
+    """What became of each resource, as data."""
+    return [
+        {
+            "kind": kind_info(result.key.kind).field,
+            "name": result.key.name,
+            "outcome": outcome(result),
+            "diff": [
+                {"field": diff.field, "old": _value(diff.old_json), "new": _value(diff.new_json)}
+                for diff in result.diff
+            ],
+        }
+        for result in results
+    ]
 
 
 def _value(text: str) -> Json:
@@ -86,14 +96,14 @@ def _difference(diff: FieldDiff) -> Text:
     return line
 
 
-def print_warnings(response: ApplyResponse) -> None:
+def print_warnings(response: Written) -> None:
     """The server's warnings, on stderr."""
     for warning in response.warnings:
         field = f"{warning.field}: " if warning.field else ""
         warn(f"{resource_name(warning.key)}: {field}{warning.message}")
 
 
-def summary(response: ApplyResponse, *, dry_run: bool) -> str:
+def summary(response: Written, *, dry_run: bool) -> str:
     """The last line of a report."""
     counts = _counts(response.results)
     if set(counts) <= {"unchanged"}:
@@ -109,6 +119,6 @@ def _counts(results: Sequence[ChangeResult]) -> dict[str, int]:
     return {word: words.count(word) for word, _ in _WORDS.values() if word in words}
 
 
-def changes(response: ApplyResponse) -> list[ChangeResult]:
+def changes(response: Written) -> list[ChangeResult]:
     """The results that are no UNCHANGED."""
     return [result for result in response.results if result.outcome != _UNCHANGED]

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from janua.config.v1.config_service_pb2 import ApplyResponse
 
-from janua_client.cli.apply_report import changes, print_changes, print_warnings, report_data, summary
+from janua_client.cli.apply_report import changes, changes_data, print_changes, print_warnings, report_data, summary
 from janua_client.cli.batch import Batch, read_batch
 from janua_client.cli.failures import CommandError, ExitCode, usage_error
 from janua_client.cli.options import DEFAULT_SERVER, Files, Output, Server
@@ -16,7 +16,13 @@ from janua_client.cli.server import connect
 
 
 def diff(
-    files: Files,
+    files: Files = [],  # noqa: B006  # typer copies it
+    revision: Annotated[
+        str,
+        typer.Option(
+            "--revision", envvar="JANUA_REVISION", metavar="A[..B]", help="Compare revisions: A with B, or with now."
+        ),
+    ] = "",
     set_name: Annotated[
         str, typer.Option("--set", envvar="JANUA_SET", metavar="NAME", help="The set, as with apply.")
     ] = "",
@@ -29,13 +35,23 @@ def diff(
     server: Server = DEFAULT_SERVER,
     output: Output = OutputFormat.TABLE,
 ) -> None:
-    """Show what an apply of these files would change, field by field. Writes nothing.
+    """Show what an apply of these files would change, or what differs between two revisions, field by field.
+
+    Writes nothing.
 
     Examples:
 
       janua diff -f janua.yaml
       janua diff -f config/ --set team-a --prune --exit-code
+      janua diff --revision 40..42
     """
+    if bool(files) == bool(revision):
+        raise usage_error("give either files with -f, or --revision A..B")
+    if revision:
+        found = asyncio.run(_compare(*_range(revision), server, output))
+        if exit_code and found:
+            raise typer.Exit(ExitCode.FAILED)
+        return
     if prune and not set_name:
         raise usage_error("--prune deletes within a set: name it with --set")
     batch = read_batch(files)
@@ -50,6 +66,27 @@ def diff(
     print_warnings(response)
     if exit_code and changes(response):
         raise typer.Exit(ExitCode.FAILED)
+
+
+def _range(text: str) -> tuple[int, int]:
+    """Reads `A..B` or `A`, which is up to now."""
+    begin, dots, end = text.partition("..")
+    if not all(part.isascii() and part.isdigit() for part in (begin, *((end,) if dots else ()))):
+        raise usage_error(f"--revision: {text!r} is not A..B or A, with numbers of revisions")
+    return int(begin), int(end or 0)
+
+
+async def _compare(begin: int, end: int, server: str, output: OutputFormat) -> bool:
+    """Prints what differs; whether anything does."""
+    async with connect(server) as client:
+        found = await client.diff_revisions(begin, end)
+    if output is not OutputFormat.TABLE:
+        print_data({"from": begin, "to": found.to_revision, "changes": changes_data(found.changes)}, output)
+    elif found.changes:
+        print_changes(found.changes, stdout())
+    else:
+        stdout().print(f"revisions {begin} and {found.to_revision} are equal")
+    return bool(found.changes)
 
 
 async def _ask(batch: Batch, server: str, *, set_name: str, prune: bool) -> ApplyResponse:

@@ -39,6 +39,19 @@ Server = Annotated[
 
 Output = Annotated[OutputFormat, typer.Option("--output", "-o", envvar="JANUA_OUTPUT", help="Form of the result.")]
 
+Wait = Annotated[
+    str,
+    typer.Option("--wait", envvar="JANUA_WAIT", metavar="all|majority|N%", help="Wait until so many nodes have it."),
+]
+
+Timeout = Annotated[
+    str, typer.Option("--timeout", envvar="JANUA_TIMEOUT", metavar="DURATION", help="How long to wait for nodes.")
+]
+
+Message = Annotated[
+    str, typer.Option("--message", "-m", envvar="JANUA_MESSAGE", metavar="TEXT", help="Why, kept with the revision.")
+]
+
 Files = Annotated[
     list[str],
     typer.Option(

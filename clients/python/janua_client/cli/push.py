@@ -26,6 +26,7 @@ async def push(
     prune: bool = False,
     prune_kinds: Iterable[Kind.ValueType] = (),
     base_revision: int | None = None,
+    message: str = "",
 ) -> ApplyResponse:
     """Applies the batch, or with `validate_only` asks what would happen.
 
@@ -40,16 +41,17 @@ async def push(
             prune_kinds=prune_kinds,
             base_revision=base_revision,
             author=author(),
+            message=message,
         )
     except InvalidArgumentError as error:
         if not error.violations:
             raise
         lines = [describe(violation, batch) for violation in error.violations]
-        message = f"the config server refuses the batch, nothing was written: {error}"
-        raise CommandError(message, details=lines) from error
+        text = f"the config server refuses the batch, nothing was written: {error}"
+        raise CommandError(text, details=lines) from error
     except FailedPreconditionError as error:
-        message = "the batch would break what is on the server, nothing was written: change or delete that first"
-        raise CommandError(message, details=map(str, error.violations) if error.violations else [str(error)]) from error
+        text = "the batch would break what is on the server, nothing was written: change or delete that first"
+        raise CommandError(text, details=map(str, error.violations) if error.violations else [str(error)]) from error
 
 
 def describe(violation: FieldViolation, batch: Batch) -> str:

@@ -30,6 +30,9 @@ def get(
     name: Annotated[
         str | None, typer.Argument(metavar="[NAME]", help="One resource; without it all of the kind.")
     ] = None,
+    revision: Annotated[
+        int, typer.Option("--revision", min=0, envvar="JANUA_REVISION", help="As they were then. Default: now.")
+    ] = 0,
     server: Server = DEFAULT_SERVER,
     output: Output = OutputFormat.TABLE,
 ) -> None:
@@ -40,8 +43,9 @@ def get(
       janua get routes
       janua get upstream llama-pool -o yaml
       janua get all -o json
+      janua get route chat --revision 41 -o yaml
     """
-    asyncio.run(_get(None if kind == _ALL else _kind(kind, _ALL), name, server, output))
+    asyncio.run(_get(None if kind == _ALL else _kind(kind, _ALL), name, revision, server, output))
 
 
 def _kind(word: str, *others: str) -> KindInfo:
@@ -52,16 +56,18 @@ def _kind(word: str, *others: str) -> KindInfo:
     return kind
 
 
-async def _get(kind: KindInfo | None, name: str | None, server: str, output: OutputFormat) -> None:
+async def _get(kind: KindInfo | None, name: str | None, revision: int, server: str, output: OutputFormat) -> None:
     async with connect(server) as client:
         if name is None:
-            stored, _ = await client.snapshot(kind.kind if kind else Kind.KIND_UNSPECIFIED)
+            stored, _ = await client.snapshot(kind.kind if kind else Kind.KIND_UNSPECIFIED, revision=revision)
         elif kind is None:
             raise usage_error("a name needs its kind, for example `janua get route NAME`")
         else:
             try:
-                stored = (await client.get(kind.kind, name),)
+                stored = (await client.get(kind.kind, name, revision=revision),)
             except NotFoundError as error:
+                if revision:
+                    raise
                 raise _missing(kind, name) from error
     if output is OutputFormat.TABLE:
         _print_resources(stored, with_kind=kind is None)
