@@ -53,7 +53,7 @@ _ADDRESS, _SECONDS = _Address(), _Seconds()
 
 @click.command(context_settings={"auto_envvar_prefix": "JANUA", "show_default": True, "max_content_width": 110})
 @click.option("--listen", type=_ADDRESS, default="127.0.0.1:18000", show_envvar=True, help="Port 0 takes a free one.")
-@click.option("--store", metavar="URL", required=True, show_envvar=True, help="Keeps everything: sqlite:///PATH.")
+@click.option("--store", metavar="URL", required=True, show_envvar=True, help="Keeps everything: sqlite:///PATH, or postgresql://USER@HOST/DATABASE.")
 @click.option("--replica-id", show_default="host name", show_envvar=True, help="Names this server to nodes.")
 @click.option("--drain-timeout", type=_SECONDS, default="10s", show_envvar=True, help="How long a stop may take.")
 @click.option(

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import structlog
@@ -11,6 +11,7 @@ import structlog
 from config_server.apply import Applier
 from config_server.config_service import ConfigService
 from config_server.discovery import DiscoveryService
+from config_server.follower import Follower
 from config_server.housekeeping import Housekeeping
 from config_server.listen_address import ListenAddress
 from config_server.node_service import NodeService
@@ -20,9 +21,9 @@ from config_server.revision_signal import RevisionSignal
 from config_server.server import ConfigServer
 from config_server.snapshot_cache import SnapshotCache
 from config_server.store.base import Store
-from config_server.store.sqlite import open_sqlite
+from config_server.store.open import open_store, redacted_store
 from config_server.watch import Watcher
-from config_server.writer import Writer
+from config_server.writer import HistoryLostError, Writer
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
 
@@ -57,29 +58,55 @@ class Ready:
 async def run(
     settings: Settings, *, on_ready: Callable[[Ready], None], stopped: Callable[[], Awaitable[object]]
 ) -> None:
-    """Serves until `stopped` returns, then drains. Raises StoreError or ListenError if it cannot begin."""
-    async with open_sqlite(settings.store) as store:
-        parts = await _assemble(settings, store)
-        address = await parts.server.start(settings.listen)
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                background = [tasks.create_task(part.run()) for part in parts.background]
-                on_ready(Ready(grpc=address, store=settings.store, revision=parts.revision))
-                await stopped()
-                _log.info("draining", timeout_s=settings.drain_timeout_s)
-                await parts.server.drain(settings.drain_timeout_s)
-                for task in background:
-                    task.cancel()
-        finally:
-            await parts.server.drain(0)
-            await parts.housekeeping.write_nodes()
+    """Serves until `stopped` returns, then drains. Raises StoreError or ListenError if it cannot begin.
+
+    A store that is not what it was is loaded anew, behind a new server on the same address: nodes and watches come
+    back and compare what they have with it.
+    """
+    announced: Ready | None = None
+
+    def told(ready: Ready) -> None:
+        nonlocal announced
+        if announced is None:
+            on_ready(ready)
+        announced = ready
+
+    async with open_store(settings.store, replica_id=settings.replica_id) as store:
+        while True:
+            try:
+                return await _serve(settings, store, told, stopped)
+            except* HistoryLostError as lost:
+                _log.error("the store is not what it was: beginning anew with what it is", exc_info=lost.exceptions[0])
+            if announced is not None:
+                settings = replace(settings, listen=announced.grpc)
+
+
+async def _serve(
+    settings: Settings, store: Store, on_ready: Callable[[Ready], None], stopped: Callable[[], Awaitable[object]]
+) -> None:
+    parts = await _assemble(settings, store)
+    address = await parts.server.start(settings.listen)
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            background = [tasks.create_task(part.run()) for part in parts.background]
+            on_ready(Ready(grpc=address, store=redacted_store(settings.store), revision=parts.revision))
+            await stopped()
+            _log.info("draining", timeout_s=settings.drain_timeout_s)
+            await parts.server.drain(settings.drain_timeout_s)
+            for task in background:
+                task.cancel()
+    finally:
+        await parts.server.drain(0)
+        await parts.housekeeping.write_nodes()
+        if store.peers is not None:
+            await store.peers.say_gone()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Parts:
     server: ConfigServer
     housekeeping: Housekeeping
-    background: tuple[Writer | PushSchedule | Housekeeping, ...]
+    background: tuple[Writer | PushSchedule | Housekeeping | Follower, ...]
     revision: int
 
 
@@ -102,7 +129,7 @@ async def _assemble(settings: Settings, store: Store) -> _Parts:
         store=store, nodes=nodes, signal=signal, kept_revisions=settings.kept_revisions, clock=_now
     )
     server = ConfigServer(
-        config=ConfigService(cache=cache, store=store, applier=applier, watcher=watcher, nodes=nodes),
+        config=ConfigService(cache=cache, store=store, signal=signal, applier=applier, watcher=watcher, nodes=nodes),
         node=NodeService(nodes),
         discovery=discovery,
         watches=signal,
@@ -111,7 +138,10 @@ async def _assemble(settings: Settings, store: Store) -> _Parts:
     return _Parts(
         server=server,
         housekeeping=housekeeping,
-        background=(writer, schedule, housekeeping),
+        background=(
+            *(writer, schedule, housekeeping),
+            *([] if store.peers is None else [Follower(peers=store.peers, writer=writer)]),
+        ),
         revision=world.revision,
     )
 

@@ -2,7 +2,9 @@
 
 # ruff: noqa: N802 (methods of servicers are named as in the .proto)
 
+import asyncio
 from collections.abc import AsyncIterator
+from typing import Final
 
 from google.rpc import code_pb2
 from janua.config.v1 import config_service_pb2 as pb
@@ -16,19 +18,31 @@ from config_server.listing import PastListing, list_page
 from config_server.nodes import NodeRegistry
 from config_server.request_rules import check_request
 from config_server.resources import Key, key_from_proto, stored_resource
+from config_server.revision_signal import RevisionSignal, SignalClosedError
 from config_server.rollback import Rollbacks
 from config_server.rollout import changed_versions, node_rollout
 from config_server.snapshot_cache import SnapshotCache
 from config_server.store.base import Store
 from config_server.watch import Watcher
 
+# How long a read waits for a revision that was made through another server.
+_PATIENCE_S: Final = 5.0
+
 
 class ConfigService(config_service_pb2_grpc.ConfigServiceServicer):
     """Reads come from the cache, which has every revision before its Apply is answered."""
 
     def __init__(
-        self, *, cache: SnapshotCache, store: Store, applier: Applier, watcher: Watcher, nodes: NodeRegistry
+        self,
+        *,
+        cache: SnapshotCache,
+        store: Store,
+        signal: RevisionSignal,
+        applier: Applier,
+        watcher: Watcher,
+        nodes: NodeRegistry,
     ) -> None:
+        self._signal = signal
         self._history = History(store=store, cache=cache)
         self._rollbacks = Rollbacks(cache=cache, history=self._history, applier=applier)
         self._cache = cache
@@ -44,6 +58,7 @@ class ConfigService(config_service_pb2_grpc.ConfigServiceServicer):
     @rpc.answers_once
     async def GetResource(self, request: pb.GetResourceRequest, context: rpc.Context) -> pb.GetResourceResponse:
         check_request(request)
+        await self._has(request.min_revision)
         key = key_from_proto(request.key)
         if request.revision:
             entry = (await self._history.resources_at(request.revision)).get(key)
@@ -60,9 +75,19 @@ class ConfigService(config_service_pb2_grpc.ConfigServiceServicer):
     @rpc.answers_once
     async def ListResources(self, request: pb.ListResourcesRequest, context: rpc.Context) -> pb.ListResourcesResponse:
         check_request(request)
+        await self._has(request.min_revision)
         if request.revision:
             return list_page(PastListing(request.revision, await self._history.resources_at(request.revision)), request)
         return list_page(self._cache, request)
+
+    async def _has(self, revision: int) -> None:
+        """Waits until this server has a revision that may have been made through another one."""
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                await self._signal.beyond(revision - 1)
+        except (TimeoutError, SignalClosedError):
+            text = f"this server has revision {self._cache.revision}, and not {revision} yet: try again"
+            raise ApiError(code_pb2.UNAVAILABLE, "REVISION_NOT_HERE", text) from None
 
     @rpc.answers_once
     async def DeleteResource(
@@ -86,6 +111,8 @@ class ConfigService(config_service_pb2_grpc.ConfigServiceServicer):
     @rpc.answers_once
     async def GetRollout(self, request: pb.GetRolloutRequest, context: rpc.Context) -> pb.GetRolloutResponse:
         check_request(request)
+        if self._store.peers is not None and request.revision > self._cache.revision:
+            await self._has(request.revision)
         revision = request.revision or self._cache.revision
         if revision > self._cache.revision:
             text = f"revision {revision} was never made; the current one is {self._cache.revision}"

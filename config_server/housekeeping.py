@@ -10,7 +10,7 @@ import structlog
 from config_server.apply import REQUEST_IDS_KEPT
 from config_server.nodes import NodeRegistry
 from config_server.revision_signal import RevisionSignal
-from config_server.store.base import Store, StoreUnavailableError
+from config_server.store.base import Peers, Store, StoreUnavailableError
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
 
@@ -44,6 +44,8 @@ class Housekeeping:
         next_cleaning = self._clock()
         while True:
             await self.write_nodes()
+            if self._store.peers is not None:
+                await self._meet(self._store.peers)
             if self._clock() >= next_cleaning:
                 next_cleaning = self._clock() + _CLEANING_EVERY
                 await self._forget_requests()
@@ -60,6 +62,14 @@ class Housekeeping:
             _log.warning("node records could not be written: they are tried again", exc_info=error)
             for row in changed:
                 self._nodes.changed(row.node_id)
+
+    async def _meet(self, peers: Peers) -> None:
+        """Tells other servers that this one is there, and hears of their nodes."""
+        try:
+            await peers.say_alive()
+            self._nodes.take_peers(*await peers.nodes())
+        except StoreUnavailableError as error:
+            _log.warning("nothing is heard of other servers: tried again", exc_info=error)
 
     async def _forget_requests(self) -> None:
         try:

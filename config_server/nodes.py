@@ -11,7 +11,7 @@ from janua.config.v1.config_service_pb2 import Node, NodeStatus
 
 from config_server.progress import TypeProgress, progress_from_proto
 from config_server.resources import timestamp
-from config_server.store.base import NodeRow
+from config_server.store.base import NodeRow, PeerNode
 from config_server.subscription import Delivery
 
 # A node that is gone for longer is forgotten: with node ids made anew at every start they would add up.
@@ -66,6 +66,9 @@ class NodeRecord:
     sessions: list[NodeSession] = field(default_factory=list)
     last_seen_time: datetime
     status: NodeStatus | None = None
+    peer: str = ""
+    """The other server that knows of it, if it is not this one."""
+    is_connected_to_peer: bool = False
 
     @property
     def node_id(self) -> str:
@@ -73,7 +76,7 @@ class NodeRecord:
 
     @property
     def is_connected(self) -> bool:
-        return bool(self.sessions)
+        return bool(self.sessions) or self.is_connected_to_peer
 
     def to_proto(self) -> Node:
         return Node(
@@ -85,6 +88,7 @@ class NodeRecord:
             last_seen_time=timestamp(self.last_seen_time),
             types=[self.latest.types[type_url].to_proto() for type_url in sorted(self.latest.types)],
             status=self.status,
+            seen_revision=self.latest.revision,
         )
 
 
@@ -94,17 +98,30 @@ class NodeRegistry:
     def __init__(self, kept: Iterable[NodeRow], *, clock: Callable[[], datetime]) -> None:
         self._clock = clock
         self._records = {row.node_id: _record(Node.FromString(row.record)) for row in kept}
+        self._peers = PeerNodes()
         self._connected = 0
         self._unsaved: set[str] = set()
 
     @property
     def connected_nodes(self) -> int:
-        """How many nodes have at least one stream."""
-        return self._connected
+        """How many nodes have at least one stream, here or at another server."""
+        return self._connected + sum(record.is_connected for record in self._elsewhere())
 
     def records(self) -> Sequence[NodeRecord]:
-        """All nodes by id."""
-        return [self._records[node_id] for node_id in sorted(self._records)]
+        """All nodes by id, those of other servers too."""
+        merged = dict(self._records) | {record.node_id: record for record in self._elsewhere()}
+        return [merged[node_id] for node_id in sorted(merged)]
+
+    def take_peers(self, nodes: Sequence[PeerNode], alive: frozenset[str]) -> None:
+        """What other servers have written of their nodes since the last time, and which servers are there."""
+        self._peers.take(nodes, alive)
+
+    def _elsewhere(self) -> Iterator[NodeRecord]:
+        """The nodes that another server knows better: that are connected there, or were later."""
+        for record in self._peers.records():
+            own = self._records.get(record.node_id)
+            if own is None or (not own.is_connected and own.last_seen_time < record.last_seen_time):
+                yield record
 
     @contextmanager
     def connected(self, identity: NodeIdentity) -> Iterator[NodeSession]:
@@ -163,11 +180,8 @@ class NodeRegistry:
 
 
 def _kept(record: NodeRecord) -> bytes:
-    """A node as it is written down. Whether it is connected and how it is are true only now."""
-    node = record.to_proto()
-    node.ClearField("connected")
-    node.ClearField("status")
-    return node.SerializeToString()
+    """A node as it is written down. Whether it is connected and how it is are true only now: for other servers."""
+    return record.to_proto().SerializeToString()
 
 
 def _record(node: Node) -> NodeRecord:
@@ -178,3 +192,44 @@ def _record(node: Node) -> NodeRecord:
         types=dict(types),
     )
     return NodeRecord(latest=session, last_seen_time=node.last_seen_time.ToDatetime(UTC))
+
+
+class PeerNodes:
+    """The nodes as other servers know them, by node and server."""
+
+    def __init__(self) -> None:
+        self._rows: dict[tuple[str, str], bytes] = {}
+        self._records: dict[tuple[str, str], NodeRecord] = {}
+        self._is_connected: dict[tuple[str, str], bool] = {}
+
+    def take(self, nodes: Sequence[PeerNode], alive: frozenset[str]) -> None:
+        for row in nodes:
+            place = row.node_id, row.replica
+            if self._rows.get(place) != row.record:
+                self._rows[place] = row.record
+                node = Node.FromString(row.record)
+                self._records[place] = _record_of_peer(node, row.replica)
+                self._is_connected[place] = node.connected
+        for (_, replica), record in self._records.items():
+            record.is_connected_to_peer = self._is_connected[record.node_id, replica] and replica in alive
+
+    def records(self) -> Iterable[NodeRecord]:
+        """One for each node: connected rather than not, and then the one heard last."""
+        best: dict[str, NodeRecord] = {}
+        for record in self._records.values():
+            other = best.get(record.node_id)
+            if other is None or _rank(record) > _rank(other):
+                best[record.node_id] = record
+        return best.values()
+
+
+def _rank(record: NodeRecord) -> tuple[bool, datetime, datetime]:
+    return record.is_connected_to_peer, record.latest.connect_time, record.last_seen_time
+
+
+def _record_of_peer(node: Node, replica: str) -> NodeRecord:
+    record = _record(node)
+    record.latest.revision = node.seen_revision
+    record.status = node.status if node.HasField("status") else None
+    record.peer = replica
+    return record

@@ -19,7 +19,8 @@ from grpc import aio
 from grpc_status import rpc_status
 
 from config_server.errors import ApiError
-from config_server.store.base import RevisionCompactedError, StoreUnavailableError
+from config_server.store.base import OutcomeUnknownError, RevisionCompactedError, StoreUnavailableError
+from config_server.writer import HistoryLostError
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
 
@@ -108,6 +109,12 @@ def _refusal(error: Exception) -> ApiError:
     match error:
         case ApiError():
             return error
+        case OutcomeUnknownError():
+            _log.error("the store failed while it committed", exc_info=error)
+            text = "the store failed while it wrote, which may be done or not: repeat with the same request_id, or look"
+            return ApiError(code_pb2.UNAVAILABLE, "OUTCOME_UNKNOWN", text)
+        case HistoryLostError():
+            return ApiError(code_pb2.UNAVAILABLE, "HISTORY_LOST", "the store is not what it was: connect again")
         case StoreUnavailableError():
             _log.error("the store failed", exc_info=error)
             text = "the store of the config server failed, nothing was changed: see its log, then try again"

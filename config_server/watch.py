@@ -1,6 +1,8 @@
 """Following the configuration: a first list, then each revision as it was made."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import suppress
 from typing import Final
 
 from google.rpc import code_pb2
@@ -13,6 +15,8 @@ from config_server.snapshot_cache import CachedResource, SnapshotCache
 from config_server.store.base import Store
 
 _PAGE_RESOURCES: Final = 500
+# How long a watch waits for the revision that it is to begin after.
+_PATIENCE_S: Final = 5.0
 # Clients take messages of 4 MiB by default.
 _PAGE_BYTES: Final = 3 * 1024 * 1024
 
@@ -33,7 +37,7 @@ class Watcher:
         """Never ends by itself. Raises ApiError."""
         if request.HasField("after_revision"):
             revision = request.after_revision
-            self._check_resumable(revision)
+            await self._check_resumable(revision)
         else:
             revision = self._cache.revision
             for page in _pages(self._snapshot(request.kind)):
@@ -46,7 +50,12 @@ class Watcher:
                     yield response
                 revision = each
 
-    def _check_resumable(self, revision: int) -> None:
+    async def _check_resumable(self, revision: int) -> None:
+        if self._store.peers is not None:
+            # It may have been made through another server, and not be here yet.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_PATIENCE_S):
+                    await self._newest(revision - 1)
         if revision > self._cache.revision:
             text = f"after_revision {revision} is beyond the current revision {self._cache.revision}: begin without it"
             raise ApiError(code_pb2.OUT_OF_RANGE, "REVISION_OUT_OF_RANGE", text)

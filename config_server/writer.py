@@ -8,10 +8,11 @@ from typing import Any, Final, TypeVar
 import structlog
 from google.rpc import code_pb2
 
+from config_server.catch_up import update_of, update_to
 from config_server.errors import ApiError
 from config_server.revision_signal import RevisionSignal
 from config_server.snapshot_cache import CacheUpdate, SnapshotCache
-from config_server.store.base import Commit, Store
+from config_server.store.base import Commit, Position, RevisionCompactedError, RevisionConflictError, Store
 
 T = TypeVar("T")
 
@@ -19,6 +20,12 @@ _log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
 
 # Writes that wait for their turn. Beyond that a caller is told to come back.
 _MAX_WAITING: Final = 256
+# How often a write is planned anew because another server was faster. Each time that one has come through.
+_MAX_ATTEMPTS: Final = 50
+
+
+class HistoryLostError(Exception):
+    """The store has gone back, or is another one: what this server has told is no longer so, and it must begin anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +38,8 @@ class Writer:
     """Gives one write at a time its turn: while it lasts nothing else moves the cache on.
 
     A write whose turn has come is carried through even if its caller goes away: it must not be committed and then
-    forgotten by the cache.
+    forgotten by the cache. Where other servers write too, a turn begins with catching up, and one whose commit comes
+    too late is made again.
     """
 
     def __init__(self, *, store: Store, cache: SnapshotCache, signal: RevisionSignal) -> None:
@@ -40,17 +48,23 @@ class Writer:
         self._signal = signal
         self._turns: asyncio.Queue[_Turn] = asyncio.Queue(_MAX_WAITING)
 
+    def is_at(self, position: Position) -> bool:
+        """Whether the cache is where the store is."""
+        return (self._cache.epoch, self._cache.revision) == (position.epoch, position.revision)
+
     async def run(self) -> None:
-        """Until cancelled."""
+        """Until cancelled. Raises HistoryLostError."""
         while True:
             turn = await self._turns.get()
             if turn.answer.cancelled():
                 continue
             try:
-                result = await turn.write()
+                result = await self._carry_through(turn)
             except Exception as error:  # belongs to the caller, who has it raised in `in_turn`
                 if not turn.answer.cancelled():
                     turn.answer.set_exception(error)
+                if isinstance(error, HistoryLostError):
+                    raise
             else:
                 if not turn.answer.cancelled():
                     turn.answer.set_result(result)
@@ -58,7 +72,8 @@ class Writer:
     async def in_turn(self, write: Callable[[], Awaitable[T]]) -> T:
         """Waits for a turn and makes `write` in it, which plans on the cache as it is then and calls `commit`.
 
-        Raises what `write` raises, and ApiError if too many wait already.
+        It is made again if another server has been faster. Raises what `write` raises, StoreUnavailableError, and
+        ApiError if too many wait already.
         """
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         try:
@@ -71,9 +86,39 @@ class Writer:
     async def commit(self, commit: Commit, update: CacheUpdate) -> None:
         """Makes a revision: in the store, then in the cache (`update` is what `commit` does to it), then all are told.
 
-        Only within a turn. Raises StoreUnavailableError if the store fails; nothing is changed then.
+        Only within a turn. Raises StoreUnavailableError if the store fails; nothing is changed then, or if that is not
+        known, its subclass OutcomeUnknownError.
         """
         await self._store.commit(commit)
-        self._cache.apply(update)
-        self._signal.announce(commit.revision)
+        self._move_on(update)
         _log.info("applied", revision=commit.revision, changes=len(commit.changes), author=commit.author)
+
+    def _move_on(self, update: CacheUpdate) -> None:
+        self._cache.apply(update)
+        self._signal.announce(update.revision)
+
+    async def _carry_through(self, turn: _Turn) -> Any:
+        for _ in range(_MAX_ATTEMPTS):
+            await self._catch_up()
+            try:
+                return await turn.write()
+            except RevisionConflictError:
+                if self._store.peers is None:
+                    raise
+        text = "other servers write faster than this one: try again"
+        raise ApiError(code_pb2.ABORTED, "TOO_MANY_CONFLICTS", text)
+
+    async def _catch_up(self) -> None:
+        """Takes in what other servers have committed."""
+        if self._store.peers is None:
+            return
+        position = await self._store.peers.position()
+        if position.epoch != self._cache.epoch or position.revision < self._cache.revision:
+            raise HistoryLostError(f"the store was at revision {self._cache.revision} and is at {position.revision}")
+        while self._cache.revision < position.revision:
+            revision = self._cache.revision + 1
+            try:
+                self._move_on(update_of(revision, await self._store.changes_of(revision)))
+            except RevisionCompactedError:
+                world = await self._store.load()
+                self._move_on(update_to(world.revision, world.entries, self._cache))

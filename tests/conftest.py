@@ -11,6 +11,7 @@ pytest_plugins = [
     "tests.support.components",
     "tests.support.faulty_upstream",
     "tests.support.mlserver.server",
+    "tests.support.postgres_server",
     "tests.support.processes",
     "tests.support.redis_server",
     "tests.support.soak",

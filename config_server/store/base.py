@@ -1,6 +1,6 @@
 """The contract of a store. What it holds stands in `resources`; how it keeps it is each backend's own."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -14,6 +14,10 @@ class StoreError(Exception):
 
 class StoreUnavailableError(Exception):
     """A read or write failed although the store is open: disk full, I/O error. Nothing was changed."""
+
+
+class OutcomeUnknownError(StoreUnavailableError):
+    """The store failed while it committed: the revision may have been made, or not."""
 
 
 class RevisionConflictError(Exception):
@@ -72,12 +76,58 @@ class NodeRow:
     record: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a store is. Another epoch, or a revision that goes backwards: it is not the store that it was."""
+
+    epoch: str
+    revision: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerNode:
+    """A node as another server knows it: a serialized `janua.config.v1.Node`."""
+
+    replica: str
+    node_id: str
+    record: bytes
+
+
+class Peers(Protocol):
+    """Other config servers that write to the same store."""
+
+    async def position(self) -> Position:
+        """Where the store is now. Raises StoreUnavailableError."""
+        ...
+
+    def positions(self) -> AsyncIterator[Position]:
+        """Where the store is, again and again, soon after each change. Never ends, whatever fails."""
+        ...
+
+    async def say_alive(self) -> None:
+        """To be called every second: tells the others that this server is there. Raises StoreUnavailableError."""
+        ...
+
+    async def say_gone(self) -> None:
+        """Tells the others that this server stops. Never fails."""
+        ...
+
+    async def nodes(self) -> tuple[Sequence[PeerNode], frozenset[str]]:
+        """The nodes that others wrote of since this was last asked, and the replicas that are there."""
+        ...
+
+
 class Store(Protocol):
     """Keeps resources, their changes by revision, and node records.
 
     Revisions are dense: every commit makes the next one, and every revision holds at least one change. All methods
-    raise `StoreUnavailableError` when the medium fails.
+    raise `StoreUnavailableError` when the medium fails. `peers` is None where only one server can use the store.
     """
+
+    @property
+    def peers(self) -> Peers | None:
+        """The other servers over it."""
+        ...
 
     async def load(self) -> StoredWorld:
         """Everything at the current revision."""

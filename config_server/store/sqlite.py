@@ -6,11 +6,9 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
-from typing import Final, TypeAlias, TypeVar
-
-from janua.config.v1 import resource_pb2
+from typing import Final, TypeVar
 
 from config_server.resources import Key, Operation, StoredChange, StoredEntry, StoredWorld, digest_of
 from config_server.store.base import (
@@ -22,6 +20,7 @@ from config_server.store.base import (
     RevisionRecord,
     StoreUnavailableError,
 )
+from config_server.store.rows import ENTRY_COLUMNS, EntryRow, entry_of, micros, moment, row_of
 from config_server.store.sqlite_file import (
     damaged_resource,
     locked,
@@ -34,20 +33,13 @@ from config_server.store.sqlite_file import (
 T = TypeVar("T")
 
 _READERS: Final = 2
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
-# kind, name, body, digest, create_revision, revision, create_time, update_time, author, set_name
-_EntryRow: TypeAlias = tuple[resource_pb2.Kind.ValueType, str, bytes, bytes, int, int, int, int, str, str]
-
-_SELECT_RESOURCES: Final = """
-  SELECT kind, name, body, digest, create_revision, revision, create_time, update_time, author, set_name
-  FROM resources ORDER BY kind, name"""
-_SELECT_CHANGES: Final = """
-  SELECT operation, kind, name, body, digest, create_revision, revision, create_time, update_time, author, set_name
-  FROM changes WHERE at_revision = ? ORDER BY ordinal"""
-_SELECT_RESOURCES_AT: Final = """
-  SELECT kind, name, body, digest, create_revision, revision, create_time, update_time, author, set_name
-  FROM changes AS change
+_COLUMNS: Final = ", ".join(ENTRY_COLUMNS)
+_SELECT_RESOURCES: Final = f"SELECT {_COLUMNS} FROM resources ORDER BY kind, name"
+_SELECT_CHANGES: Final = f"""
+  SELECT operation, {_COLUMNS} FROM changes WHERE at_revision = ? ORDER BY ordinal"""
+_SELECT_RESOURCES_AT: Final = f"""
+  SELECT {_COLUMNS} FROM changes AS change
   WHERE operation <> :deleted AND at_revision = (
     SELECT max(at_revision) FROM changes AS other
     WHERE other.kind = change.kind AND other.name = change.name AND other.at_revision <= :revision)
@@ -79,6 +71,8 @@ class SqliteStore:
     A write is durable when its method returns: WAL with `synchronous=FULL` syncs at every commit. SQLite has one
     writer at a time anyway, so one thread with one connection writes; reads never wait for it.
     """
+
+    peers: Final = None
 
     def __init__(self, path: Path, writer: sqlite3.Connection) -> None:
         self._path = path
@@ -118,7 +112,7 @@ class SqliteStore:
 
     async def forget_requests(self, *, before: datetime) -> None:
         await self._write(
-            lambda connection: connection.execute("DELETE FROM requests WHERE time < ?", (_micros(before),))
+            lambda connection: connection.execute("DELETE FROM requests WHERE time < ?", (micros(before),))
         )
 
     async def load_nodes(self) -> Sequence[NodeRow]:
@@ -176,10 +170,10 @@ def _one_moment(connection: sqlite3.Connection) -> Iterator[None]:
         connection.execute("COMMIT")
 
 
-def _checked(rows: Iterable[_EntryRow], path: Path) -> Mapping[Key, StoredEntry]:
+def _checked(rows: Iterable[EntryRow], path: Path) -> Mapping[Key, StoredEntry]:
     entries = {}
     for row in rows:
-        entry = _entry(row)
+        entry = entry_of(row)
         if digest_of(entry.body) != entry.digest:
             raise damaged_resource(path, *entry.key)
         entries[entry.key] = entry
@@ -194,7 +188,7 @@ def _commit(connection: sqlite3.Connection, commit: Commit) -> None:
             raise RevisionConflictError(f"planned for revision {commit.revision}, the store would make {revision}")
         connection.execute(
             "INSERT INTO revisions VALUES (?, ?, ?, ?)",
-            (revision, _micros(commit.time), commit.author, commit.message),
+            (revision, micros(commit.time), commit.author, commit.message),
         )
         _write_changes(connection, commit)
         if commit.request is not None:
@@ -205,13 +199,13 @@ def _write_changes(connection: sqlite3.Connection, commit: Commit) -> None:
     connection.executemany(
         "INSERT INTO changes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            (commit.revision, ordinal, int(change.operation), *_row(change.entry))
+            (commit.revision, ordinal, int(change.operation), *row_of(change.entry))
             for ordinal, change in enumerate(commit.changes)
         ),
     )
     connection.executemany(
         "INSERT OR REPLACE INTO resources VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (_row(change.entry) for change in commit.changes if change.operation is not Operation.DELETED),
+        (row_of(change.entry) for change in commit.changes if change.operation is not Operation.DELETED),
     )
     connection.executemany(
         "DELETE FROM resources WHERE kind = ? AND name = ?",
@@ -225,7 +219,7 @@ def _changes_of(connection: sqlite3.Connection, revision: int) -> Sequence[Store
         rows = connection.execute(_SELECT_CHANGES, (revision,)).fetchall()
     if 0 < revision <= horizon:
         raise RevisionCompactedError(revision, horizon)
-    return tuple(StoredChange(operation=Operation(row[0]), entry=_entry(row[1:])) for row in rows)
+    return tuple(StoredChange(operation=Operation(row[0]), entry=entry_of(row[1:])) for row in rows)
 
 
 def _entries_at(connection: sqlite3.Connection, revision: int, path: Path) -> Mapping[Key, StoredEntry]:
@@ -244,7 +238,7 @@ def _revisions(connection: sqlite3.Connection, before: int | None, limit: int) -
         (before, limit),
     )
     return tuple(
-        RevisionRecord(revision=revision, author=author, message=message, time=_moment(time))
+        RevisionRecord(revision=revision, author=author, message=message, time=moment(time))
         for revision, author, message, time in rows
     )
 
@@ -265,17 +259,17 @@ def _horizon(connection: sqlite3.Connection) -> int:
 def _find_request(connection: sqlite3.Connection, request_id: str, not_before: datetime) -> AnsweredRequest | None:
     row = connection.execute(
         "SELECT digest, response, time FROM requests WHERE request_id = ? AND time >= ?",
-        (request_id, _micros(not_before)),
+        (request_id, micros(not_before)),
     ).fetchone()
     if row is None:
         return None
-    return AnsweredRequest(request_id=request_id, digest=row[0], response=row[1], time=_moment(row[2]))
+    return AnsweredRequest(request_id=request_id, digest=row[0], response=row[1], time=moment(row[2]))
 
 
 def _save_request(connection: sqlite3.Connection, request: AnsweredRequest) -> None:
     connection.execute(
         "INSERT OR REPLACE INTO requests VALUES (?, ?, ?, ?)",
-        (request.request_id, request.digest, request.response, _micros(request.time)),
+        (request.request_id, request.digest, request.response, micros(request.time)),
     )
 
 
@@ -290,41 +284,3 @@ def _save_nodes(connection: sqlite3.Connection, changed: Sequence[NodeRow], remo
             "INSERT OR REPLACE INTO nodes VALUES (?, ?)", ((row.node_id, row.record) for row in changed)
         )
         connection.executemany("DELETE FROM nodes WHERE node_id = ?", ((node_id,) for node_id in removed))
-
-
-def _row(entry: StoredEntry) -> _EntryRow:
-    return (
-        entry.key.kind,
-        entry.key.name,
-        entry.body,
-        entry.digest,
-        entry.create_revision,
-        entry.revision,
-        _micros(entry.create_time),
-        _micros(entry.update_time),
-        entry.author,
-        entry.set,
-    )
-
-
-def _entry(row: _EntryRow) -> StoredEntry:
-    kind, name, body, digest, create_revision, revision, create_time, update_time, author, set_name = row
-    return StoredEntry(
-        key=Key(kind, name),
-        body=body,
-        digest=digest,
-        create_revision=create_revision,
-        revision=revision,
-        create_time=_moment(create_time),
-        update_time=_moment(update_time),
-        author=author,
-        set=set_name,
-    )
-
-
-def _micros(moment: datetime) -> int:
-    return (moment - _EPOCH) // timedelta(microseconds=1)
-
-
-def _moment(micros: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=micros)

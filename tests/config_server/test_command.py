@@ -105,8 +105,9 @@ async def test_a_store_in_a_directory_that_does_not_exist(tmp_path: Path) -> Non
 
 
 async def test_an_unsupported_store() -> None:
-    line = one_line(await failure(*LISTEN, "--store", "postgresql://localhost/janua"), 1)
+    line = one_line(await failure(*LISTEN, "--store", "mysql://localhost/janua"), 1)
     assert "sqlite:///PATH" in line
+    assert "postgresql://" in line
 
 
 @pytest.mark.parametrize(

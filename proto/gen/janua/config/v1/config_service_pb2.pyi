@@ -304,8 +304,13 @@ class GetResourceRequest(_message.Message):
 
     KEY_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    MIN_REVISION_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """As it was at this revision. 0: the current one. OUT_OF_RANGE if that is older than the history kept."""
+    min_revision: _builtins.int
+    """Waits until this server has at least this revision, for what was written through another one. UNAVAILABLE if it
+    does not get it within five seconds.
+    """
     @_builtins.property
     def key(self) -> _resource_pb2.ResourceKey:
         """Its kind and name."""
@@ -315,10 +320,11 @@ class GetResourceRequest(_message.Message):
         *,
         key: _resource_pb2.ResourceKey | None = ...,
         revision: _builtins.int = ...,
+        min_revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "min_revision", b"min_revision", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -384,6 +390,7 @@ class ListResourcesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    MIN_REVISION_FIELD_NUMBER: _builtins.int
     kind: _resource_pb2.Kind.ValueType
     """One kind. Default: all."""
     set: _builtins.str
@@ -394,6 +401,8 @@ class ListResourcesRequest(_message.Message):
     """Where to go on: `next_page_token` of the answer before. The other fields must be the same."""
     revision: _builtins.int
     """As they were at this revision. 0: the current one. OUT_OF_RANGE if that is older than the history kept."""
+    min_revision: _builtins.int
+    """As in `GetResourceRequest`."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Labels that a resource must carry, all of them."""
@@ -407,10 +416,11 @@ class ListResourcesRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         revision: _builtins.int = ...,
+        min_revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "labels", b"labels", "page_size", b"page_size", "page_token", b"page_token", "revision", b"revision", "set", b"set"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "labels", b"labels", "min_revision", b"min_revision", "page_size", b"page_size", "page_token", b"page_token", "revision", b"revision", "set", b"set"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -845,6 +855,7 @@ class Node(_message.Message):
     LAST_SEEN_TIME_FIELD_NUMBER: _builtins.int
     TYPES_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
+    SEEN_REVISION_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Its id, unique in the fleet."""
     cluster: _builtins.str
@@ -853,6 +864,8 @@ class Node(_message.Message):
     """Version of Janua it runs."""
     connected: _builtins.bool
     """Whether it has an open stream."""
+    seen_revision: _builtins.int
+    """The last revision that its stream has come by, whatever had to be sent for it."""
     @_builtins.property
     def connect_time(self) -> _timestamp_pb2.Timestamp:
         """When its newest stream was opened."""
@@ -880,10 +893,11 @@ class Node(_message.Message):
         last_seen_time: _timestamp_pb2.Timestamp | None = ...,
         types: _abc.Iterable[Global___NodeType] | None = ...,
         status: Global___NodeStatus | None = ...,
+        seen_revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["connect_time", b"connect_time", "last_seen_time", b"last_seen_time", "status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster", b"cluster", "connect_time", b"connect_time", "connected", b"connected", "id", b"id", "last_seen_time", b"last_seen_time", "status", b"status", "types", b"types", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster", b"cluster", "connect_time", b"connect_time", "connected", b"connected", "id", b"id", "last_seen_time", b"last_seen_time", "seen_revision", b"seen_revision", "status", b"status", "types", b"types", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,35 @@
+"""Opens the store that an address names."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.util import find_spec
+
+from config_server.store.base import Store, StoreError
+from config_server.store.sqlite import open_sqlite
+
+_POSTGRES = ("postgresql://", "postgres://")
+
+
+@asynccontextmanager
+async def open_store(url: str, *, replica_id: str) -> AsyncIterator[Store]:
+    """`sqlite:///PATH` or `postgresql://…`. Raises StoreError."""
+    if not url.startswith(_POSTGRES):
+        async with open_sqlite(url) as sqlite:
+            yield sqlite
+        return
+    if find_spec("asyncpg") is None:
+        raise StoreError("a store in PostgreSQL needs its driver: pip install 'janua[postgres]'")
+    # Only here: it costs memory and time that a server with SQLite does not need to spend.
+    from config_server.store.postgres import open_postgres
+
+    async with open_postgres(url, replica_id=replica_id) as postgres:
+        yield postgres
+
+
+def redacted_store(url: str) -> str:
+    """The address as it may be shown: without a password."""
+    if not url.startswith(_POSTGRES):
+        return url
+    from config_server.store.postgres_schema import redacted
+
+    return redacted(url)
