@@ -14,7 +14,6 @@ from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any
 
 import asyncpg
 import pytest
@@ -55,7 +54,9 @@ class PostgresServer:
         self._bin = self._readable_programs()
         if self._user is not None:
             os.chown(self._directory, self._user.pw_uid, self._user.pw_gid)
-        self._run("initdb", "-D", self._data, "-U", _USER, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+        how = ("-U", _USER, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+        command = self._command("initdb", "-D", self._data, *how)
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=self._directory)
 
     @property
     def _data(self) -> str:
@@ -66,9 +67,8 @@ class PostgresServer:
         settings = [f"-c{name}={value}" for name, value in _SETTINGS.items()]
         place = ["-D", self._data, "-h", "127.0.0.1", "-p", str(self.port), "-k", ""]
         with (self._directory / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [str(self._bin / "postgres"), *place, *settings], stdout=log, stderr=log, **self._as_user()
-            )
+            command = self._command("postgres", *place, *settings)
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self._directory)
         deadline = time.monotonic() + _START_S
         while not self._is_ready():
             assert self._process.poll() is None, (self._directory / "log").read_text()
@@ -76,8 +76,8 @@ class PostgresServer:
             time.sleep(0.05)
 
     def _is_ready(self) -> bool:
-        command = [str(self._bin / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
-        return subprocess.run(command, check=False, **self._as_user()).returncode == 0
+        command = self._command("pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port))
+        return subprocess.run(command, check=False, cwd=self._directory).returncode == 0
 
     def kill(self) -> None:
         """Ends it at once, as a crash does."""
@@ -120,13 +120,13 @@ class PostgresServer:
         self._directory.chmod(0o755)
         return self._directory / package / found.parent.name / found.name
 
-    def _run(self, program: str, *arguments: str) -> None:
-        subprocess.run([str(self._bin / program), *arguments], check=True, stdout=subprocess.DEVNULL, **self._as_user())
-
-    def _as_user(self) -> dict[str, Any]:
+    def _command(self, program: str, *arguments: str) -> list[str]:
+        """Run by another user if this is root. By a program, since a fork within this process, which `subprocess` would
+        need for that, does not go well with gRPC's threads."""
+        command = [str(self._bin / program), *arguments]
         if self._user is None:
-            return {"cwd": self._directory}
-        return {"cwd": self._directory, "user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
+            return command
+        return ["setpriv", f"--reuid={self._user.pw_uid}", f"--regid={self._user.pw_gid}", "--clear-groups", *command]
 
 
 def _other_user() -> pwd.struct_passwd | None:
