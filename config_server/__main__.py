@@ -3,10 +3,12 @@
 import asyncio
 import gc
 import json
+import os
 import signal
 import socket
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 import click
@@ -15,6 +17,7 @@ from janua_resources.durations import parse_duration, to_nanos
 from config_server.bootstrap import Ready, Settings, run
 from config_server.listen_address import ListenAddress, ListenError
 from config_server.logging import configure_logging
+from config_server.sealing import read_keys
 from config_server.store.base import StoreError
 
 
@@ -53,9 +56,21 @@ _ADDRESS, _SECONDS = _Address(), _Seconds()
 
 @click.command(context_settings={"auto_envvar_prefix": "JANUA", "show_default": True, "max_content_width": 110})
 @click.option("--listen", type=_ADDRESS, default="127.0.0.1:18000", show_envvar=True, help="Port 0 takes a free one.")
-@click.option("--store", metavar="URL", required=True, show_envvar=True, help="Keeps everything: sqlite:///PATH, or postgresql://USER@HOST/DATABASE.")
+@click.option(
+    "--store",
+    metavar="URL",
+    required=True,
+    show_envvar=True,
+    help="Keeps everything: sqlite:///PATH, or postgresql://USER@HOST/DATABASE.",
+)
 @click.option("--replica-id", show_default="host name", show_envvar=True, help="Names this server to nodes.")
 @click.option("--drain-timeout", type=_SECONDS, default="10s", show_envvar=True, help="How long a stop may take.")
+@click.option(
+    "--encryption-key-file",
+    type=click.Path(path_type=Path),
+    show_envvar=True,
+    help="Keys that seal the values of secrets, one a line: the first seals, all open. Or JANUA_ENCRYPTION_KEY.",
+)
 @click.option(
     "--kept-revisions",
     type=click.IntRange(min=1),
@@ -76,6 +91,7 @@ def command(
     store: str,
     replica_id: str | None,
     drain_timeout: float,
+    encryption_key_file: Path | None,
     kept_revisions: int,
     insecure_allow_remote: bool,
     log_level: str,
@@ -97,6 +113,7 @@ def command(
         replica_id=replica_id or socket.gethostname(),
         drain_timeout_s=drain_timeout,
         kept_revisions=kept_revisions,
+        encryption_keys=read_keys(encryption_key_file, os.environ.get("JANUA_ENCRYPTION_KEY", "")),
     )
     # What the imports made stays; looking through it for garbage again and again would delay pushes.
     gc.freeze()

@@ -30,12 +30,15 @@ class Applier:
         cache: SnapshotCache,
         writer: Writer,
         nodes: NodeRegistry,
+        takes_values: bool,
         clock: Callable[[], datetime],
     ) -> None:
+        """`takes_values`: whether the store may be given values of secrets."""
         self._store = store
         self._cache = cache
         self._writer = writer
         self._nodes = nodes
+        self._takes_values = takes_values
         self._clock = clock
 
     async def apply(self, request: ApplyRequest) -> ApplyResponse:
@@ -65,7 +68,7 @@ class Applier:
 
     async def _carry_out(self, batch: Batch, request: ApplyRequest | RollbackRequest, digest: bytes) -> ApplyResponse:
         now = self._clock()
-        plan = await asyncio.to_thread(plan_apply, batch, self._cache, now=now)
+        plan = await asyncio.to_thread(plan_apply, batch, self._cache, now=now, takes_values=self._takes_values)
         connected_nodes = self._nodes.connected_nodes
         if request.validate_only:
             return plan.answer_if_not_written(connected_nodes=connected_nodes)

@@ -14,7 +14,7 @@ from janua_resources.kinds import World
 
 from config_server import validation
 from config_server.batch import Batch
-from config_server.diff import DiffRoom, diff, set_diff
+from config_server.diff import DiffRoom, resource_diff, set_diff
 from config_server.edits import Edit, Stamp, edits_of
 from config_server.preconditions import check_preconditions
 from config_server.reference_index import ReferenceIndex
@@ -50,14 +50,14 @@ class Plan:
         return response
 
 
-def plan_apply(batch: Batch, cache: SnapshotCache, *, now: datetime) -> Plan:
+def plan_apply(batch: Batch, cache: SnapshotCache, *, now: datetime, takes_values: bool = True) -> Plan:
     """What `batch` does to the configuration in `cache`. Raises ApiError if it may not be done.
 
-    Only reads the cache, which must not move on meanwhile.
+    Only reads the cache, which must not move on meanwhile. `takes_values`: whether secrets may hold their value.
     """
     revision = cache.revision
     check_preconditions(batch, revision, cache.resources)
-    stamp = Stamp(revision=revision + 1, time=now, author=batch.author, set=batch.set)
+    stamp = Stamp(revision=revision + 1, time=now, author=batch.author, set=batch.set, takes_values=takes_values)
     edits = list(edits_of(batch, cache.resources, stamp))
     effective = [edit for edit in edits if edit.is_effective]
     whole = _edited(cache.messages, effective)
@@ -109,7 +109,7 @@ def _results(edits: Sequence[Edit]) -> Sequence[ChangeResult]:
 def _diff(edit: Edit) -> Iterator[FieldDiff]:
     if edit.before is None or edit.after is None or not edit.is_effective:
         return
-    yield from diff(edit.before.message, edit.after.message)
+    yield from resource_diff(edit.before.message, edit.after.message)
     yield from set_diff(edit.before.entry.set, edit.after.entry.set)
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -18,10 +18,12 @@ from config_server.node_service import NodeService
 from config_server.nodes import NodeRegistry
 from config_server.push_schedule import Debounce, PushSchedule
 from config_server.revision_signal import RevisionSignal
+from config_server.sealing import Sealer
 from config_server.server import ConfigServer
 from config_server.snapshot_cache import SnapshotCache
 from config_server.store.base import Store
 from config_server.store.open import open_store, redacted_store
+from config_server.store.sealed import SealedStore
 from config_server.watch import Watcher
 from config_server.writer import HistoryLostError, Writer
 
@@ -38,6 +40,7 @@ class Settings:
     replica_id: str
     drain_timeout_s: float = 10.0
     kept_revisions: int = 1000
+    encryption_keys: Sequence[bytes] = field(default=(), repr=False)
     debounce: Debounce = field(default_factory=Debounce)
 
     @property
@@ -71,7 +74,10 @@ async def run(
             on_ready(ready)
         announced = ready
 
-    async with open_store(settings.store, replica_id=settings.replica_id) as store:
+    async with open_store(settings.store, replica_id=settings.replica_id) as below:
+        store = SealedStore(below, Sealer(settings.encryption_keys))
+        if settings.encryption_keys and (count := await store.seal_anew()):
+            _log.info("secrets were sealed with the first key", bodies=count)
         while True:
             try:
                 return await _serve(settings, store, told, stopped)
@@ -116,7 +122,9 @@ async def _assemble(settings: Settings, store: Store) -> _Parts:
     signal = RevisionSignal(world.revision)
     nodes = NodeRegistry(await store.load_nodes(), clock=_now)
     writer = Writer(store=store, cache=cache, signal=signal)
-    applier = Applier(store=store, cache=cache, writer=writer, nodes=nodes, clock=_now)
+    applier = Applier(
+        store=store, cache=cache, writer=writer, nodes=nodes, takes_values=bool(settings.encryption_keys), clock=_now
+    )
     discovery = DiscoveryService(
         cache=cache,
         nodes=nodes,

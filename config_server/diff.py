@@ -9,6 +9,9 @@ from google.protobuf import json_format
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from janua.config.v1.config_service_pb2 import FieldDiff
+from janua.config.v1.secret_pb2 import Secret
+from janua_resources.kinds import ConfigMessage
+from janua_resources.secret_values import without_value
 
 # Messages that people read as one value.
 _SINGLE_VALUES: Final = frozenset({"google.protobuf.Duration", "google.protobuf.Timestamp"})
@@ -29,6 +32,13 @@ class DiffRoom:
         found = list(differences) if self._left > 0 else []
         self._left -= sum(part.ByteSize() for part in found)
         return found if self._left > 0 else []
+
+
+def resource_diff(old: ConfigMessage, new: ConfigMessage) -> list[FieldDiff]:
+    """The fields of a resource that differ. Of a secret's value only that it does."""
+    if isinstance(old, Secret) and isinstance(new, Secret) and old.value != new.value:
+        return diff(without_value(old, "(the value before)"), without_value(new, "(another value)"))
+    return diff(without_value(old), without_value(new))
 
 
 def diff(old: Message, new: Message) -> list[FieldDiff]:

@@ -10,7 +10,8 @@ from janua.config.v1.resource_pb2 import KIND_CONSUMER, KIND_SECRET
 
 from config_server.batch import Batch, BatchChange
 from config_server.errors import RequestViolation
-from config_server.resources import Key, Operation, StoredChange, StoredEntry, digest_of, encode
+from config_server.resources import Key, Operation, StoredChange, StoredEntry, content_digest, encode
+from config_server.secret_edits import with_kept_value
 from config_server.snapshot_cache import CachedResource, cached_resource
 from config_server.validation import check_resource
 
@@ -60,6 +61,7 @@ class Stamp:
     time: datetime
     author: str
     set: str
+    takes_values: bool
 
 
 def edits_of(batch: Batch, resources: Mapping[Key, CachedResource], stamp: Stamp) -> Iterator[Edit]:
@@ -76,16 +78,18 @@ def edits_of(batch: Batch, resources: Mapping[Key, CachedResource], stamp: Stamp
 
 def _upsert(change: BatchChange, before: CachedResource | None, stamp: Stamp) -> Edit:
     assert change.message is not None
-    body = encode(change.message) if change.body is None else change.body
+    kept = None if before is None else before.message
+    message, found = with_kept_value(change.path, change.message, kept, takes_values=stamp.takes_values)
+    body = encode(message) if change.body is None else change.body
     set_name = _set_of(change, before, stamp)
     if before is not None and before.entry.body == body:
         return Edit(key=change.key, before=before, after=_moved_to_set(before, set_name, stamp))
-    entry = _entry(change.key, body, None if before is None else before.entry, set_name, stamp)
+    digest = content_digest(message, body)
+    entry = _entry(change.key, body, digest, None if before is None else before.entry, set_name, stamp)
     # Decoded from its own bytes: a part of the request would keep the memory of the whole batch.
     after = cached_resource(entry, entry.decode())
-    return Edit(
-        key=change.key, before=before, after=after, violations=check_resource(change.path, change.message, len(body))
-    )
+    violations = [*found, *check_resource(change.path, message, len(body))]
+    return Edit(key=change.key, before=before, after=after, violations=violations)
 
 
 def _set_of(change: BatchChange, before: CachedResource | None, stamp: Stamp) -> str:
@@ -95,11 +99,13 @@ def _set_of(change: BatchChange, before: CachedResource | None, stamp: Stamp) ->
     return stamp.set or (before.entry.set if before is not None else "")
 
 
-def _entry(key: Key, body: bytes, before: StoredEntry | None, set_name: str, stamp: Stamp) -> StoredEntry:
+def _entry(
+    key: Key, body: bytes, digest: bytes, before: StoredEntry | None, set_name: str, stamp: Stamp
+) -> StoredEntry:
     return StoredEntry(
         key=key,
         body=body,
-        digest=digest_of(body),
+        digest=digest,
         create_revision=stamp.revision if before is None else before.create_revision,
         revision=stamp.revision,
         create_time=stamp.time if before is None else before.create_time,

@@ -6,7 +6,7 @@ from typing import Final
 from google.rpc import code_pb2
 from janua.config.v1 import config_service_pb2 as pb
 
-from config_server.diff import DiffRoom, diff, set_diff
+from config_server.diff import DiffRoom, resource_diff, set_diff
 from config_server.errors import ApiError
 from config_server.resources import Key, StoredEntry, key_to_proto, timestamp
 from config_server.snapshot_cache import SnapshotCache
@@ -67,7 +67,7 @@ def differences(before: Mapping[Key, StoredEntry], after: Mapping[Key, StoredEnt
         elif old is None:
             yield pb.ChangeResult(key=key_to_proto(key), outcome=pb.ChangeResult.OUTCOME_CREATED, etag=new.etag)
         elif (old.digest, old.set) != (new.digest, new.set):
-            found = room.take([*diff(old.decode(), new.decode()), *set_diff(old.set, new.set)])
+            found = room.take([*resource_diff(old.decode(), new.decode()), *set_diff(old.set, new.set)])
             yield pb.ChangeResult(
                 key=key_to_proto(key), outcome=pb.ChangeResult.OUTCOME_UPDATED, diff=found, etag=new.etag
             )

@@ -1,6 +1,7 @@
 """Stored resources as values: their keys, bytes, content versions and etags. No I/O, no gRPC."""
 
 import hashlib
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,7 +11,9 @@ from typing import Final, NamedTuple, TypeAlias, cast
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from janua.config.v1 import config_service_pb2, resource_pb2
+from janua.config.v1.secret_pb2 import Secret
 from janua_resources.kinds import ConfigMessage, kind_info, kind_of, wrap
+from janua_resources.secret_values import without_value
 
 Kind: TypeAlias = resource_pb2.Kind.ValueType
 
@@ -68,6 +71,13 @@ def digest_of(body: bytes) -> bytes:
     return hashlib.sha256(body).digest()
 
 
+def content_digest(message: ConfigMessage, body: bytes) -> bytes:
+    """What a new version of a resource is known by: of its bytes, unless they would give a secret away."""
+    if isinstance(message, Secret) and message.HasField("value"):
+        return secrets.token_bytes(hashlib.sha256().digest_size)
+    return digest_of(body)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredEntry:
     """A resource or record as the store keeps it. `body` is the kind's own message, without the `Resource` envelope."""
@@ -123,9 +133,9 @@ class StoredWorld:
 
 
 def stored_resource(entry: StoredEntry, message: ConfigMessage) -> resource_pb2.StoredResource:
-    """The API's form of an entry; `message` is its decoded body."""
+    """The API's form of an entry, without a secret's value; `message` is its decoded body."""
     return resource_pb2.StoredResource(
-        resource=wrap(message),
+        resource=wrap(without_value(message)),
         etag=entry.etag,
         create_revision=entry.create_revision,
         revision=entry.revision,

@@ -1,11 +1,14 @@
 """The contract of a store. What it holds stands in `resources`; how it keeps it is each backend's own."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from config_server.resources import Key, StoredChange, StoredEntry, StoredWorld
+
+# Of what resource it is, and its body; the body that is to take its place, or None.
+BodyReplacement: TypeAlias = Callable[[Key, bytes], bytes | None]
 
 
 class StoreError(Exception):
@@ -154,6 +157,13 @@ class Store(Protocol):
 
     async def horizon(self) -> int:
         """The oldest revision that can be read."""
+        ...
+
+    async def replace_bodies(self, kind: int, replaced: BodyReplacement) -> int:
+        """Writes the bodies of a kind anew, in the present and in all that is kept of the past, each with its digest.
+
+        `replaced` gives the new body, or None to leave it. All are replaced or none; returns how many were.
+        """
         ...
 
     async def compact(self, horizon: int) -> None:

@@ -11,6 +11,7 @@ import asyncpg
 from config_server.resources import Key, Operation, StoredChange, StoredEntry, StoredWorld, digest_of
 from config_server.store.base import (
     AnsweredRequest,
+    BodyReplacement,
     Commit,
     NodeRow,
     OutcomeUnknownError,
@@ -129,6 +130,19 @@ class PostgresStore:
     async def horizon(self) -> int:
         async with self._reading() as connection:
             return int(await connection.fetchval("SELECT horizon FROM meta"))
+
+    async def replace_bodies(self, kind: int, replaced: BodyReplacement) -> int:
+        count = 0
+        async with self._writing() as connection:
+            # No other server writes meanwhile.
+            await connection.execute("SELECT revision FROM meta FOR UPDATE")
+            for table in ("resources", "changes"):
+                for row in await connection.fetch(f"SELECT ctid, kind, name, body FROM {table} WHERE kind = $1", kind):
+                    if (new := replaced(Key(row["kind"], row["name"]), row["body"])) is not None:
+                        statement = f"UPDATE {table} SET body = $1, digest = $2 WHERE ctid = $3"
+                        await connection.execute(statement, new, digest_of(new), row["ctid"])
+                        count += 1
+        return count
 
     async def compact(self, horizon: int) -> None:
         async with self._writing() as connection:

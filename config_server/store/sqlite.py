@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 from config_server.resources import Key, Operation, StoredChange, StoredEntry, StoredWorld, digest_of
 from config_server.store.base import (
     AnsweredRequest,
+    BodyReplacement,
     Commit,
     NodeRow,
     RevisionCompactedError,
@@ -100,6 +101,9 @@ class SqliteStore:
 
     async def horizon(self) -> int:
         return await self._read(_horizon)
+
+    async def replace_bodies(self, kind: int, replaced: BodyReplacement) -> int:
+        return await self._write(lambda connection: _replace_bodies(connection, kind, replaced))
 
     async def compact(self, horizon: int) -> None:
         await self._write(lambda connection: _compact(connection, horizon))
@@ -249,6 +253,19 @@ def _compact(connection: sqlite3.Connection, horizon: int) -> None:
             return
         connection.execute("UPDATE meta SET horizon = ?", (horizon,))
         connection.execute(_COMPACT_CHANGES, {"horizon": horizon, "deleted": Operation.DELETED})
+
+
+def _replace_bodies(connection: sqlite3.Connection, kind: int, replaced: BodyReplacement) -> int:
+    count = 0
+    with transaction(connection):
+        for table in ("resources", "changes"):
+            rows = connection.execute(f"SELECT rowid, kind, name, body FROM {table} WHERE kind = ?", (kind,)).fetchall()
+            for rowid, kind_, name, body in rows:
+                if (new := replaced(Key(kind_, name), body)) is not None:
+                    statement = f"UPDATE {table} SET body = ?, digest = ? WHERE rowid = ?"
+                    connection.execute(statement, (new, digest_of(new), rowid))
+                    count += 1
+    return count
 
 
 def _horizon(connection: sqlite3.Connection) -> int:

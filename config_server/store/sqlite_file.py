@@ -62,7 +62,9 @@ def sqlite_path(url: str) -> Path:
     """The path in `sqlite:///PATH`. Raises StoreError for any other URL."""
     scheme, _, path = url.partition(":///")
     if scheme != "sqlite" or not path or path == ":memory:":
-        raise StoreError(f"unsupported store {url!r}: give --store sqlite:///PATH with the path of a file, or postgresql://…")
+        raise StoreError(
+            f"unsupported store {url!r}: give --store sqlite:///PATH with the path of a file, or postgresql://…"
+        )
     return Path(path)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from google.protobuf import json_format
 from janua.config.v1.consumer_pb2 import Consumer
 from janua_resources.kinds import KINDS, kind_of
+from janua_resources.secret_values import without_value
 
 from gateway.compile.resource_table import ResourceTable
 
@@ -15,7 +16,7 @@ def dump_resources(table: ResourceTable) -> dict[str, Any]:
     """The resources by kind, and what is refused."""
     dump: dict[str, Any] = {info.plural: [] for info in KINDS}
     for message in table.messages():
-        fields = json_format.MessageToDict(message, preserving_proto_field_name=True)
+        fields = json_format.MessageToDict(without_value(message), preserving_proto_field_name=True)
         if isinstance(message, Consumer):
             for key in fields.get("api_keys", ()):
                 key["key_sha256"] = key["key_sha256"][:_SHOWN_DIGITS] + "…"

@@ -5,14 +5,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import msgspec
 from janua.config.v1 import secret_pb2
+from janua_resources.secret_values import KEPT_VALUE, value_fault
 
 from gateway.compile.node_files import FileUnreadableError
 from gateway.config.secret import SecretValue
 from gateway.config.snapshot import SecretConfig
-
-_PEM = "-----BEGIN "
 
 
 class SecretUnreadableError(FileUnreadableError):
@@ -33,14 +31,15 @@ class SecretReader:
         """
         place = message.WhichOneof("source") or ""
         value = self._read(message).strip()
-        if not value:
-            raise SecretUnreadableError(place, f"{_where(message)} is empty")
-        # Certificates and JSON have lines; whatever stands in a header has not.
-        if not (value.isascii() and value.isprintable()) and not value.startswith(_PEM) and not _is_json_object(value):
-            raise SecretUnreadableError(place, f"{_where(message)} has characters that cannot stand in a header")
+        if (fault := value_fault(value)) is not None:
+            raise SecretUnreadableError(place, f"{_where(message)} {fault}")
         return SecretConfig(name=message.name, value=SecretValue(value))
 
     def _read(self, message: secret_pb2.Secret) -> str:
+        if message.WhichOneof("source") == "value":
+            if message.value == KEPT_VALUE:
+                raise SecretUnreadableError("value", "the value is only what a config server shows in its place")
+            return message.value
         if message.WhichOneof("source") == "env":
             value = self.environ.get(message.env)
             if value is None:
@@ -55,12 +54,11 @@ class SecretReader:
             raise SecretUnreadableError("file", f"{_where(message)} is not text") from None
 
 
-def _is_json_object(value: str) -> bool:
-    try:
-        return isinstance(msgspec.json.decode(value), dict)
-    except (msgspec.DecodeError, RecursionError):
-        return False
-
-
 def _where(message: secret_pb2.Secret) -> str:
-    return f"environment variable {message.env}" if message.WhichOneof("source") == "env" else f"file {message.file}"
+    match message.WhichOneof("source"):
+        case "env":
+            return f"environment variable {message.env}"
+        case "file":
+            return f"file {message.file}"
+        case _:
+            return "the value"

@@ -27,7 +27,9 @@ async def applier_on(store: SqliteStore) -> AsyncIterator[tuple[Applier, Snapsho
     world = await store.load()
     cache, signal = SnapshotCache(world), RevisionSignal(world.revision)
     writer = Writer(store=store, cache=cache, signal=signal)
-    applier = Applier(store=store, cache=cache, writer=writer, nodes=NodeRegistry([], clock=now), clock=now)
+    applier = Applier(
+        store=store, cache=cache, writer=writer, nodes=NodeRegistry([], clock=now), takes_values=False, clock=now
+    )
     task = asyncio.create_task(writer.run())
     try:
         yield applier, cache, signal

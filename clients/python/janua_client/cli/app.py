@@ -65,6 +65,13 @@ COMMANDS = (
         subcommands=("create", "list", "revoke"),
         summary="Make, list and revoke API keys.",
     ),
+    Command(
+        name="secrets",
+        module="secrets",
+        group=_CONFIG,
+        subcommands=("set",),
+        summary="Give the config server the values of secrets.",
+    ),
     Command(name="nodes", module="fleet", group=_FLEET, summary="List the gateway nodes."),
     Command(name="status", module="fleet", group=_FLEET, summary="Show revision, nodes, and the health of endpoints."),
     Command(name="chat", module="chat", group=_FLEET, summary="Talk to a model through a gateway."),

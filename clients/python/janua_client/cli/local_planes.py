@@ -1,8 +1,11 @@
 """Both planes on this machine as child processes: started in order, stopped in the opposite order."""
 
+import base64
+import os
+import secrets
 import signal
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -79,11 +82,13 @@ class LocalPlanes:
         except OSError as error:
             raise CommandError(f"{self._data_dir}: {error.strerror}: name another directory with --data-dir") from error
         store = f"sqlite:///{self._data_dir / 'config.db'}"
+        key_file = self._data_dir / "encryption-key"
+        _make_key_once(key_file)
         child = await self._start(
             CONFIG_SERVER,
             _STOP,
             "config_server",
-            *("--listen", self._listen.config_server, "--store", store),
+            *("--listen", self._listen.config_server, "--store", store, "--encryption-key-file", str(key_file)),
             *self._config_server_options,
         )
         return str((await child.ready(_START))["grpc"])
@@ -126,6 +131,14 @@ class LocalPlanes:
         self._stack.push_async_callback(child.stop, grace)
         self.children = (*self.children, child)
         return child
+
+
+def _make_key_once(path: Path) -> None:
+    """The key that seals values of secrets, readable by this user alone. One that is there stays."""
+    with suppress(FileExistsError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(base64.b64encode(secrets.token_bytes(32)) + b"\n")
 
 
 def _printer(name: str) -> Callable[[str], None]:

@@ -27,7 +27,12 @@ def summarize(message: ConfigMessage) -> str:
             keys, subjects = _count(len(message.api_keys), "key"), len(message.jwt_subjects)
             return f"{keys}, {_count(subjects, 'subject')}" if subjects else keys
         case Secret():
-            return f"file {message.file}" if message.WhichOneof("source") == "file" else f"env {message.env}"
+            match message.WhichOneof("source"):
+                case "file":
+                    return f"file {message.file}"
+                case "env":
+                    return f"env {message.env}"
+            return "value"
         case _:
             assert_never(message)
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cjanua/config/v1/secret.proto\x12\x0fjanua.config.v1\x1a\x1b\x62uf/validate/validate.proto\"\xc1\x02\n\x06Secret\x12\x38\n\x04name\x18\x01 \x01(\tB*\xbaH\'r%\x18\xfd\x01\x32 ^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$\x12\x33\n\x06labels\x18\x02 \x03(\x0b\x32#.janua.config.v1.Secret.LabelsEntry\x12\x1d\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12.\n\x03\x65nv\x18\x04 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^[A-Za-z_][A-Za-z0-9_]*$H\x00\x12\x18\n\x04\x66ile\x18\x05 \x01(\tB\x08\xbaH\x05r\x03:\x01/H\x00\x12\x1f\n\rallowed_hosts\x18\x06 \x03(\tB\x08\xbaH\x05\x92\x01\x02\x18\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x0f\n\x06source\x12\x05\xbaH\x02\x08\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cjanua/config/v1/secret.proto\x12\x0fjanua.config.v1\x1a\x1b\x62uf/validate/validate.proto\"\xdf\x02\n\x06Secret\x12\x38\n\x04name\x18\x01 \x01(\tB*\xbaH\'r%\x18\xfd\x01\x32 ^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$\x12\x33\n\x06labels\x18\x02 \x03(\x0b\x32#.janua.config.v1.Secret.LabelsEntry\x12\x1d\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12.\n\x03\x65nv\x18\x04 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^[A-Za-z_][A-Za-z0-9_]*$H\x00\x12\x18\n\x04\x66ile\x18\x05 \x01(\tB\x08\xbaH\x05r\x03:\x01/H\x00\x12\x1c\n\x05value\x18\x07 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01(\x80\x80\x04H\x00\x12\x1f\n\rallowed_hosts\x18\x06 \x03(\tB\x08\xbaH\x05\x92\x01\x02\x18\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x0f\n\x06source\x12\x05\xbaH\x02\x08\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,10 +44,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SECRET'].fields_by_name['env']._serialized_options = b'\272H\034r\0322\030^[A-Za-z_][A-Za-z0-9_]*$'
   _globals['_SECRET'].fields_by_name['file']._loaded_options = None
   _globals['_SECRET'].fields_by_name['file']._serialized_options = b'\272H\005r\003:\001/'
+  _globals['_SECRET'].fields_by_name['value']._loaded_options = None
+  _globals['_SECRET'].fields_by_name['value']._serialized_options = b'\272H\010r\006\020\001(\200\200\004'
   _globals['_SECRET'].fields_by_name['allowed_hosts']._loaded_options = None
   _globals['_SECRET'].fields_by_name['allowed_hosts']._serialized_options = b'\272H\005\222\001\002\030\001'
   _globals['_SECRET']._serialized_start=79
-  _globals['_SECRET']._serialized_end=400
-  _globals['_SECRET_LABELSENTRY']._serialized_start=338
-  _globals['_SECRET_LABELSENTRY']._serialized_end=383
+  _globals['_SECRET']._serialized_end=430
+  _globals['_SECRET_LABELSENTRY']._serialized_start=368
+  _globals['_SECRET_LABELSENTRY']._serialized_end=413
 # @@protoc_insertion_point(module_scope)

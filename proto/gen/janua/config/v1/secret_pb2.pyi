@@ -20,8 +20,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Secret(_message.Message):
-    """A credential for an outside provider, as a reference that each node resolves for itself. The value is never part of
-    the configuration. Nodes receive only the secrets that their services name.
+    """A credential for an outside provider: a reference that each node resolves for itself, or a value that the config
+    server keeps encrypted and shows to nobody again. Nodes receive only the secrets that their services name.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -51,6 +51,7 @@ class Secret(_message.Message):
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     ENV_FIELD_NUMBER: _builtins.int
     FILE_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
     ALLOWED_HOSTS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique among secrets. Lower-case letters, digits, `-` and `.`, at most 253 characters. Required."""
@@ -61,6 +62,10 @@ class Secret(_message.Message):
     file: _builtins.str
     """Absolute path of a file on the node. White space around its content is dropped. Read again on SIGHUP. One that
     services in use cannot work with is refused, and the value before stays.
+    """
+    value: _builtins.str
+    """The value itself, at most 64 KiB. Needs a config server with an encryption key. It is never given back: whoever
+    reads the secret gets `(kept by the config server)`, and who applies that leaves the value as it is.
     """
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
@@ -80,13 +85,14 @@ class Secret(_message.Message):
         description: _builtins.str = ...,
         env: _builtins.str = ...,
         file: _builtins.str = ...,
+        value: _builtins.str = ...,
         allowed_hosts: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["env", b"env", "file", b"file", "source", b"source"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["env", b"env", "file", b"file", "source", b"source", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_hosts", b"allowed_hosts", "description", b"description", "env", b"env", "file", b"file", "labels", b"labels", "name", b"name", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_hosts", b"allowed_hosts", "description", b"description", "env", b"env", "file", b"file", "labels", b"labels", "name", b"name", "source", b"source", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["env", "file"]  # noqa: Y015
+    _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["env", "file", "value"]  # noqa: Y015
     _WhichOneofArgType_source: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_source) -> _WhichOneofReturnType_source | None: ...
 

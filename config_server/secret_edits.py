@@ -1,0 +1,32 @@
+"""Values of secrets as they are applied: new ones, and the placeholder that means the one there is."""
+
+from collections.abc import Sequence
+
+from janua.config.v1.secret_pb2 import Secret
+from janua_resources.kinds import ConfigMessage
+from janua_resources.secret_values import KEPT_VALUE, without_value
+from janua_resources.violations import INVALID_FIELD
+
+from config_server.errors import RequestViolation
+
+
+def with_kept_value(
+    path: str, message: ConfigMessage, kept: ConfigMessage | None, *, takes_values: bool
+) -> tuple[ConfigMessage, Sequence[RequestViolation]]:
+    """The resource as it is to be stored, and what is wrong with its value. `kept`: what is stored at present."""
+    if not isinstance(message, Secret) or not message.HasField("value"):
+        return message, ()
+    if message.value == KEPT_VALUE:
+        if not isinstance(kept, Secret) or not kept.HasField("value"):
+            return message, (_violation(path, "stands for a value that is kept, and there is none: give the value"),)
+        return without_value(message, kept.value), ()
+    if not takes_values:
+        text = (
+            "cannot be kept: this server has no encryption key; start it with --encryption-key-file, or use env or file"
+        )
+        return message, (_violation(path, text),)
+    return message, ()
+
+
+def _violation(path: str, text: str) -> RequestViolation:
+    return RequestViolation(path=f"{path}.value", message=text, reason=INVALID_FIELD)
