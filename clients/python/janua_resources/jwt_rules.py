@@ -4,9 +4,10 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
-from janua.config.v1.policy_pb2 import JwtAuth
+from janua.config.v1.policy_pb2 import JWT_ALGORITHM_UNSPECIFIED, JwtAuth
 
 from janua_resources.addresses import parse_url
+from janua_resources.field_paths import item
 from janua_resources.violations import Problem
 
 # The members of a key that are not for everybody: private numbers, and the shared secret itself (RFC 7518 section 6).
@@ -18,6 +19,9 @@ def check_jwt_auth(spec: JwtAuth) -> Iterator[Problem]:
     if not spec.audiences and not spec.required_claims:
         text = "needs at least one of audiences and required_claims: every token of the issuer would do"
         yield Problem(field="jwt_auth", message=text)
+    for index, algorithm in enumerate(spec.algorithms):
+        if algorithm == JWT_ALGORITHM_UNSPECIFIED:
+            yield Problem(field=item("jwt_auth.algorithms", index), message="is not an algorithm")
     if bool(spec.jwks_uri) == bool(spec.jwks):
         yield Problem(field="jwt_auth", message="needs either jwks_uri or jwks, for the keys of the issuer")
     elif spec.jwks:

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck as Health
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from janua.config.v1.consumer_pb2 import ApiKey, Consumer
-from janua.config.v1.policy_pb2 import ApiKeyAuth, Policy
+from janua.config.v1.policy_pb2 import JWT_ALGORITHM_UNSPECIFIED, ApiKeyAuth, JwtAuth, Policy
 from janua.config.v1.route_pb2 import Backend, HeaderMatch, PathMatch, QueryParamMatch, Route, RouteMatch
 from janua.config.v1.secret_pb2 import Secret
 from janua.config.v1.service_pb2 import (
@@ -315,6 +315,11 @@ def retrying(retry_policy: RetryPolicy, request: Duration | None = None) -> Rout
             "not a feature",
         ),
         (Service(unsupported_features=[FEATURE_UNSPECIFIED]), "unsupported_features[0]", "not a feature"),
+        (
+            Policy(jwt_auth=JwtAuth(algorithms=[JWT_ALGORITHM_UNSPECIFIED])),
+            "jwt_auth.algorithms[0]",
+            "not an algorithm",
+        ),
         (
             Service(price_list=PRICE_LIST_PUBLISHED),
             "price_list",
