@@ -4,12 +4,13 @@ import base64
 from pathlib import Path
 
 import pytest
+from janua.config.v1.resource_pb2 import KIND_SECRET
 
 from config_server.resources import Key
 from config_server.sealing import Sealer, is_sealed, make_key, read_keys
 from config_server.store.base import StoreError
 
-KEY, OTHER = Key(6, "a"), Key(6, "b")
+KEY, OTHER = Key(KIND_SECRET, "a"), Key(KIND_SECRET, "b")
 ONE, TWO = b"1" * 32, b"2" * 32
 
 

@@ -316,7 +316,11 @@ def retrying(retry_policy: RetryPolicy, request: Duration | None = None) -> Rout
         ),
         (Service(unsupported_features=[FEATURE_UNSPECIFIED]), "unsupported_features[0]", "not a feature"),
         (
-            Policy(jwt_auth=JwtAuth(algorithms=[JWT_ALGORITHM_UNSPECIFIED])),
+            Policy(
+                jwt_auth=JwtAuth(
+                    audiences=["a"], jwks_uri="https://a.example/keys", algorithms=[JWT_ALGORITHM_UNSPECIFIED]
+                )
+            ),
             "jwt_auth.algorithms[0]",
             "not an algorithm",
         ),

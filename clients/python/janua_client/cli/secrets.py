@@ -10,7 +10,6 @@ import typer
 from janua.config.v1.config_service_pb2 import ApplyResponse, Change, ChangeResult
 from janua.config.v1.resource_pb2 import KIND_SECRET
 from janua.config.v1.secret_pb2 import Secret
-from janua_resources.kinds import unwrap, wrap
 
 from janua_client.cli.apply_report import outcome
 from janua_client.cli.failures import CommandError, usage_error
@@ -99,10 +98,10 @@ async def _write(
     except NotFoundError:
         pass
     else:
-        secret.CopyFrom(unwrap(stored.resource))
+        secret.CopyFrom(stored.resource.secret)
         change = Change(etag=stored.etag)
     secret.value = value
     if allowed_hosts:
         secret.allowed_hosts[:] = allowed_hosts
-    change.upsert.CopyFrom(wrap(secret))
+    change.upsert.secret.CopyFrom(secret)
     return await client.apply([change], author=author(), message=message)
