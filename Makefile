@@ -11,7 +11,7 @@ main_ref = $(firstword $(foreach ref,origin/main main,$(shell git rev-parse --qu
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup components demo test check format lint types imports proto proto-check docs docs-check bench bench-config \
-  bench-balancing bench-cache bench-translation bench-policies bench-upstreams soak clients clean
+  bench-balancing bench-cache bench-translation bench-policies bench-upstreams bench-instructions soak clients clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -90,6 +90,9 @@ bench-policies: $(VENV)/.dev ## Measure what limits cost a request
 
 bench-upstreams: $(VENV)/.components ## Measure pools with failing endpoints beside a real Envoy (ARGS=--short)
 	$(bin)/python -m tests.benchmarks.bench_upstreams $(ARGS)
+
+bench-instructions: $(VENV)/.dev ## Count the instructions of a request in the gateway itself (needs valgrind)
+	$(bin)/python -m tests.benchmarks.bench_instructions $(ARGS)
 
 soak: $(VENV)/.dev ## Run the long tests
 	$(bin)/pytest -m soak --timeout 3600 $(ARGS)
