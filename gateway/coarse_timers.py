@@ -22,18 +22,23 @@ class Cancellable(Protocol):
 
 
 class CoarseTimer:
-    """Calls back once, at a time of the event loop's clock or up to `COARSE_S` later."""
+    """Calls back once, at a time of the event loop's clock or up to `COARSE_S` later.
+
+    Afterwards it has let go of whom it calls, who mostly has it: as a cycle both would stay, with all that hangs on
+    them, until the garbage collector comes.
+    """
 
     __slots__ = ("_timers", "callback", "when")
 
     def __init__(self, timers: "CoarseTimers", when: float, callback: Callable[[], None]) -> None:
         self._timers = timers
         self.when = when
-        self.callback = callback
+        self.callback: Callable[[], None] | None = callback
 
     def cancel(self) -> None:
         """Keeps it from calling. May be called twice, and after it has called."""
         self._timers.pending.discard(self)
+        self.callback = None
 
 
 class CoarseTimers:
@@ -56,9 +61,10 @@ class CoarseTimers:
     def _tick(self) -> None:
         now = self._loop.time()
         for timer in [timer for timer in self.pending if timer.when <= now]:
-            if timer in self.pending:  # one before it may have cancelled it
-                self.pending.discard(timer)
-                timer.callback()
+            callback = timer.callback
+            timer.cancel()
+            if callback is not None:  # one before it may have cancelled it
+                callback()
         self._is_ticking = bool(self.pending)
         if self._is_ticking:
             self._loop.call_later(COARSE_S, self._tick)

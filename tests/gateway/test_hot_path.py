@@ -4,11 +4,14 @@ More calls than here need a reason. Who has one writes the new number down, in a
 fewer lowers it.
 """
 
+import gc
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+
+import pytest
 
 import gateway
 from gateway.listeners.data_plane import DataPlane
@@ -72,3 +75,17 @@ async def test_each_further_piece_of_a_stream() -> None:
     few = await calls_of_stream([*[CHUNK] * 10, DONE])
     many = await calls_of_stream([*[CHUNK] * 110, DONE])
     assert (many - few) / 100 <= 3
+
+
+@pytest.mark.parametrize("is_streaming", [False, True])
+async def test_a_request_leaves_nothing_for_the_garbage_collector(is_streaming: bool) -> None:
+    content_type, pieces = (b"text/event-stream", [CHUNK, DONE]) if is_streaming else (b"application/json", [ANSWER])
+    async with data_plane(content_type, pieces) as app:
+        await calls_of(app, stream=is_streaming)
+        gc.collect()
+        gc.disable()
+        try:
+            await ask(app, request(stream=is_streaming))
+            assert gc.collect() == 0
+        finally:
+            gc.enable()
