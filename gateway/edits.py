@@ -19,6 +19,11 @@ class HeaderEdits:
     removed: frozenset[bytes] = frozenset()
     added: tuple[tuple[bytes, bytes], ...] = ()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether they change nothing."""
+        return not self.removed and not self.added
+
     def then(self, later: "HeaderEdits") -> "HeaderEdits":
         """Both, one after the other."""
         kept = tuple((name, value) for name, value in self.added if name not in later.removed)

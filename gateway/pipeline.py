@@ -182,8 +182,6 @@ class Pipeline:
         filters = plan.filters_for(context.consumer)
         if filters.request_editors:
             inbound = filters.edit_request(context, inbound)
-        if filters.answer_editors:
-            filters.edit_answer(context)
         return await self.forward(context, plan, inbound)
 
     async def reserve(self, context: RequestContext, plan: RoutePlan, inbound: Inbound[Any]) -> None:
@@ -193,8 +191,10 @@ class Pipeline:
             await filters.reserve(context, inbound)
 
     async def forward(self, context: RequestContext, plan: RoutePlan, inbound: Inbound[A]) -> A:
-        """What `call` does but for the limits of caller and route, and their changes."""
+        """What `call` does but for the limits of caller and route, and their changes to requests."""
         started = asyncio.get_running_loop().time()
+        if (filters := plan.filters_for(context.consumer)).answer_editors:
+            filters.edit_answer(context)
         if plan.mirror is not None:
             self._mirror(context, plan, inbound)
         edits = context.header_edits, context.answer_edits

@@ -119,17 +119,6 @@ class RoutePlan:
         """Whether no policy has a say in who may ask. Policies of consumers need one that finds out who calls."""
         return self.filters.is_empty
 
-    def cache_for(self, context: RequestContext) -> RouteCache | None:
-        """The cache that a request goes through; None also where policies change the request or its answer, which may
-        be for this caller alone: then the caller is told that there is a cache, and it was passed by."""
-        if self.cache is None:
-            return None
-        every = (self.filters_for(context.consumer), *(backend.filters for backend in self.backends.values()))
-        if any(filters.request_editors or filters.answer_editors for filters in every):
-            context.tell_cache("bypass")
-            return None
-        return self.cache
-
     def priced(self, model: str) -> PricedModel | None:
         """What the model costs at the first backend that has prices, to estimate by; None where none has."""
         return next((found for each in self.backends.values() if (found := each.priced(model)) is not None), None)

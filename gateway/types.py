@@ -84,7 +84,7 @@ class CacheTtl(Enum):
     ONE_HOUR = auto()
 
 
-class TextPart(msgspec.Struct, frozen=True, kw_only=True):
+class TextPart(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """A piece of text. `citations` are the sources of what the model wrote, as their dialect writes them."""
 
     text: str
@@ -101,7 +101,7 @@ class Citation(msgspec.Struct, frozen=True, kw_only=True):
     extra: Mapping[str, JsonValue] | None = None
 
 
-class ImagePart(msgspec.Struct, frozen=True, kw_only=True):
+class ImagePart(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """A picture, as an address (`https:` or `data:`)."""
 
     url: str
@@ -109,14 +109,14 @@ class ImagePart(msgspec.Struct, frozen=True, kw_only=True):
     cache: CacheTtl | None = None
 
 
-class AudioPart(msgspec.Struct, frozen=True, kw_only=True):
+class AudioPart(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Sound, in base64; `format` is what follows `audio/` in its media type, such as `wav` or `mp3`."""
 
     data: str
     format: str
 
 
-class FilePart(msgspec.Struct, frozen=True, kw_only=True):
+class FilePart(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """A document: an address (`https:`, or `data:` with its media type in it), or the id of a file at the backend."""
 
     url: str | None = None
@@ -127,7 +127,7 @@ class FilePart(msgspec.Struct, frozen=True, kw_only=True):
     cache: CacheTtl | None = None
 
 
-class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
+class ToolCall(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """A function call by the model; `arguments` is the JSON text it wrote.
 
     `signature` is opaque: some backends want it back with the call.
@@ -140,7 +140,7 @@ class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
     cache: CacheTtl | None = None
 
 
-class ToolResult(msgspec.Struct, frozen=True, kw_only=True):
+class ToolResult(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """What a function gave. `name` is that of the function, where the dialect tells it."""
 
     call_id: str
@@ -150,7 +150,7 @@ class ToolResult(msgspec.Struct, frozen=True, kw_only=True):
     cache: CacheTtl | None = None
 
 
-class ReasoningPart(msgspec.Struct, frozen=True, kw_only=True):
+class ReasoningPart(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """What the model thought. With its signature the backend that wrote it takes it back in the next turn.
 
     `redacted` is thought that only the backend can read; then there is no text.
@@ -161,13 +161,13 @@ class ReasoningPart(msgspec.Struct, frozen=True, kw_only=True):
     redacted: str | None = None
 
 
-class RefusalPart(msgspec.Struct, frozen=True, kw_only=True):
+class RefusalPart(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The model's words for not answering."""
 
     text: str
 
 
-class OpaquePart(msgspec.Struct, frozen=True, kw_only=True):
+class OpaquePart(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """What only one dialect has, such as the call of a tool that the backend runs itself: kept for the way back."""
 
     dialect: str
@@ -191,7 +191,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None = None
 
 
-class Tool(msgspec.Struct, frozen=True, kw_only=True):
+class Tool(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """A function that the model may call; `parameters` is a JSON Schema."""
 
     name: str
@@ -201,7 +201,7 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
     cache: CacheTtl | None = None
 
 
-class OpaqueTool(msgspec.Struct, frozen=True, kw_only=True):
+class OpaqueTool(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """A tool that only one dialect has, such as a web search that the backend makes itself."""
 
     dialect: str
@@ -216,13 +216,13 @@ class ToolMode(StrEnum):
     REQUIRED = "required"
 
 
-class NamedTool(msgspec.Struct, frozen=True, kw_only=True):
+class NamedTool(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """A tool choice: this function must be called."""
 
     name: str
 
 
-class JsonSchemaFormat(msgspec.Struct, frozen=True, kw_only=True):
+class JsonSchemaFormat(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """An answer format: JSON that obeys a schema."""
 
     name: str

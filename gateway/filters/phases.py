@@ -124,6 +124,10 @@ class RequestEditor:
         """The request as it goes on. May change `context.header_edits`. Raises `GatewayError`."""
         raise NotImplementedError
 
+    def request_shape(self, context: RequestContext) -> bytes:
+        """What the changes depend on beside the policy and what is changed. Raises `GatewayError`."""
+        return b""
+
 
 class AnswerEditor:
     """Changes answers, or ends those that must not go on. Those that guard come before those that do not."""
@@ -133,6 +137,10 @@ class AnswerEditor:
     def edit_answer(self, context: RequestContext) -> AnswerEdits:
         """What is to be done to the answer, decided before a backend is called. Raises `GatewayError`."""
         raise NotImplementedError
+
+    def answer_shape(self, context: RequestContext) -> bytes:
+        """What the changes depend on beside the policy and what is changed. Raises `GatewayError`."""
+        return b""
 
 
 Filter = CrossOrigin | Screen | Authenticator | Authorizer | Limiter | RequestEditor | AnswerEditor | AnswerKeeper

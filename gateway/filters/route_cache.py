@@ -17,7 +17,7 @@ from gateway.config.snapshot import (
     SizeLimitsConfig,
 )
 from gateway.context import RequestContext
-from gateway.errors import PermissionDeniedError
+from gateway.errors import GatewayError, PermissionDeniedError
 from gateway.filters.cache import Cache, Wish
 from gateway.filters.phases import Filters
 
@@ -51,7 +51,9 @@ class RouteCache:
         self.scope = cache.scope
         self._cache = cache
         self._policies = policies
+        of_services = tuple(of_services)
         self._authorizing = tuple(filters for filters in of_services if filters.authorizers)
+        self._changing = tuple(filters for filters in of_services if filters.request_editors or filters.answer_editors)
         services = tuple(services)
         names = [*route.policies, *(name for service in services for name in service.policies)]
         self._of_route = repr((route, services, self._shaping(names)))
@@ -75,6 +77,18 @@ class RouteCache:
             found = sha256(f"{self._of_route} {self._shaping(names)}".encode()).digest()
             self._versions[names] = found
         return found
+
+    def shape(self, context: RequestContext, filters: Filters) -> list[bytes] | None:
+        """What the changes of policies depend on, beside the policies, and the request that those of the caller and the
+        route, `filters`, have changed already. None if one of them cannot be made."""
+        try:
+            shape = [editor.answer_shape(context) for editor in filters.answer_editors]
+            for of_service in self._changing:
+                shape += [editor.request_shape(context) for editor in of_service.request_editors]
+                shape += [editor.answer_shape(context) for editor in of_service.answer_editors]
+        except GatewayError:
+            return None
+        return shape
 
     def _shaping(self, names: Iterable[str]) -> list[PolicyConfig]:
         policies = [self._policies[name] for name in dict.fromkeys(names)]

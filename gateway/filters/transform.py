@@ -45,6 +45,14 @@ class Transform(RequestEditor, AnswerEditor):
             request = request.with_canonical(edited_conversation(said, self._conversation))
         return request
 
+    def request_shape(self, context: RequestContext) -> bytes:
+        """The values of the expressions. Raises `InvalidRequestError`."""
+        return _shape(context, self._request_headers, self._request_body)
+
+    def answer_shape(self, context: RequestContext) -> bytes:
+        """The values of the expressions. Raises `InvalidRequestError`."""
+        return _shape(context, self._answer_headers, self._answer_body)
+
     def edit_answer(self, context: RequestContext) -> AnswerEdits:
         """What is to be changed of the answer. Raises `InvalidRequestError`."""
         headers = self._answer_headers.edits(context) or HeaderEdits()
@@ -70,10 +78,17 @@ class _HeaderTemplate:
         """What they are for one request; None for nothing."""
         if not self._set:
             return self._fixed
-        values = request_values(context)
+        return header_edits(self._removed, self.added(request_values(context)))
+
+    @property
+    def has_expressions(self) -> bool:
+        """Whether they depend on the request."""
+        return bool(self._set)
+
+    def added(self, values: dict[str, Any]) -> list[tuple[bytes, bytes]]:
+        """The headers that are set for a request of which expressions can say this."""
         texts = ((name, self._text(name, expression, values)) for name, expression in self._set)
-        added = [(name.encode(), text.encode()) for name, text in texts if text is not None]
-        return header_edits(self._removed, added)
+        return [(name.encode(), text.encode()) for name, text in texts if text is not None]
 
     def _text(self, name: str, expression: Expression, values: dict[str, Any]) -> str | None:
         match _value(self._policy, f"header {name}", expression, values):
@@ -102,8 +117,7 @@ class _BodyTemplate:
         config = self._config
         if config.is_empty:
             return None
-        values = request_values(context) if self._set else {}
-        fields = [(path, self._json(path, expression, values)) for path, expression in self._set]
+        fields = self.fields(request_values(context)) if self._set else []
 
         def edit(body: dict[str, Any]) -> None:
             for path, text in fields:
@@ -115,6 +129,15 @@ class _BodyTemplate:
 
         return edit
 
+    @property
+    def has_expressions(self) -> bool:
+        """Whether they depend on the request."""
+        return bool(self._set)
+
+    def fields(self, values: dict[str, Any]) -> list[tuple[JsonPath, bytes]]:
+        """The fields that are set, with their JSON, for a request of which expressions can say this."""
+        return [(path, self._json(path, expression, values)) for path, expression in self._set]
+
     def _json(self, path: JsonPath, expression: Expression, values: dict[str, Any]) -> bytes:
         """As text, so that each object that it is put into has its own."""
         place = f"field {'.'.join(path)}"
@@ -122,6 +145,13 @@ class _BodyTemplate:
             return msgspec.json.encode(_value(self._policy, place, expression, values))
         except (TypeError, ValueError, OverflowError):
             raise _failed(self._policy, place) from None
+
+
+def _shape(context: RequestContext, headers: _HeaderTemplate, body: _BodyTemplate) -> bytes:
+    if not headers.has_expressions and not body.has_expressions:
+        return b""
+    values = request_values(context)
+    return msgspec.msgpack.encode((headers.added(values), body.fields(values)))
 
 
 def _value(policy: str, place: str, expression: Expression, values: dict[str, Any]) -> Any:

@@ -3,12 +3,14 @@ made by a task of its own, which its caller joins like all others, so that who l
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from gateway.context import RequestContext
+from gateway.edits import AnswerEdits, HeaderEdits, edited_mapping
 from gateway.errors import GatewayError, TimeoutExceededError
+from gateway.filters.phases import Filters
 from gateway.listeners.errors import GRPC_STATUS, HTTP_STATUS
 from gateway.listeners.service import GatewayService
 from gateway.pipeline import Inbound, Pipeline
@@ -21,19 +23,25 @@ from gateway.response_cache.response_cache import Produce
 A = TypeVar("A")
 
 
+class KeptInbound(Inbound[A], Protocol):
+    """A request whose answer may be kept."""
+
+    def effective(self) -> bytes | None:
+        """What is asked, without insignificant differences; None if that cannot be told."""
+
+
 class CachedCall(Generic[A]):
-    """A request of a route with a cache. `form` says how its answer is written, `effective` gives what is asked without
-    insignificant differences, or None if that cannot be told."""
+    """A request of a route with a cache. `form` says how its answer is written, as far as the request decides on it
+    beside what is asked of backends."""
 
     def __init__(
         self,
         service: GatewayService,
         pipeline: Pipeline,
         plan: RoutePlan,
-        inbound: Inbound[A],
+        inbound: KeptInbound[A],
         *,
         form: str,
-        effective: Callable[[], bytes | None],
     ) -> None:
         assert plan.cache is not None, "the route has a cache"
         self._service = service
@@ -42,10 +50,11 @@ class CachedCall(Generic[A]):
         self._cache = plan.cache
         self._inbound = inbound
         self._form = form
-        self._effective = effective
+        self._header_edits: HeaderEdits | None = None
 
     async def forward(self, context: RequestContext) -> A:
         """Calls a backend, for a request that its limits have counted. Raises as `Pipeline.call`."""
+        context.header_edits = self._header_edits
         return await self._pipeline.forward(context, self._plan, self._inbound)
 
     @asynccontextmanager
@@ -53,24 +62,20 @@ class CachedCall(Generic[A]):
         """The answer, for as long as the block lasts; `produce` calls a backend and writes what it answers.
 
         None: the cache has no part in it; the request, which is counted by its limits, is to go its ordinary way.
-        Raises `RateLimitedError`; reading raises what the call fails with.
+        Raises `RateLimitedError`, and what policies refuse; reading raises what the call fails with.
         """
         await self._pipeline.reserve(context, self._plan, self._inbound)
+        filters = self._plan.filters_for(context.consumer)
+        if filters.request_editors:
+            self._inbound = filters.edit_request(context, self._inbound)
+            self._header_edits = context.header_edits
         wish = self._cache.wish(context)
-        effective = self._effective() if wish is not None else None
-        if wish is None or effective is None:
+        seen = seen_headers(context.headers)
+        key = self._key(context, filters, seen) if wish is not None else None
+        if wish is None or key is None:
             context.tell_cache("bypass")
             yield None
             return
-        seen = seen_headers(context.headers)
-        key = request_key(
-            context,
-            scope=self._cache.scope(context),
-            version=self._cache.version(context),
-            form=self._form,
-            effective=effective,
-            seen=seen,
-        )
         if wish.reads and (kept := await self._find(key, context, seen, produce, wish.max_age_s)) is not None:
             yield kept
             return
@@ -94,6 +99,21 @@ class CachedCall(Generic[A]):
             if await flight.leave(reader):
                 _charge(context, flight.context)
 
+    def _key(self, context: RequestContext, filters: Filters, seen: Headers) -> str | None:
+        """None if it cannot be told what is asked, or what policies will make of it."""
+        effective, shape = self._inbound.effective(), self._cache.shape(context, filters)
+        if effective is None or shape is None:
+            return None
+        return request_key(
+            context,
+            scope=self._cache.scope(context),
+            version=self._cache.version(context),
+            form=self._form,
+            effective=effective,
+            seen=edited_mapping(self._header_edits, seen),
+            shape=shape,
+        )
+
     async def _find(
         self, key: str, context: RequestContext, seen: Headers, produce: Produce, max_age_s: float | None
     ) -> ReplayedAnswer | None:
@@ -109,6 +129,7 @@ class CachedCall(Generic[A]):
             self._start(key, context, seen, lambda flight: self._refresh(flight, produce), is_accounted=True)
         context.tell_cache("hit")
         context.answer_headers.append((b"age", b"%d" % age_s))
+        _take_edits(kept.head.edits, context)
         context.priced, context.cost_usd = None, 0.0
         context.first_content_at = time.perf_counter()
         return ReplayedAnswer(kept)
@@ -156,6 +177,7 @@ class SharedAnswer:
             head = await self._reader.read_head()
         finally:
             context.upstream_seconds += time.perf_counter() - waiting_since
+            _take_edits(self._flight.header_edits, context)
         context.first_content_at = time.perf_counter()
         if not self._flight.is_oldest(self._reader):
             return head.kept()
@@ -169,6 +191,11 @@ def _take_over(call: RequestContext, context: RequestContext) -> None:
     """Notes in a caller's context who was called."""
     context.service, context.endpoint, context.attempts = call.service, call.endpoint, call.attempts
     context.upstream_seconds = call.upstream_seconds
+
+
+def _take_edits(edits: HeaderEdits | None, context: RequestContext) -> None:
+    """Has a caller's answer changed as that of the call. Of its body that has been done."""
+    context.answer_edits = None if edits is None else AnswerEdits(headers=edits)
 
 
 def _charge(context: RequestContext, call: RequestContext) -> None:

@@ -25,7 +25,8 @@ async def cached_message(
         return encode(context, answer)
 
     async def produce(flight: Flight) -> None:
-        flight.write_whole(AnswerHead(True), await ask(flight.context))
+        message = await ask(flight.context)
+        flight.write_whole(AnswerHead(True, edits=flight.header_edits), message)
 
     async with cached.answer(context, produce) as answer:
         if answer is None:
@@ -54,7 +55,7 @@ async def cached_messages(
 
     async def produce(flight: Flight) -> None:
         async with aclosing(await ask(flight.context)) as messages:
-            flight.begin(AnswerHead(False))
+            flight.begin(AnswerHead(False, edits=flight.header_edits))
             async for message in messages:
                 await flight.write(message)
 

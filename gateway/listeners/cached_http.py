@@ -56,11 +56,11 @@ class _Recorder:
 
     async def answer(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         """A whole answer."""
-        self._flight.write_whole(AnswerHead(True, status, tuple(headers)), body)
+        self._flight.write_whole(AnswerHead(True, status, tuple(headers), self._flight.header_edits), body)
 
     async def start_stream(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """Begins an answer whose body follows."""
-        self._flight.begin(AnswerHead(False, status, tuple(headers)))
+        self._flight.begin(AnswerHead(False, status, tuple(headers), self._flight.header_edits))
 
     async def send_part(self, data: bytes, *, is_last: bool = False) -> None:
         """A part of a streamed body."""

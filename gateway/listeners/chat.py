@@ -15,7 +15,6 @@ from gateway.listeners.sse import ChangedEvents, EventRelay, RenamedEvents, Whol
 from gateway.listeners.surfaces import ChatSurface, Head
 from gateway.listeners.translation import TranslatedEvents, translated_answer, usage_of
 from gateway.operations.inference import ChatBody
-from gateway.response_cache.request_key import canonical_json
 from gateway.schemas.chat_dialect import AnswerSettings, ChatDialect, UsageOnDemand
 from gateway.schemas.json_edit import edited_answer
 from gateway.schemas.signatures import sealed
@@ -47,7 +46,7 @@ class ChatListener:
         plan = await pipeline.route(context)
         inbound = ChatBody(self._surface.dialect, body, head.model)
         async with CancelOnDisconnect(exchange.receive):
-            if plan.cache_for(context) is not None:
+            if plan.cache is not None:
                 await answer_cached(
                     exchange,
                     CachedCall(
@@ -55,8 +54,7 @@ class ChatListener:
                         pipeline,
                         plan,
                         inbound,
-                        form=self._surface.dialect.name,
-                        effective=lambda: canonical_json(body),
+                        form=f"{self._surface.dialect.name} {head.includes_usage}",
                     ),
                     lambda sink, answer: self._relay(sink, answer, head),
                 )

@@ -12,12 +12,12 @@ from janua.inference.v1 import chat_pb2, embeddings_pb2, inference_service_pb2_g
 from gateway.context import RequestContext
 from gateway.edits import EditedEvents, edited_events
 from gateway.errors import BadGatewayError, GatewayError
-from gateway.listeners.cached import CachedCall
+from gateway.listeners.cached import CachedCall, KeptInbound
 from gateway.listeners.cached_grpc import cached_message, cached_messages
 from gateway.listeners.grpc_call import Call, accounted, accounted_answer, answer_metadata, call_context
 from gateway.listeners.service import GatewayService
 from gateway.operations.inference import TypedChat, TypedEmbeddings
-from gateway.pipeline import Inbound, Pipeline
+from gateway.pipeline import Pipeline
 from gateway.plan import RoutePlan
 from gateway.schemas import janua_grpc
 from gateway.schemas.chat_dialect import ChatDialect
@@ -56,7 +56,7 @@ class InferenceServicer(inference_service_pb2_grpc.InferenceServiceServicer):
                 events = _whole_answer(exchange.dialect, _unary_body(exchange), context)
                 return janua_grpc.encode_chat(events, body.request.model)
 
-            asked = _Asked(call, request, body.request.model, body)
+            asked = _Asked(call, body.request.model, body)
             return await self._whole(context, asked, encode, chat_pb2.CreateChatCompletionResponse)
 
         return await self._unary(call, "CreateChatCompletion", Operation.CHAT, answer)
@@ -71,9 +71,9 @@ class InferenceServicer(inference_service_pb2_grpc.InferenceServiceServicer):
                 context.body_size = request.ByteSize
                 body = TypedChat(janua_grpc.decode_chat(request.request), is_streaming=True)
                 model = body.request.model
-                asked = _Asked(call, request, model, body)
+                asked = _Asked(call, model, body)
                 pipeline, plan = await self._route(context, model)
-                if plan.cache_for(context) is not None:
+                if plan.cache is not None:
 
                     async def encode(context: RequestContext, exchange: Exchange[ChatDialect]) -> AsyncGenerator[bytes]:
                         async with aclosing(_stream(exchange, context, model)) as messages:
@@ -108,7 +108,7 @@ class InferenceServicer(inference_service_pb2_grpc.InferenceServiceServicer):
                 context.usage = decoded.usage
                 return janua_grpc.encode_embeddings(decoded, request.model)
 
-            asked = _Asked(call, request, request.model, body)
+            asked = _Asked(call, request.model, body)
             return await self._whole(context, asked, encode, embeddings_pb2.CreateEmbeddingsResponse)
 
         return await self._unary(call, "CreateEmbeddings", Operation.EMBEDDINGS, answer)
@@ -143,7 +143,7 @@ class InferenceServicer(inference_service_pb2_grpc.InferenceServiceServicer):
         answer: type[M],
     ) -> M:
         pipeline, plan = await self._route(context, asked.model)
-        if plan.cache_for(context) is None:
+        if plan.cache is None:
             return encode(context, await _call(pipeline, plan, context, asked))
         cached = self._cached(pipeline, plan, context, asked)
         data = await cached_message(
@@ -165,18 +165,16 @@ class InferenceServicer(inference_service_pb2_grpc.InferenceServiceServicer):
             plan,
             asked.body,
             form=context.path,
-            effective=lambda: asked.request.SerializeToString(deterministic=True),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class _Asked(Generic[D]):
-    """A call: its message, and what it asks for."""
+    """A call, and what it asks for."""
 
     call: Call
-    request: Message
     model: str
-    body: Inbound[Exchange[D]]
+    body: KeptInbound[Exchange[D]]
 
 
 async def _call(pipeline: Pipeline, plan: RoutePlan, context: RequestContext, asked: _Asked[D]) -> Exchange[D]:

@@ -74,10 +74,10 @@ class OpenInferenceServicer:
         pipeline = self._service.pin()
         plan = await pipeline.route(context)
         inbound: OpenInferenceInbound[bytes]
-        if plan.cache_for(context) is not None and translation.action is not ModelAction.READY:
+        if plan.cache is not None and translation.action is not ModelAction.READY:
             shown = headers_to_show(seen_headers(context.headers), context.headers)
-            inbound = OpenInferenceInbound(translation, tuple(shown.items()))
-            kept = CachedCall(self._service, pipeline, plan, inbound, form=context.path, effective=lambda: data)
+            inbound = OpenInferenceInbound(translation, tuple(shown.items()), data)
+            kept = CachedCall(self._service, pipeline, plan, inbound, form=context.path)
             return await cached_message(call, context, kept, lambda _, answer: answer)
         inbound = OpenInferenceInbound(translation, tuple(sent_metadata(call)))
         answer = await pipeline.call(context, plan, inbound)

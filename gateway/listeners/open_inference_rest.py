@@ -73,7 +73,7 @@ class OpenInferenceRestListener:
         plan = await pipeline.route(context)
         inbound = OpenInferenceInbound(call, tuple(context.headers.items()))
         async with CancelOnDisconnect(exchange.receive):
-            if plan.cache_for(context) is not None and call.action is not ModelAction.READY:
+            if plan.cache is not None and call.action is not ModelAction.READY:
                 await answer_cached(exchange, self._cached(pipeline, plan, call, exchange, body), _write)
                 return
             answer = await pipeline.call(context, plan, inbound)
@@ -89,9 +89,12 @@ class OpenInferenceRestListener:
             self._service,
             pipeline,
             plan,
-            OpenInferenceInbound(call, tuple(headers_to_show(seen_headers(context.headers), context.headers).items())),
+            OpenInferenceInbound(
+                call,
+                tuple(headers_to_show(seen_headers(context.headers), context.headers).items()),
+                b"%d:%b%b" % (len(length), length, body),
+            ),
             form=f"{call.action.name} {call.version}",
-            effective=lambda: b"%d:%b%b" % (len(length), length, body),
         )
 
     def _about_server(self, action: ServerAction) -> tuple[int, bytes]:

@@ -1,9 +1,11 @@
 """Requests over HTTP whose answers come whole, in any dialect: vectors, ranking, counts of tokens."""
 
 import time
+from hashlib import sha256
 from typing import Generic
 
 from gateway.errors import BadGatewayError, MethodNotAllowedError
+from gateway.filters.phases import Filters
 from gateway.listeners.cached import CachedCall
 from gateway.listeners.cached_http import answer_cached
 from gateway.listeners.disconnect import CancelOnDisconnect
@@ -39,7 +41,7 @@ class WholeListener(Generic[Q, A]):
         plan = await pipeline.route(context)
         inbound = self._surface.asks(self._surface.dialect, body, head.model)
         async with CancelOnDisconnect(exchange.receive):
-            if plan.cache_for(context) is not None:
+            if plan.cache is not None:
                 await answer_cached(
                     exchange,
                     CachedCall(
@@ -47,8 +49,7 @@ class WholeListener(Generic[Q, A]):
                         pipeline,
                         plan,
                         inbound,
-                        form=self._surface.dialect.name,
-                        effective=lambda: canonical_json(body),
+                        form=self._form(plan.filters_for(context.consumer), body),
                     ),
                     lambda sink, answer: self._relay(sink, answer, inbound),
                 )
@@ -56,6 +57,11 @@ class WholeListener(Generic[Q, A]):
             answered: Exchange[WholeDialect[Q, A]] = await pipeline.call(context, plan, inbound)
             context.first_content_at = time.perf_counter()
             await self._relay(exchange, answered, inbound)
+
+    def _form(self, filters: Filters, body: bytes) -> str:
+        """How vectors and ranks are written is said in the body as it came, which policies may have changed since."""
+        name = self._surface.dialect.name
+        return name if not filters.request_editors else f"{name} {sha256(canonical_json(body) or body).hexdigest()}"
 
     async def _relay(
         self, exchange: AnswerSink, answered: Exchange[WholeDialect[Q, A]], inbound: WholeBody[Q, A]

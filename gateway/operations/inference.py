@@ -9,6 +9,7 @@ from gateway.context import RequestContext
 from gateway.edits import JsonEdit, edited_mapping
 from gateway.operations.features import check_operation, to_leave_out
 from gateway.plan import BackendPlan
+from gateway.response_cache.request_key import canonical_json, effective_request
 from gateway.schemas.chat_dialect import ChatDialect, UsageOnDemand
 from gateway.schemas.dialect import Dialect
 from gateway.schemas.features.canonical import asked_by, without
@@ -148,6 +149,10 @@ class ChatBody:
         asked = self.body if self.asked is None else self.asked
         return ChatBody(self.dialect, edited_json(body, edit), self.model, asked)
 
+    def effective(self) -> bytes | None:
+        """See `KeptInbound`."""
+        return effective_request(self.canonical()) if self.is_read else canonical_json(self.body)
+
 
 @dataclass(frozen=True, slots=True)
 class TypedChat:
@@ -203,6 +208,10 @@ class TypedChat:
         model = self.request.model
         body = OPENAI_CHAT.encode_request(self.request, model, stream=stream, drop_unsupported=False)
         return replace(self, request=OPENAI_CHAT.decode_request(edited_json(body, edit), model))
+
+    def effective(self) -> bytes | None:
+        """See `KeptInbound`."""
+        return effective_request(self.request)
 
 
 @dataclass(slots=True)
@@ -270,6 +279,10 @@ class WholeBody(Generic[Q, A]):
     def with_json(self, edit: JsonEdit, *, stream: bool) -> Self:
         """See `Editable`. The JSON is that of the caller's dialect."""
         return replace(self, body=edited_json(self._read_body() if self.is_read else self.body, edit), is_read=False)
+
+    def effective(self) -> bytes | None:
+        """See `KeptInbound`."""
+        return effective_request(self.canonical()) if self.is_read else canonical_json(self.body)
 
     def _read_body(self) -> bytes:
         return self.dialect.encode_request(self.canonical(), self.model, drop_unsupported=True)
@@ -363,6 +376,10 @@ class TypedEmbeddings:
         model = self.request.model
         body = OPENAI_EMBEDDINGS.encode_request(self.request, model, drop_unsupported=False)
         return TypedEmbeddings(OPENAI_EMBEDDINGS.decode_request(edited_json(body, edit), model))
+
+    def effective(self) -> bytes | None:
+        """See `KeptInbound`."""
+        return effective_request(self.request)
 
 
 def _first(dialects: Sequence[D], context: RequestContext, backend: BackendPlan) -> D:

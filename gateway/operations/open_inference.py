@@ -84,10 +84,11 @@ class RestErrors:
 
 @dataclass(frozen=True, slots=True)
 class OpenInferenceInbound(UnreadRequest, Generic[A]):
-    """One call. `sent` are the caller's headers or metadata."""
+    """One call. `sent` are the caller's headers or metadata, `asked` is what makes up the call beside its path."""
 
     translation: Translation[A]
     sent: Sequence[tuple[bytes, bytes]] = field(repr=False)
+    asked: bytes = field(default=b"", repr=False)
 
     def for_backend(
         self, context: RequestContext, backend: BackendPlan, cluster: Cluster, deadline: float
@@ -160,6 +161,10 @@ class OpenInferenceInbound(UnreadRequest, Generic[A]):
     def prompt_prefix(self, size: int) -> bytes:
         """Nothing: tensors are no prompt."""
         return b""
+
+    def effective(self) -> bytes:
+        """See `KeptInbound`: byte by byte, for tensors have no insignificant differences."""
+        return self.asked
 
     async def discard(self, answer: A) -> None:
         """Nothing is left to read: answers come whole."""

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 
 from gateway.context import RequestContext
+from gateway.edits import HeaderEdits
 from gateway.errors import GatewayError, UnavailableError
 from gateway.response_cache.recording import AnswerHead
 
@@ -55,6 +56,12 @@ class Flight:
     def is_joinable(self) -> bool:
         """Whether who comes now can still get all of it."""
         return self._is_kept and not self._is_cancelled and not self.is_over
+
+    @property
+    def header_edits(self) -> HeaderEdits | None:
+        """What policies have to be done to the headers of the answer; None: nothing."""
+        edits = self.context.answer_edits
+        return None if edits is None or edits.headers.is_empty else edits.headers
 
     @property
     def held_bytes(self) -> int:

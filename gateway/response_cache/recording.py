@@ -4,22 +4,25 @@ from typing import Protocol
 
 import msgspec
 
+from gateway.edits import HeaderEdits
+
 # Of an answer's headers, those that are as true of it later.
 _KEPT = frozenset({b"content-type", b"content-language", b"cache-control", b"x-accel-buffering"})
 
 
 class AnswerHead(msgspec.Struct, frozen=True, array_like=True):
     """How an answer begins. `is_whole`: it has one piece, which is sent with its length. `status` and `headers` are for
-    HTTP alone."""
+    HTTP alone. `edits` are what policies have to be done to the headers, None: nothing."""
 
     is_whole: bool
     status: int = 200
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    edits: HeaderEdits | None = None
 
     def kept(self) -> "AnswerHead":
         """Without what is about one call, or about the account that it was made with."""
         headers = tuple((name, value) for name, value in self.headers if name in _KEPT)
-        return AnswerHead(self.is_whole, self.status, headers)
+        return AnswerHead(self.is_whole, self.status, headers, self.edits)
 
 
 class Recording(msgspec.Struct, frozen=True, array_like=True):

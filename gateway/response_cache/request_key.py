@@ -5,13 +5,14 @@ a caller's headers when the answer may be kept.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
 import msgspec
 
 from gateway.context import RequestContext
+from gateway.types import WholeRequest
 
 Headers = Mapping[bytes, bytes]
 
@@ -53,10 +54,18 @@ def headers_to_show(seen: Headers, sent: Headers) -> Headers:
 
 
 def request_key(
-    context: RequestContext, *, scope: tuple[str, ...], version: bytes, form: str, effective: bytes, seen: Headers
+    context: RequestContext,
+    *,
+    scope: tuple[str, ...],
+    version: bytes,
+    form: str,
+    effective: bytes,
+    seen: Headers,
+    shape: Sequence[bytes] = (),
 ) -> str:
     """The key of a request. `form` says how the answer is written, `effective` what is asked, with insignificant
-    differences taken out; `version` is that of the configuration that shapes the answer."""
+    differences taken out; `version` is that of the configuration that shapes the answer, `shape` what policies add to
+    it for this caller."""
     asked = (
         version,
         context.protocol,
@@ -67,6 +76,7 @@ def request_key(
         effective,
         scope,
         sorted(seen.items()),
+        shape,
     )
     return f"{context.route}/{sha256(_encode(asked)).hexdigest()}"
 
@@ -81,6 +91,14 @@ def canonical_json(body: bytes) -> bytes | None:
             return None
         return msgspec.json.encode(value, order="sorted")
     except (msgspec.MsgspecError, UnicodeError, ValueError, RecursionError):
+        return None
+
+
+def effective_request(request: WholeRequest) -> bytes | None:
+    """What has been read, as bytes: every field, and of which kind each part is. None if it cannot be written so."""
+    try:
+        return msgspec.msgpack.encode(request, order="sorted")
+    except (msgspec.MsgspecError, OverflowError, TypeError, ValueError, RecursionError):
         return None
 
 

@@ -9,8 +9,9 @@ import aiohttp
 import openai
 import pytest
 
-from tests.conformance.calls import Answer, Caller, Kind, Question, Wire, ask, assert_answered, assert_refused
-from tests.conformance.configuration import Configuration, api_key, one_pool, with_keys
+from tests.conformance.caching import ALICE, BOB, EVE, TTL, by, cached, result
+from tests.conformance.calls import Caller, Kind, Question, Wire, ask, assert_answered, assert_refused
+from tests.conformance.configuration import one_pool
 from tests.conformance.dialect_backends import answering
 from tests.conformance.dialect_table import BACKENDS, CLIENTS, HTTP_CLIENTS
 from tests.conformance.dialects import Ask, Client, Node, Told
@@ -23,8 +24,6 @@ from tests.support.http_wire import sse
 from tests.support.open_inference_backends import Backend
 from tests.support.scripts import chat, fail
 
-ALICE, BOB, EVE = "sk-alice-0123456789", "sk-bob-0123456789", "sk-eve-0123456789"
-TTL = {"ttl": "300s"}
 PRICES = {"models": [{"name": "m", "price": {"input": 2.0, "output": 10.0}}]}
 
 
@@ -33,27 +32,6 @@ async def _empty(gateway: Gateway) -> None:
     """Nothing is kept of the test before."""
     status, _ = await gateway.post("/cache/purge")
     assert status == 200
-
-
-def cached(address: str, cache: Mapping[str, Any] | None = None, **fields: Any) -> Configuration:
-    """One pool behind a route with a cache; callers may have a key: alice and bob are of one group, eve of none."""
-    config = dict(with_keys(one_pool(address, **fields), api_key(ALICE), optional=True))
-    config["consumers"][0]["groups"] = ["staff"]
-    config["consumers"] += [
-        {"name": "bob", "groups": ["staff"], "api_keys": [api_key(BOB)]},
-        {"name": "eve", "api_keys": [api_key(EVE)]},
-    ]
-    config["policies"].append({"name": "cache", "cache": {**TTL, **(cache or {})}})
-    config["routes"][0]["policies"].append("cache")
-    return config
-
-
-def by(key: str, **headers: str) -> Question:
-    return Question(headers={"authorization": f"Bearer {key}", **headers})
-
-
-def result(told: Answer) -> str:
-    return told.headers.get("x-janua-cache", "")
 
 
 async def test_answer_is_given_again_without_a_call(
@@ -578,28 +556,6 @@ async def test_time_limit_of_one_caller_is_no_concern_of_others(
     gate.set()
     assert_answered(await second)
     assert len(upstream.requests) == 1
-
-
-@pytest.mark.parametrize(
-    "policy",
-    [
-        {"transform": {"request": {"set_headers": {"x-team": "consumer.name"}}}},
-        {"guardrail": {"rules": [{"pii": ["EMAIL"], "action": "MASK"}], "on": ["RESPONSE"]}},
-    ],
-    ids=["transform", "guardrail"],
-)
-async def test_what_policies_change_for_a_caller_goes_past_the_cache(
-    gateway: Gateway, upstream: FaultyUpstream, caller: Caller, policy: dict[str, Any]
-) -> None:
-    config = dict(cached(upstream.address))
-    config["policies"] = [*config["policies"], {"name": "change", **policy}]
-    config["routes"] = [{**route, "policies": [*route["policies"], "change"]} for route in config["routes"]]
-    await gateway.apply(config)
-    for asked in (1, 2):
-        answered = await ask(caller)
-        assert_answered(answered)
-        assert answered.headers["x-janua-cache"] == "bypass"
-        assert len(upstream.requests) == asked
 
 
 async def test_kept_answers_count_as_requests_and_take_no_tokens(

@@ -3,14 +3,21 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config.snapshot import ServiceConfig, UpstreamTarget
 from gateway.providers.outbound import outbound_headers
-from gateway.response_cache.request_key import canonical_json, headers_to_show, request_key, seen_headers
-from gateway.types import Operation
+from gateway.response_cache.request_key import (
+    canonical_json,
+    effective_request,
+    headers_to_show,
+    request_key,
+    seen_headers,
+)
+from gateway.types import CacheTtl, ChatRequest, Message, Operation, RefusalPart, Role, TextPart
 from tests.gateway.filters.requests import context
 
 JSON = st.recursive(
@@ -117,3 +124,23 @@ def test_backends_see_nothing_that_is_not_in_the_key(sent: dict[bytes, bytes]) -
     assert {n: v for n, v in usual.items() if n in ("openai-beta", "x-custom")} == {
         n: v for n, v in forwarded.items() if n in ("openai-beta", "x-custom")
     }
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [(TextPart(text="a"), RefusalPart(text="a")), (TextPart(text="a"), TextPart(text="a", cache=CacheTtl.ONE_HOUR))],
+)
+def test_parts_of_different_kinds_are_different(one: Any, other: Any) -> None:
+    said = [ChatRequest(model="m", messages=(Message(role=Role.USER, content=(part,)),)) for part in (one, other)]
+    assert effective_request(said[0]) == effective_request(msgspec.structs.replace(said[0]))
+    assert effective_request(said[0]) != effective_request(said[1])
+
+
+def test_order_of_members_makes_no_difference_to_what_has_been_read() -> None:
+    forms = {effective_request(ChatRequest(model="m", messages=(), extra=extra)) for extra in
+             ({"a": 1, "b": {"c": 2, "d": 3}}, {"b": {"d": 3, "c": 2}, "a": 1})}  # fmt: skip
+    assert len(forms) == 1
+
+
+def test_what_cannot_be_written_has_no_form() -> None:
+    assert effective_request(ChatRequest(model="m", messages=(), extra={"a": 2**70})) is None
