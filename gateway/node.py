@@ -69,7 +69,7 @@ class Node:
         )
         self._limits = LimitState(metrics=self._metrics, store=self._store, state_dir=settings.state_dir)
         self._published_keys = KeyDirectory(KeyFetcher(), time.monotonic)
-        self._answers = ResponseCache(max_bytes=settings.cache_bytes)
+        self._answers = ResponseCache(max_bytes=settings.cache_bytes, shared=self._store)
         self._live = LiveState(self._clusters, caller, self._mirrors, self._limits, self._published_keys, self._answers)
         self._service = GatewayService(metrics=self._metrics, access_log=self._access_log)
         servicer = InferenceServicer(self._service, created=int(time.time()))

@@ -4,6 +4,7 @@ one step. redis-py is imported when a store is made."""
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha1
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
@@ -14,6 +15,7 @@ _TIMEOUT_S: Final = 1.0
 # After a failure nothing is sent for so long, so that requests do not wait for the time limit one by one.
 _PAUSE_S: Final = 0.5
 _MAX_CONNECTIONS: Final = 64
+_SCANNED: Final = 1000  # keys that are looked at in one step, during which the store does nothing else
 
 _log = structlog.get_logger("janua.shared_store")
 
@@ -94,6 +96,16 @@ class SharedStore:
     async def delete(self, key: bytes) -> None:
         """Keeps nothing there any more."""
         await self._do("delete", lambda: self._client.delete(key))
+
+    async def delete_matching(self, pattern: bytes) -> int:
+        """Keeps nothing any more under keys that match, with `*` for anything. How many there were."""
+        deleted, cursor = 0, 0
+        while True:
+            cursor, keys = await self._do("scan", partial(self._client.scan, cursor, match=pattern, count=_SCANNED))
+            if keys:
+                deleted += await self._do("delete", partial(self._client.unlink, *keys))
+            if cursor == 0:
+                return deleted
 
     async def run(self, script: Script, keys: Sequence[bytes], arguments: Sequence[bytes | int | float]) -> Any:
         """What a script answers: integers, bytes, None and lists of them."""

@@ -130,6 +130,7 @@ def _cache(spec: policy_pb2.Cache) -> CacheConfig:
     return CacheConfig(
         ttl_s=seconds(spec, "ttl", 0.0),
         scope=_SCOPES[spec.scope],
+        is_shared=spec.store == policy_pb2.Cache.STORE_SHARED,
         max_entry_bytes=spec.max_entry_bytes or _MAX_ENTRY_BYTES,
         single_flight=spec.single_flight if spec.HasField("single_flight") else True,
         respect_cache_control=spec.respect_cache_control if spec.HasField("respect_cache_control") else True,

@@ -35,6 +35,7 @@ from gateway.config import resources as types
 from gateway.config.credential import TokenGrant
 from gateway.config.resources import ReceivedResource, Rejection
 from gateway.config.snapshot import (
+    CacheConfig,
     ConsumerConfig,
     PolicyConfig,
     ProviderTarget,
@@ -166,7 +167,7 @@ class ResourceTable:
             raise _RefusedError([_rejection(resource, INVALID_FIELD, str(error), "jwt_auth.jwks")]) from None
         if isinstance(value, PolicyConfig) and value.needs_shared_store and not self._has_shared_store:
             text = "is for all nodes together, and this node has no shared store: start it with --shared-store"
-            field = f"{message.WhichOneof('spec')}.scope" if isinstance(message, Policy) else ""
+            field = "cache.store" if isinstance(value.spec, CacheConfig) else "rate_limit.scope"
             raise _RefusedError([_rejection(resource, SHARED_STORE_MISSING, text, field)])
         named = {(reference.kind.type_url, reference.name): reference.field for reference in references(message)}
         return _Compiled(resource, message, value, named)

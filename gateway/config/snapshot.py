@@ -362,11 +362,12 @@ class CacheScope(Enum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheConfig:
     """Answers are kept and given again. `stale_s` is how long after its time an answer still is while a new one is
-    fetched."""
+    fetched; `is_shared`: all nodes keep them together."""
 
     ttl_s: float
     max_entry_bytes: int
     scope: CacheScope = CacheScope.CONSUMER
+    is_shared: bool = False
     single_flight: bool = True
     respect_cache_control: bool = True
     stale_s: float = 0.0
@@ -398,7 +399,7 @@ class PolicyConfig:
     @property
     def needs_shared_store(self) -> bool:
         """Whether it works only on a node with a shared store."""
-        return isinstance(self.spec, RateLimitConfig) and self.spec.is_shared
+        return isinstance(self.spec, RateLimitConfig | CacheConfig) and self.spec.is_shared
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from gateway.config.snapshot import CacheConfig, CacheScope
 from gateway.context import RequestContext
 from gateway.filters.phases import AnswerKeeper
+from gateway.response_cache.request_key import OF_CONSUMER
 from gateway.response_cache.response_cache import ResponseCache
 
 _SECONDS = re.compile(rb"[0-9]{1,9}")
@@ -51,7 +52,7 @@ class Cache(AnswerKeeper):
             case CacheScope.GROUP if context.groups:
                 return ("groups", *sorted(context.groups))
             case _:
-                return ("consumer", context.consumer_name) if context.consumer else ("anonymous",)
+                return (OF_CONSUMER, context.consumer_name) if context.consumer else ("anonymous",)
 
 
 def _wish(directives: Mapping[bytes, bytes]) -> Wish | None:

@@ -16,6 +16,7 @@ from gateway.config.snapshot import (
     ServiceConfig,
     SizeLimitsConfig,
 )
+from gateway.config.stable_text import stable_text
 from gateway.context import RequestContext
 from gateway.errors import GatewayError, PermissionDeniedError
 from gateway.filters.cache import Cache, Wish
@@ -56,7 +57,7 @@ class RouteCache:
         self._changing = tuple(filters for filters in of_services if filters.request_editors or filters.answer_editors)
         services = tuple(services)
         names = [*route.policies, *(name for service in services for name in service.policies)]
-        self._of_route = repr((route, services, self._shaping(names)))
+        self._of_route = stable_text((route, services, self._shaping(names)))
         self._versions: dict[tuple[str, ...], bytes] = {}
 
     def wish(self, context: RequestContext) -> Wish | None:
@@ -74,7 +75,7 @@ class RouteCache:
         names = context.consumer.policies if context.consumer is not None else ()
         found = self._versions.get(names)
         if found is None:
-            found = sha256(f"{self._of_route} {self._shaping(names)}".encode()).digest()
+            found = sha256(f"{self._of_route} {stable_text(self._shaping(names))}".encode()).digest()
             self._versions[names] = found
         return found
 

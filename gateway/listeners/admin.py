@@ -6,6 +6,8 @@ from typing import Any
 
 from quart import Quart, Response, request
 
+from gateway.response_cache.request_key import KeyPattern
+from gateway.shared_store import StoreUnavailableError
 from gateway.telemetry.metrics import Metrics
 
 
@@ -14,14 +16,14 @@ class NodeView:
     """What the admin listener may see and do.
 
     `not_ready` gives the reason why the node takes no traffic, or None; `drain` begins draining;
-    `purge_cache` forgets the answers of a route, or of all, and gives their number.
+    `purge_cache` forgets kept answers, and gives their number; it raises `StoreUnavailableError`.
     """
 
     not_ready: Callable[[], str | None]
     config_dump: Callable[[], dict[str, Any]]
     endpoints: Callable[[], list[dict[str, Any]]]
     drain: Callable[[], dict[str, Any]]
-    purge_cache: Callable[[str | None], Awaitable[int]]
+    purge_cache: Callable[[KeyPattern], Awaitable[int]]
     metrics: Metrics
 
 
@@ -56,7 +58,15 @@ def make_admin_app(view: NodeView) -> Quart:
         return view.drain()
 
     @app.post("/cache/purge")
-    async def purge_cache() -> dict[str, Any]:
-        return {"purged": await view.purge_cache(request.args.get("route"))}
+    async def purge_cache() -> tuple[dict[str, Any], int]:
+        unknown = sorted(request.args.keys() - {"route", "consumer"})
+        if unknown:
+            # One that is misspelt must not forget everything.
+            return {"error": f"{', '.join(unknown)}: unknown; route and consumer are known"}, 400
+        wanted = KeyPattern(request.args.get("route"), request.args.get("consumer"))
+        try:
+            return {"purged": await view.purge_cache(wanted)}, 200
+        except StoreUnavailableError as error:
+            return {"error": f"not purged in the shared store: {error}"}, 503
 
     return app

@@ -19,6 +19,7 @@ from gateway.response_cache.flight import Flight, FlightReader
 from gateway.response_cache.recording import AnswerHead, AnswerReader, ReplayedAnswer
 from gateway.response_cache.request_key import Headers, headers_to_show, request_key, seen_headers
 from gateway.response_cache.response_cache import Produce
+from gateway.shared_store import StoreUnavailableError
 
 A = TypeVar("A")
 
@@ -51,6 +52,7 @@ class CachedCall(Generic[A]):
         self._inbound = inbound
         self._form = form
         self._header_edits: HeaderEdits | None = None
+        self._is_store_down = False
 
     async def forward(self, context: RequestContext) -> A:
         """Calls a backend, for a request that its limits have counted. Raises as `Pipeline.call`."""
@@ -81,7 +83,7 @@ class CachedCall(Generic[A]):
             return
         flight = self._cache.answers.flight(key) if self._cache.config.single_flight and wish.reads else None
         if flight is None:
-            context.tell_cache("miss" if wish.reads else "bypass")
+            context.tell_cache("miss" if wish.reads and not self._is_store_down else "bypass")
             flight = self._start(key, context, seen, produce)
         else:
             context.tell_cache("coalesced")
@@ -119,20 +121,24 @@ class CachedCall(Generic[A]):
     ) -> ReplayedAnswer | None:
         """The kept answer if it is young enough. One that is past its time is asked for anew meanwhile."""
         answers = self._cache.answers
-        kept = await answers.find(key)
+        try:
+            kept = await answers.find(key, is_shared=self._cache.config.is_shared)
+        except StoreUnavailableError:
+            self._is_store_down = True
+            return None
         if kept is None:
             return None
-        age_s = answers.clock() - kept.kept_at
+        recording, age_s = kept
         if max_age_s is not None and age_s > max_age_s:
             return None
         if age_s >= self._cache.config.ttl_s and answers.flight(key) is None:
             self._start(key, context, seen, lambda flight: self._refresh(flight, produce), is_accounted=True)
         context.tell_cache("hit")
         context.answer_headers.append((b"age", b"%d" % age_s))
-        _take_edits(kept.head.edits, context)
+        _take_edits(recording.head.edits, context)
         context.priced, context.cost_usd = None, 0.0
         context.first_content_at = time.perf_counter()
-        return ReplayedAnswer(kept)
+        return ReplayedAnswer(recording)
 
     def _start(
         self, key: str, context: RequestContext, seen: Headers, produce: Produce, *, is_accounted: bool = False
@@ -141,7 +147,13 @@ class CachedCall(Generic[A]):
         config = self._cache.config
         keep_s = config.ttl_s + config.stale_s
         return self._cache.answers.start(
-            key, of_call, produce, keep_bytes=config.max_entry_bytes, keep_s=keep_s, is_accounted=is_accounted
+            key,
+            of_call,
+            produce,
+            keep_bytes=config.max_entry_bytes,
+            keep_s=keep_s,
+            is_shared=config.is_shared,
+            is_accounted=is_accounted,
         )
 
     async def _refresh(self, flight: Flight, produce: Produce) -> None:

@@ -82,9 +82,14 @@ def make_workers_admin_app(admins: Callable[[], Mapping[int, str | None]]) -> Qu
         return {"draining": True, "active_requests": sum(answer["active_requests"] for answer in answers.values())}
 
     @app.post("/cache/purge")
-    async def purge_cache() -> dict[str, Any]:
-        answers = await ask_json("POST", "/cache/purge", request.args.to_dict())
-        return {"purged": sum(answer["purged"] for answer in answers.values())}
+    async def purge_cache() -> Response:
+        """Of those that could not, the first says why."""
+        answers = (await ask("POST", "/cache/purge", request.args.to_dict())).values()
+        for answer in answers:
+            if answer is not None and answer.status != 200:
+                return Response(answer.body, answer.status, content_type="application/json")
+        purged = sum(msgspec.json.decode(answer.body)["purged"] for answer in answers if answer is not None)
+        return Response(msgspec.json.encode({"purged": purged}), content_type="application/json")
 
     return app
 

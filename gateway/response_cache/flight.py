@@ -55,7 +55,7 @@ class Flight:
     @property
     def is_joinable(self) -> bool:
         """Whether who comes now can still get all of it."""
-        return self._is_kept and not self._is_cancelled and not self.is_over
+        return self._is_kept and not self._is_cancelled and self.failure is None
 
     @property
     def header_edits(self) -> HeaderEdits | None:

@@ -46,6 +46,10 @@ class MemoryStore(BaseCache):  # type: ignore[misc]  # aiocache publishes no typ
             return bool(await super().set(key, value, ttl, **options))
         return await self._set(key, value, None if ttl is SENTINEL else ttl)
 
+    def clear_matching(self, matches: Callable[[str], bool]) -> int:
+        """Forgets what has such a key. How many there were."""
+        return sum(map(self._remove, list(filter(matches, self._entries))))
+
     async def _get(self, key: str, encoding: str = "utf-8", _conn: Any = None) -> bytes | None:
         found = self._entries.get(key)
         if found is None:
@@ -94,8 +98,7 @@ class MemoryStore(BaseCache):  # type: ignore[misc]  # aiocache publishes no typ
         return True
 
     async def _clear(self, namespace: str | None = None, _conn: Any = None) -> bool:
-        for key in [key for key in self._entries if namespace is None or key.startswith(namespace)]:
-            self._remove(key)
+        self.clear_matching(lambda key: key.startswith(namespace or ""))
         return True
 
     def _remove(self, key: str) -> bool:

@@ -1,6 +1,6 @@
 """An answer that can be sent and kept: its head, and the pieces of its body as they were sent."""
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -26,11 +26,18 @@ class AnswerHead(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Recording(msgspec.Struct, frozen=True, array_like=True):
-    """A whole answer. `kept_at` is a time of the cache's clock, in seconds."""
+    """A whole answer. `kept_at` is a time of the clock of where it is kept, in seconds."""
 
     head: AnswerHead
     pieces: tuple[bytes, ...]
     kept_at: float
+
+
+class KeptAnswer(NamedTuple):
+    """An answer that was found, and for how long it has been kept, in seconds."""
+
+    recording: Recording
+    age_s: float
 
 
 class AnswerReader(Protocol):

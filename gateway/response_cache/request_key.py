@@ -6,8 +6,9 @@ a caller's headers when the answer may be kept.
 
 import json
 from collections.abc import Mapping, Sequence
-from hashlib import sha256
-from typing import Any
+from dataclasses import dataclass
+from hashlib import blake2b, sha256
+from typing import Any, Final
 
 import msgspec
 
@@ -15,6 +16,9 @@ from gateway.context import RequestContext
 from gateway.types import WholeRequest
 
 Headers = Mapping[bytes, bytes]
+
+# The first part of the scope of answers that only one consumer gets.
+OF_CONSUMER: Final = "consumer"
 
 # Parts that are encoded so cannot be shifted into each other.
 _encode = msgspec.msgpack.Encoder().encode
@@ -78,7 +82,35 @@ def request_key(
         sorted(seen.items()),
         shape,
     )
-    return f"{context.route}/{sha256(_encode(asked)).hexdigest()}"
+    return f"{context.route}/{_caller(scope)}/{sha256(_encode(asked)).hexdigest()}"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPattern:
+    """Some of all keys: those of a route, those that only one consumer shares; None: whatever route or caller."""
+
+    route: str | None = None
+    consumer: str | None = None
+
+    @property
+    def glob(self) -> str:
+        """With `*` for anything."""
+        return f"{self.route or '*'}/{'*' if self.consumer is None else _caller((OF_CONSUMER, self.consumer))}/*"
+
+    def matches(self, key: str) -> bool:
+        """Whether the key is one of them."""
+        route, caller, _ = key.split("/")
+        if self.route is not None and route != self.route:
+            return False
+        return self.consumer is None or caller == _caller((OF_CONSUMER, self.consumer))
+
+
+ALL_KEYS: Final = KeyPattern()
+
+
+def _caller(scope: tuple[str, ...]) -> str:
+    """Of fixed length and without special characters, which names of callers that issuers give may have."""
+    return blake2b("\0".join(scope).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
 def canonical_json(body: bytes) -> bytes | None:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -11,10 +12,15 @@ import structlog
 from gateway.context import RequestContext
 from gateway.errors import GatewayError, InternalError, UnavailableError
 from gateway.response_cache.flight import Flight
-from gateway.response_cache.recording import Recording
+from gateway.response_cache.recording import KeptAnswer, Recording
+from gateway.response_cache.request_key import ALL_KEYS, KeyPattern
+from gateway.shared_store import SharedStore, StoreUnavailableError
 
 if TYPE_CHECKING:
+    from aiocache.base import BaseCache
+
     from gateway.response_cache.memory_store import MemoryStore
+    from gateway.response_cache.shared_answers import SharedAnswers
 
 DEFAULT_MAX_BYTES = 64 * 1024 * 1024
 _MAX_ENTRIES = 1_000_000
@@ -26,9 +32,9 @@ _log = structlog.get_logger("janua.cache")
 
 
 class ResponseCache:
-    """All answers of a node. Keys are made by `request_key`; they begin with the route's name and a slash.
+    """All answers of a node: those in its memory, and those in the store that it shares with others, if it has one.
 
-    `run` must be running while calls are made; what it has begun ends with it.
+    Keys are made by `request_key`. `run` must be running while calls are made; what it has begun ends with it.
     """
 
     def __init__(
@@ -37,8 +43,13 @@ class ResponseCache:
         max_bytes: int = DEFAULT_MAX_BYTES,
         max_entries: int = _MAX_ENTRIES,
         clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+        shared: SharedStore | None = None,
     ) -> None:
-        self.clock = clock
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._shared_store = shared
+        self._shared: SharedAnswers | None = None
         self._max_bytes = max_bytes
         self._max_entries = max_entries
         self._memory: MemoryStore | None = None
@@ -66,10 +77,18 @@ class ResponseCache:
             finally:
                 self._tasks = None
 
-    async def find(self, key: str) -> Recording | None:
-        """The answer that is kept under that key."""
-        data: bytes | None = await self._store.get(key)
-        return None if data is None else self._decoder.decode(data)
+    async def find(self, key: str, *, is_shared: bool = False) -> KeptAnswer | None:
+        """The answer that is kept under that key. Raises `StoreUnavailableError` while the shared store does not
+        answer."""
+        data: bytes | None = await self._store(is_shared).get(key)
+        if data is None:
+            return None
+        try:
+            recording = self._decoder.decode(data)
+        except msgspec.MsgspecError:
+            return None  # in a store of many, it may be anybody's
+        # Clocks of nodes differ.
+        return KeptAnswer(recording, max(0.0, self._now(is_shared) - recording.kept_at))
 
     def flight(self, key: str) -> Flight | None:
         """The call whose answer will be kept under that key, if there is one that can be joined."""
@@ -84,6 +103,7 @@ class ResponseCache:
         *,
         keep_bytes: int,
         keep_s: float,
+        is_shared: bool = False,
         is_accounted: bool = False,
     ) -> Flight:
         """Makes a call whose answer is kept for so long if it is no larger. `is_accounted` is as `Flight` has it.
@@ -94,31 +114,43 @@ class ResponseCache:
             raise UnavailableError("this node is about to stop", reason="STOPPING", retry_after_s=1.0)
         flight = Flight(context, keep_bytes=keep_bytes, is_accounted=is_accounted)
         self._flights[key] = flight
-        task = self._tasks.create_task(self._fly(key, flight, produce, keep_s))
+        task = self._tasks.create_task(self._fly(key, flight, produce, keep_s, is_shared))
         flight.cancel = task.cancel
         # It has not even begun if it was cancelled at once.
         task.add_done_callback(lambda _: self._ended(key, flight))
         return flight
 
-    async def purge(self, route: str | None = None) -> int:
-        """Forgets the answers of a route, or of all, also those that are being made. The number of those kept."""
-        before = self.entries
-        prefix = "" if route is None else f"{route}/"
-        self._flights = {key: flight for key, flight in self._flights.items() if not key.startswith(prefix)}
-        if self._memory is not None:
-            await self._memory.clear(namespace=prefix)
-        return before - self.entries
+    async def purge(self, wanted: KeyPattern = ALL_KEYS) -> int:
+        """Forgets answers, also those that are being made here. The number of those kept. Raises
+        `StoreUnavailableError` when it could not be done in the shared store."""
+        self._flights = {key: flight for key, flight in self._flights.items() if not wanted.matches(key)}
+        purged = 0 if self._memory is None else self._memory.clear_matching(wanted.matches)
+        if self._shared_store is not None:
+            purged += await self._shared_answers().clear_matching(wanted.glob)
+        return purged
 
-    @property
-    def _store(self) -> "MemoryStore":
+    def _now(self, is_shared: bool) -> float:
+        return self._wall_clock() if is_shared else self._clock()
+
+    def _store(self, is_shared: bool) -> "BaseCache":
+        if is_shared:
+            return self._shared_answers()
         if self._memory is None:
             # A node whose routes keep nothing need not know the library.
             from gateway.response_cache.memory_store import MemoryStore
 
-            self._memory = MemoryStore(max_bytes=self._max_bytes, max_entries=self._max_entries, clock=self.clock)
+            self._memory = MemoryStore(max_bytes=self._max_bytes, max_entries=self._max_entries, clock=self._clock)
         return self._memory
 
-    async def _fly(self, key: str, flight: Flight, produce: Produce, keep_s: float) -> None:
+    def _shared_answers(self) -> "SharedAnswers":
+        assert self._shared_store is not None, "the policy is in use"
+        if self._shared is None:
+            from gateway.response_cache.shared_answers import SharedAnswers
+
+            self._shared = SharedAnswers(self._shared_store)
+        return self._shared
+
+    async def _fly(self, key: str, flight: Flight, produce: Produce, keep_s: float, is_shared: bool) -> None:
         failure: GatewayError | None = None
         try:
             await produce(flight)
@@ -128,25 +160,31 @@ class ResponseCache:
             request_id = flight.context.request_id
             _log.exception("request failed", request_id=request_id)
             failure = InternalError(f"an internal error happened; the log has it under request id {request_id}")
-        else:
-            await self._keep(key, flight, keep_s)
+        # Nobody waits for its keeping: in memory it is kept before any of them runs, and who comes meanwhile joins.
         flight.end(failure)
+        if failure is None:
+            await self._keep(key, flight, keep_s, is_shared)
+        self._forget(key, flight)
 
-    async def _keep(self, key: str, flight: Flight, keep_s: float) -> None:
+    async def _keep(self, key: str, flight: Flight, keep_s: float, is_shared: bool) -> None:
         pieces = flight.pieces()
         if flight.head is None or not 200 <= flight.head.status < 300:
             return
         # Another may have taken its place, or somebody wanted the answers before to be forgotten.
         if pieces is None or self._flights.get(key) is not flight:
             return
-        recording = Recording(flight.head.kept(), pieces, self.clock())
+        recording = Recording(flight.head.kept(), pieces, self._now(is_shared))
         packed = bytearray()
         self._encoder.encode_into(recording, packed)
         # Of the size that it has: one that has grown and was cut leaves holes in memory, a third of the whole.
-        await self._store.set(key, bytes(packed), ttl=keep_s)
+        with suppress(StoreUnavailableError):
+            await self._store(is_shared).set(key, bytes(packed), ttl=keep_s)
 
-    def _ended(self, key: str, flight: Flight) -> None:
+    def _forget(self, key: str, flight: Flight) -> None:
         if self._flights.get(key) is flight:
             del self._flights[key]
+
+    def _ended(self, key: str, flight: Flight) -> None:
+        self._forget(key, flight)
         if not flight.is_over:
             flight.end(UnavailableError("this node is about to stop", reason="STOPPING", retry_after_s=1.0))

@@ -128,9 +128,8 @@ async def test_what_a_guardrail_denies_is_denied_whatever_is_kept(
     deny = {"guardrail": {"rules": [{"pii": ["EMAIL"], "action": "DENY"}]}}
     config = changed(upstream.address, "consumers", deny)
     await gateway.apply(config)
-    question = {"text": "to ann@example.org"}
-    authorized = [Question(**question, headers=by(key).headers) for key in (BOB, ALICE, BOB)]
-    told = [await ask(caller, each, streamed=streamed) for each in authorized]
+    asked = [Question(text="to ann@example.org", headers=by(key).headers) for key in (BOB, ALICE, BOB)]
+    told = [await ask(caller, each, streamed=streamed) for each in asked]
     assert (result(told[0]), result(told[2])) == ("miss", "hit")
     assert_refused(told[1], Kind.INVALID_REQUEST, "GUARDRAIL_DENIED")
 

@@ -137,8 +137,8 @@ def test_parts_of_different_kinds_are_different(one: Any, other: Any) -> None:
 
 
 def test_order_of_members_makes_no_difference_to_what_has_been_read() -> None:
-    forms = {effective_request(ChatRequest(model="m", messages=(), extra=extra)) for extra in
-             ({"a": 1, "b": {"c": 2, "d": 3}}, {"b": {"d": 3, "c": 2}, "a": 1})}  # fmt: skip
+    extras: list[Any] = [{"a": 1, "b": {"c": 2, "d": 3}}, {"b": {"d": 3, "c": 2}, "a": 1}]
+    forms = {effective_request(ChatRequest(model="m", messages=(), extra=extra)) for extra in extras}
     assert len(forms) == 1
 
 

@@ -9,6 +9,7 @@ import pytest
 from gateway.errors import BadGatewayError, InternalError, UnavailableError
 from gateway.response_cache.flight import Flight, FlightReader
 from gateway.response_cache.recording import AnswerHead, ReplayedAnswer
+from gateway.response_cache.request_key import KeyPattern
 from gateway.response_cache.response_cache import Produce, ResponseCache
 from tests.gateway.filters.requests import context
 from tests.gateway.upstream.calls import turns
@@ -28,7 +29,7 @@ async def running() -> AsyncIterator[ResponseCache]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-def start(answers: ResponseCache, produce: Produce, key: str = "chat/1") -> FlightReader:
+def start(answers: ResponseCache, produce: Produce, key: str = "chat/c/1") -> FlightReader:
     return answers.start(key, context(), produce, keep_bytes=1000, keep_s=60).join()
 
 
@@ -57,11 +58,11 @@ async def test_answer_is_kept_in_its_pieces_without_what_is_about_one_call(
     async with running() as answers:
         reader = start(answers, produce)
         assert await read(reader) == pieces
-        kept = await answers.find("chat/1")
+        kept = await answers.find("chat/c/1")
         assert kept is not None
-        assert await read(ReplayedAnswer(kept)) == pieces
-        assert kept.head.headers == HEADERS[:1]
-        assert answers.flight("chat/1") is None
+        assert await read(ReplayedAnswer(kept.recording)) == pieces
+        assert kept.recording.head.headers == HEADERS[:1]
+        assert answers.flight("chat/c/1") is None
         assert answers.entries == 1
 
 
@@ -75,7 +76,7 @@ async def test_what_fails_is_not_kept(error: Exception) -> None:
         reader = start(answers, fail)
         with pytest.raises(BadGatewayError if isinstance(error, BadGatewayError) else InternalError):
             await read(reader)
-        assert await answers.find("chat/1") is None
+        assert await answers.find("chat/c/1") is None
 
 
 async def test_no_other_status_is_kept_than_that_of_success() -> None:
@@ -84,15 +85,15 @@ async def test_no_other_status_is_kept_than_that_of_success() -> None:
 
     async with running() as answers:
         await read(start(answers, redirect))
-        assert await answers.find("chat/1") is None
+        assert await answers.find("chat/c/1") is None
 
 
 async def test_call_that_is_given_up_before_it_has_begun_ends_in_order() -> None:
     async with running() as answers:
-        flight = answers.start("chat/1", context(), whole, keep_bytes=1000, keep_s=60)
+        flight = answers.start("chat/c/1", context(), whole, keep_bytes=1000, keep_s=60)
         assert await flight.leave(flight.join())
-        assert answers.flight("chat/1") is None
-        assert await answers.find("chat/1") is None
+        assert answers.flight("chat/c/1") is None
+        assert await answers.find("chat/c/1") is None
 
 
 async def test_answer_that_was_being_made_is_forgotten_with_the_others() -> None:
@@ -103,14 +104,14 @@ async def test_answer_that_was_being_made_is_forgotten_with_the_others() -> None
         await whole(flight)
 
     async with running() as answers:
-        readers = [start(answers, slow, key) for key in ("chat/1", "chats/1")]
-        assert await answers.purge("chat") == 0
-        assert answers.flight("chat/1") is None
+        readers = [start(answers, slow, key) for key in ("chat/c/1", "chats/c/1")]
+        assert await answers.purge(KeyPattern(route="chat")) == 0
+        assert answers.flight("chat/c/1") is None
         gate.set()
         for reader in readers:
             assert await read(reader) == [b"hello"]
-        assert await answers.find("chat/1") is None
-        assert await answers.find("chats/1") is not None
+        assert await answers.find("chat/c/1") is None
+        assert await answers.find("chats/c/1") is not None
 
 
 async def test_those_who_wait_learn_that_the_node_ends() -> None:
@@ -138,9 +139,9 @@ async def test_thousand_who_ask_at_once_share_one_call() -> None:
         await stream(flight)
 
     async def ask(answers: ResponseCache) -> list[bytes]:
-        if (kept := await answers.find("chat/1")) is not None:
-            return await read(ReplayedAnswer(kept))
-        flight = answers.flight("chat/1")
+        if (kept := await answers.find("chat/c/1")) is not None:
+            return await read(ReplayedAnswer(kept.recording))
+        flight = answers.flight("chat/c/1")
         reader = start(answers, count) if flight is None else flight.join()
         return await read(reader)
 

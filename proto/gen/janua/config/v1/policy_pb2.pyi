@@ -977,7 +977,7 @@ class Cache(_message.Message):
     the same when route, caller, protocol, dialect, model, body and the headers that backends get are; in JSON, but for that of tensors, the
     order of members and white space make no difference. Kept are answers of inference and of the Open Inference Protocol; errors, answers
     that were cut short and calls that are passed through never are. Where a policy of a service might refuse the caller, nothing is shared.
-    Kept answers are lost when the node ends, and given up by changes of the route, its services and what shapes its answers.
+    Kept answers are given up by changes of the route, its services and what shapes its answers.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -1018,7 +1018,11 @@ class Cache(_message.Message):
         STORE_UNSPECIFIED: Cache._Store.ValueType  # 0
         """STORE_MEMORY."""
         STORE_MEMORY: Cache._Store.ValueType  # 1
-        """In the memory of each node, within the bound of its `--cache-bytes`; the least recently used goes first."""
+        """In the memory of each node, within the bound of its `--cache-bytes`; the least recently used goes first. Lost when the node ends."""
+        STORE_SHARED: Cache._Store.ValueType  # 2
+        """In the store that all nodes share (`--shared-store`), which bounds its memory itself. While it does not answer, requests
+        go past it. A node that has no such store refuses the policy.
+        """
 
     class Store(_Store, metaclass=_StoreEnumTypeWrapper):
         """Where answers are kept."""
@@ -1026,7 +1030,11 @@ class Cache(_message.Message):
     STORE_UNSPECIFIED: Cache.Store.ValueType  # 0
     """STORE_MEMORY."""
     STORE_MEMORY: Cache.Store.ValueType  # 1
-    """In the memory of each node, within the bound of its `--cache-bytes`; the least recently used goes first."""
+    """In the memory of each node, within the bound of its `--cache-bytes`; the least recently used goes first. Lost when the node ends."""
+    STORE_SHARED: Cache.Store.ValueType  # 2
+    """In the store that all nodes share (`--shared-store`), which bounds its memory itself. While it does not answer, requests
+    go past it. A node that has no such store refuses the policy.
+    """
 
     TTL_FIELD_NUMBER: _builtins.int
     SCOPE_FIELD_NUMBER: _builtins.int
