@@ -83,9 +83,9 @@ class LiveState:
         self.clusters.reconcile([*upstreams, *service_upstreams(snapshot)])
         self.published_keys.reconcile(
             {
-                policy.spec.jwks_uri
+                source
                 for policy in snapshot.policies.values()
-                if isinstance(policy.spec, JwtAuthConfig) and policy.spec.jwks_uri
+                if isinstance(policy.spec, JwtAuthConfig) and (source := policy.spec.key_source) is not None
             }
         )
         self.choices = {

@@ -78,6 +78,7 @@ def _jwt_auth(spec: policy_pb2.JwtAuth) -> JwtAuthConfig:
         required_claims=MappingProxyType(dict(spec.required_claims)),
         require_consumer=spec.require_consumer,
         subject_prefix=spec.subject_prefix,
+        egress_proxy=spec.egress_proxy,
     )
 
 

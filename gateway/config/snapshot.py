@@ -313,9 +313,20 @@ class AuthorizationConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeySource:
+    """Where the keys of an issuer are read: at `jwks_uri`, or, if it is empty, where the issuer says. `egress_proxy`
+    empty: directly."""
+
+    issuer: str = ""
+    jwks_uri: str = ""
+    egress_proxy: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JwtAuthConfig:
     """Callers must present a token of the issuer, or with `optional` may. The keys are published at `jwks_uri`, or are
-    `jwks`, a key set as JSON; one of the two is empty. Names of claims are empty where nothing is taken from one."""
+    `jwks`, a key set as JSON, or, if both are empty, are where the issuer says. Names of claims are empty where nothing
+    is taken from one."""
 
     issuer: str
     algorithms: frozenset[str]
@@ -329,6 +340,15 @@ class JwtAuthConfig:
     required_claims: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     require_consumer: bool = False
     subject_prefix: str = ""
+    egress_proxy: str = ""
+
+    @property
+    def key_source(self) -> KeySource | None:
+        """Where the keys are read; None if they are in the policy."""
+        if self.jwks:
+            return None
+        issuer = "" if self.jwks_uri else self.issuer
+        return KeySource(issuer=issuer, jwks_uri=self.jwks_uri, egress_proxy=self.egress_proxy)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

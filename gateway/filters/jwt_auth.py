@@ -35,7 +35,8 @@ class JwtAuth(Authenticator):
     @classmethod
     def of(cls, config: JwtAuthConfig, services: NodeServices) -> Self:
         """The policy on this node."""
-        keys = services.published_keys.at(config.jwks_uri) if config.jwks_uri else read_key_set(config.jwks)
+        source = config.key_source
+        keys = read_key_set(config.jwks) if source is None else services.published_keys.at(source)
         return cls(config, keys, services.subjects)
 
     async def authenticate(self, context: RequestContext) -> ConsumerConfig | None:

@@ -1,5 +1,6 @@
 """Tokens of an issuer whose keys stand at an address: who is let in, whatever becomes of the issuer."""
 
+import json
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from tests.conformance.gateway import Gateway
 from tests.conformance.http_caller import HttpCaller
 from tests.support.faulty_upstream import FaultyUpstream
 from tests.support.http_wire import response
-from tests.support.scripts import Script, answer, cut, fail, stall
+from tests.support.scripts import Exchange, Script, answer, cut, fail, stall
 from tests.support.tokens import assembled, claims, ec_key, jwk, key_set, policy, rsa_key, token
 
 KEY = "sk-alice-0123456789"
@@ -172,6 +173,20 @@ async def test_two_issuers_on_one_route(
     forged = token(STRANGER, claims(iss="https://else.example"))
     failure = assert_refused(await ask(caller, bearer(forged)), Kind.UNAUTHENTICATED, "INVALID_TOKEN")
     assert failure.message == "the token's signature is wrong"
+
+
+async def test_keys_are_found_by_what_the_issuer_says_of_itself(
+    gateway: Gateway, upstream: FaultyUpstream, issuer: FaultyUpstream, caller: Caller
+) -> None:
+    async def script(exchange: Exchange) -> None:
+        said = {"issuer": issuer.url, "jwks_uri": f"{issuer.url}/keys"}
+        is_of_keys = exchange.request.target == "/keys"
+        await exchange.send(response(200, (key_set(jwk(OLD)) if is_of_keys else json.dumps(said)).encode()))
+
+    issuer.script = script
+    await gateway.apply(configuration(upstream, issuer=issuer.url))
+    assert_answered(await ask(caller, bearer(good(iss=issuer.url))))
+    assert_refused(await ask(caller, bearer(good())), Kind.UNAUTHENTICATED, "INVALID_TOKEN")
 
 
 async def test_rotated_keys_overlap(

@@ -7,6 +7,7 @@ from typing import Any, Final
 from janua.config.v1.policy_pb2 import JWT_ALGORITHM_UNSPECIFIED, JwtAuth
 
 from janua_resources.addresses import parse_url
+from janua_resources.egress_rules import check_egress_proxy
 from janua_resources.field_paths import item
 from janua_resources.violations import Problem
 
@@ -22,23 +23,27 @@ def check_jwt_auth(spec: JwtAuth) -> Iterator[Problem]:
     for index, algorithm in enumerate(spec.algorithms):
         if algorithm == JWT_ALGORITHM_UNSPECIFIED:
             yield Problem(field=item("jwt_auth.algorithms", index), message="is not an algorithm")
-    if bool(spec.jwks_uri) == bool(spec.jwks):
-        yield Problem(field="jwt_auth", message="needs either jwks_uri or jwks, for the keys of the issuer")
+    if spec.jwks_uri and spec.jwks:
+        yield Problem(field="jwt_auth", message="has both jwks_uri and jwks: only one can be where the keys are")
     elif spec.jwks:
         yield from _key_set(spec.jwks)
+    elif spec.jwks_uri:
+        yield from _uri(spec.jwks_uri, "jwt_auth.jwks_uri")
     else:
-        yield from _uri(spec.jwks_uri)
+        hint = "; without jwks_uri and jwks it must be a URL that tells where the keys are"
+        yield from _uri(spec.issuer, "jwt_auth.issuer", hint)
+    yield from check_egress_proxy(spec.egress_proxy, "jwt_auth.egress_proxy")
 
 
-def _uri(text: str) -> Iterator[Problem]:
+def _uri(text: str, field: str, hint: str = "") -> Iterator[Problem]:
     try:
         address = parse_url(text)
     except ValueError as error:
-        yield Problem(field="jwt_auth.jwks_uri", message=str(error))
+        yield Problem(field=field, message=f"{error}{hint}")
         return
     if address.scheme != "https" and not address.is_loopback:
         text = "must be https: who can change the keys on their way can make tokens"
-        yield Problem(field="jwt_auth.jwks_uri", message=text)
+        yield Problem(field=field, message=f"{text}{hint}")
 
 
 def _key_set(text: str) -> Iterator[Problem]:

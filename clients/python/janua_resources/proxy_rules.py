@@ -6,8 +6,8 @@ from typing import Final
 
 from janua.config.v1.service_pb2 import ProxyService
 
-from janua_resources.addresses import parse_url
 from janua_resources.egress import base_address, provider_address
+from janua_resources.egress_rules import check_egress_proxy
 from janua_resources.field_paths import entry
 from janua_resources.headers import CREDENTIALS, FRAMING, HOP_BY_HOP, is_header_name, is_header_value
 from janua_resources.quoting import quoted
@@ -30,20 +30,7 @@ def check_proxy_service(proxy: ProxyService) -> Iterator[Problem]:
     yield from _check_credentials(proxy)
     yield from _check_headers(proxy)
     yield from _check_watching(proxy)
-    yield from _check_egress_proxy(proxy)
-
-
-def _check_egress_proxy(proxy: ProxyService) -> Iterator[Problem]:
-    if not proxy.egress_proxy:
-        return
-    field = "proxy_service.egress_proxy"
-    try:
-        address = parse_url(proxy.egress_proxy)
-    except ValueError as error:
-        yield Problem(field=field, message=str(error))
-        return
-    if address.scheme != "http" or address.base_path:
-        yield Problem(field=field, message="is not the address of a proxy: http://HOST:PORT")
+    yield from check_egress_proxy(proxy.egress_proxy, "proxy_service.egress_proxy")
 
 
 def _check_of_provider(proxy: ProxyService) -> Iterator[Problem]:

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.config.snapshot import ConsumerConfig, JwtAuthConfig
+from gateway.config.snapshot import ConsumerConfig, JwtAuthConfig, KeySource
 from gateway.errors import Credential, UnauthenticatedError
 from gateway.filters.jwt_auth import JwtAuth
 from gateway.filters.key_set import KeySet, read_key_set
@@ -194,7 +194,7 @@ def test_token_that_was_right_is_asked_again_for_its_time_and_its_key() -> None:
             return keys
 
     config = JwtAuthConfig(issuer=ISSUER, algorithms=frozenset({"ES256"}), audiences=frozenset({AUDIENCE}))
-    policy = JwtAuth(config, Issuer("", KeyFetcher(), lambda: 0), SUBJECTS, lambda: now)
+    policy = JwtAuth(config, Issuer(KeySource(), KeyFetcher(), lambda: 0), SUBJECTS, lambda: now)
     headers = {b"authorization": f"Bearer {good()}".encode()}
 
     def refused() -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from gateway.config.snapshot import KeySource
 from gateway.filters.key_set import KeySet, read_key_set
 from gateway.filters.published_keys import KeyDirectory, KeyFetcher, NoKeysError, PublishedKeys
 from tests.support.faulty_upstream import FaultyUpstream
@@ -30,6 +31,10 @@ def keys(*names: str) -> KeySet:
     return read_key_set(key_set(*(jwk(EC, name) for name in names)))
 
 
+def at(uri: str) -> KeySource:
+    return KeySource(jwks_uri=uri)
+
+
 class Issuer:
     """Answers readings as told; one that is to wait is held until `release`."""
 
@@ -40,7 +45,7 @@ class Issuer:
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def __call__(self, uri: str) -> KeySet:
+    async def __call__(self, source: KeySource) -> KeySet:
         async with self.began:
             self.readings += 1
             self.began.notify_all()
@@ -64,7 +69,7 @@ class Clock:
 
 @asynccontextmanager
 async def running(issuer: Issuer, clock: Clock) -> AsyncIterator[PublishedKeys]:
-    published = PublishedKeys("https://id.example/jwks", issuer, clock)
+    published = PublishedKeys(at("https://id.example/jwks"), issuer, clock)
     task = asyncio.create_task(published.run())
     try:
         yield published
@@ -180,7 +185,7 @@ async def test_what_issuers_answer_wrongly_is_no_key_set(upstream: FaultyUpstrea
     upstream.script = script
     fetcher = KeyFetcher()
     with pytest.raises(NoKeysError):
-        await fetcher(f"{upstream.url}/jwks")
+        await fetcher(at(f"{upstream.url}/jwks"))
     await fetcher.close()
     assert [request.target for request in upstream.requests][:1] == ["/jwks"]
 
@@ -189,29 +194,29 @@ async def test_issuer_that_does_not_answer_or_is_not_there(upstream: FaultyUpstr
     upstream.script = stall()
     fetcher = KeyFetcher(timeout_s=0.05)
     with pytest.raises(NoKeysError, match="no answer"):
-        await fetcher(upstream.url)
+        await fetcher(at(upstream.url))
     url = upstream.url
     await upstream.stop()
     with pytest.raises(NoKeysError):
-        await fetcher(url)
+        await fetcher(at(url))
     await fetcher.close()
 
 
 async def test_keys_outlive_a_configuration_that_still_names_them(upstream: FaultyUpstream) -> None:
     upstream.script = answer(response(200, key_set(jwk(EC)).encode()))
-    other = f"{upstream.url}/other"
+    one, other = at(upstream.url), at(f"{upstream.url}/other")
     directory = KeyDirectory(KeyFetcher(), Clock())
-    directory.reconcile({upstream.url})
+    directory.reconcile({one})
     running_directory = asyncio.create_task(directory.run())
-    first = directory.at(upstream.url)
+    first = directory.at(one)
     assert await first.find("k1", "ES256") is not None
-    directory.reconcile({upstream.url, other})
-    assert directory.at(upstream.url) is first
+    directory.reconcile({one, other})
+    assert directory.at(one) is first
     assert await directory.at(other).find("k1", "ES256") is not None
     directory.reconcile({other})
-    directory.reconcile({other, upstream.url})
-    assert directory.at(upstream.url) is not first
-    assert await directory.at(upstream.url).find("k1", "ES256") is not None
+    directory.reconcile({other, one})
+    assert directory.at(one) is not first
+    assert await directory.at(one).find("k1", "ES256") is not None
     running_directory.cancel()
     with suppress(asyncio.CancelledError):
         await running_directory

@@ -810,13 +810,15 @@ class JwtAuth(_message.Message):
     REQUIRED_CLAIMS_FIELD_NUMBER: _builtins.int
     REQUIRE_CONSUMER_FIELD_NUMBER: _builtins.int
     SUBJECT_PREFIX_FIELD_NUMBER: _builtins.int
+    EGRESS_PROXY_FIELD_NUMBER: _builtins.int
     issuer: _builtins.str
     """Who issues the tokens: their `iss`, character by character. Required."""
     jwks_uri: _builtins.str
     """Where the issuer publishes its keys, as a JSON Web Key Set of at most 256 KiB. `https`, or `http` on this machine; redirects are not
     followed. Each node reads it at once and every five minutes, and when a token names a key that is not known, at most every
-    thirty seconds. While it cannot be read, the keys read before stay; before the first time requests are told 503. This or `jwks` is
-    required.
+    thirty seconds. While it cannot be read, the keys read before stay; before the first time requests are told 503. Default, without
+    `jwks` too: what the issuer says of itself at `ISSUER/.well-known/openid-configuration` (OpenID Connect Discovery), read anew each time; the
+    `issuer` there must be the very same, and be a URL.
     """
     jwks: _builtins.str
     """The key set itself, as JSON text, for issuers that nodes cannot reach. Public keys only."""
@@ -834,6 +836,10 @@ class JwtAuth(_message.Message):
     """Refuses tokens whose subject is not among the `jwt_subjects` of a consumer."""
     subject_prefix: _builtins.str
     """Put before each subject, before a consumer is looked for. Where several issuers are trusted, it keeps their subjects apart."""
+    egress_proxy: _builtins.str
+    """An HTTP proxy that keys are read through: `http://HOST:PORT`. What is at `https` is reached by `CONNECT`. Default: none; variables of
+    the node's environment are not looked at.
+    """
     @_builtins.property
     def audiences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Whom the tokens are for: `aud` must be, or have among others, one of these. Empty: not looked at."""
@@ -867,10 +873,11 @@ class JwtAuth(_message.Message):
         required_claims: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         require_consumer: _builtins.bool = ...,
         subject_prefix: _builtins.str = ...,
+        egress_proxy: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["leeway", b"leeway"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithms", b"algorithms", "audiences", b"audiences", "consumer_claim", b"consumer_claim", "groups_claim", b"groups_claim", "issuer", b"issuer", "jwks", b"jwks", "jwks_uri", b"jwks_uri", "leeway", b"leeway", "optional", b"optional", "require_consumer", b"require_consumer", "required_claims", b"required_claims", "subject_prefix", b"subject_prefix"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithms", b"algorithms", "audiences", b"audiences", "consumer_claim", b"consumer_claim", "egress_proxy", b"egress_proxy", "groups_claim", b"groups_claim", "issuer", b"issuer", "jwks", b"jwks", "jwks_uri", b"jwks_uri", "leeway", b"leeway", "optional", b"optional", "require_consumer", b"require_consumer", "required_claims", b"required_claims", "subject_prefix", b"subject_prefix"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
