@@ -59,16 +59,35 @@ class EventEditor(Protocol):
         """What has been held until the end."""
 
 
+class JudgingEditor:
+    """Holds events for somebody elsewhere to judge."""
+
+    def edit(self, event: ChatEvent) -> Sequence[ChatEvent]:
+        """What goes on at once: nothing that has to be judged, nor what comes after it."""
+        raise NotImplementedError
+
+    @property
+    def is_due(self) -> bool:
+        """Whether there is enough to be judged."""
+        raise NotImplementedError
+
+    async def judge(self, *, is_last: bool) -> Sequence[ChatEvent]:
+        """What goes on of all that is held. Raises `GatewayError` where the answer must end."""
+        raise NotImplementedError
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerEdits:
     """What is changed of an answer: its headers, its events, then its JSON.
 
-    An editor is made for each answer; it is told whether the answer is there as a whole.
+    An editor is made for each answer; it is told whether the answer is there as a whole. `is_judged`: some of them are
+    of those who ask somebody elsewhere.
     """
 
     headers: HeaderEdits = HeaderEdits()
-    events: tuple[Callable[[bool], EventEditor], ...] = ()
+    events: tuple[Callable[[bool], EventEditor | JudgingEditor], ...] = ()
     json: tuple[JsonEdit, ...] = ()
+    is_judged: bool = False
 
     def then(self, later: "AnswerEdits") -> "AnswerEdits":
         """Both, one after the other."""
@@ -76,6 +95,7 @@ class AnswerEdits:
             headers=self.headers.then(later.headers),
             events=(*self.events, *later.events),
             json=(*self.json, *later.json),
+            is_judged=self.is_judged or later.is_judged,
         )
 
 
@@ -83,7 +103,7 @@ class EditedEvents:
     """The events of one answer, through all editors in turn."""
 
     def __init__(self, edits: AnswerEdits, *, is_whole: bool = False) -> None:
-        self._editors = [make(is_whole) for make in edits.events]
+        self._editors: list[EventEditor | JudgingEditor] = [make(is_whole) for make in edits.events]
 
     def edit(self, event: ChatEvent) -> Iterable[ChatEvent]:
         """What goes on of an event. Raises what editors raise."""
@@ -94,9 +114,26 @@ class EditedEvents:
         return [edited for event in events for edited in self.edit(event)]
 
     def finish(self) -> Iterable[ChatEvent]:
-        """What editors have held. Raises what editors raise."""
+        """What editors have held of an answer that nobody judges. Raises what editors raise."""
         for number, editor in enumerate(self._editors):
+            assert not isinstance(editor, JudgingEditor), "what is judged has an end of its own"
             yield from self._through(number + 1, editor.finish())
+
+    async def settle(self) -> list[ChatEvent]:
+        """What goes on of what is to be judged by now. Raises what editors raise."""
+        settled: list[ChatEvent] = []
+        for number, editor in enumerate(self._editors):
+            if isinstance(editor, JudgingEditor) and editor.is_due:
+                settled += self._through(number + 1, await editor.judge(is_last=False))
+        return settled
+
+    async def end(self) -> list[ChatEvent]:
+        """What editors have held, once it is judged. Raises what editors raise."""
+        ended: list[ChatEvent] = []
+        for number, editor in enumerate(self._editors):
+            held = await editor.judge(is_last=True) if isinstance(editor, JudgingEditor) else editor.finish()
+            ended += self._through(number + 1, held)
+        return ended
 
     def _through(self, first: int, events: Iterable[ChatEvent]) -> Iterable[ChatEvent]:
         for editor in self._editors[first:]:
@@ -104,9 +141,9 @@ class EditedEvents:
         return events
 
 
-def edited_events(edits: AnswerEdits | None, events: Sequence[ChatEvent]) -> Sequence[ChatEvent]:
+async def edited_events(edits: AnswerEdits | None, events: Sequence[ChatEvent]) -> Sequence[ChatEvent]:
     """The events of a whole answer, changed if there is something to change."""
     if edits is None or not edits.events:
         return events
     through = EditedEvents(edits, is_whole=True)
-    return [*through.edit_all(events), *through.finish()]
+    return [*through.edit_all(events), *await through.end()]

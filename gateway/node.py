@@ -143,6 +143,7 @@ class Node:
             stop_admin.set()
             for task in tasks:
                 task.cancel()
+        await self._live.judges.close()
 
     def _load_config(self) -> None:
         """Takes the configuration that is there without a server: the file, or what the disk kept."""

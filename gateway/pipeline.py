@@ -36,6 +36,7 @@ from gateway.providers.outbound import service_upstreams
 from gateway.response_cache.response_cache import ResponseCache
 from gateway.router import BackendChoice, Router
 from gateway.schemas.unsupported import UnsupportedByBackendError
+from gateway.transport.outgoing import Outgoing
 from gateway.types import Demand
 from gateway.upstream.balancing.hash_policy import cookie_key, request_key
 from gateway.upstream.call import Caller, UpstreamRequest
@@ -67,7 +68,7 @@ class Inbound(Editable, Protocol[A]):
 @dataclass(slots=True)
 class LiveState:
     """What outlives a configuration: the clusters, the turns of each route's backends, the copies being made, what is
-    counted for limits, the keys of issuers, and the answers that are kept."""
+    counted for limits, the keys of issuers, the answers that are kept, and the connections to those who judge texts."""
 
     clusters: ClusterManager
     caller: Caller
@@ -75,6 +76,7 @@ class LiveState:
     limits: LimitState
     published_keys: KeyDirectory
     answers: ResponseCache = field(default_factory=ResponseCache)
+    judges: Outgoing = field(default_factory=Outgoing)
     choices: dict[str, BackendChoice] = field(default_factory=dict)
 
     def reconcile(self, snapshot: Snapshot) -> None:
@@ -128,6 +130,7 @@ class Pipeline:
             limits=live.limits,
             published_keys=live.published_keys,
             answers=live.answers,
+            judges=live.judges,
             metrics=live.caller.metrics,
         )
         self._router = Router(plan_routes(snapshot, live.choices, services))
@@ -181,7 +184,9 @@ class Pipeline:
         await self.reserve(context, plan, inbound)
         filters = plan.filters_for(context.consumer)
         if filters.request_editors:
-            inbound = filters.edit_request(context, inbound)
+            inbound = await filters.edit_request(context, inbound)
+        if filters.answer_editors:
+            filters.edit_answer(context)
         return await self.forward(context, plan, inbound)
 
     async def reserve(self, context: RequestContext, plan: RoutePlan, inbound: Inbound[Any]) -> None:
@@ -191,10 +196,8 @@ class Pipeline:
             await filters.reserve(context, inbound)
 
     async def forward(self, context: RequestContext, plan: RoutePlan, inbound: Inbound[A]) -> A:
-        """What `call` does but for the limits of caller and route, and their changes to requests."""
+        """What `call` does but for the limits of caller and route, and their changes."""
         started = asyncio.get_running_loop().time()
-        if (filters := plan.filters_for(context.consumer)).answer_editors:
-            filters.edit_answer(context)
         if plan.mirror is not None:
             self._mirror(context, plan, inbound)
         edits = context.header_edits, context.answer_edits
@@ -250,7 +253,7 @@ class Pipeline:
             await filters.reserve(context, inbound)
         except RateLimitedError as error:
             raise AttemptFailedError(error, Failure.RATE_LIMITED) from None
-        inbound = filters.edit_request(context, inbound)
+        inbound = await filters.edit_request(context, inbound)
         filters.edit_answer(context)
         return inbound
 
@@ -268,17 +271,21 @@ class Pipeline:
             return
         own = replace(context, service=mirror.backend.service.name)
         deadline = _deadline(own, mirror.backend, asyncio.get_running_loop().time())
+        filters = mirror.backend.filters
         try:
-            inbound = mirror.backend.filters.edit_request(own, inbound)
-            request = inbound.for_backend(own, mirror.backend, cluster, deadline)
+            request = None if filters.request_editors else inbound.for_backend(own, mirror.backend, cluster, deadline)
         except GatewayError:
             return
-        if not request.is_repeatable:
+        if request is not None and not request.is_repeatable:
             return
 
         async def copy() -> None:
-            answer = await self._live.caller.call(cluster, request, mirror.backend.retry, own)
-            await inbound.discard(answer)
+            edited, asked = inbound, request
+            if asked is None:  # nobody waits for what its policies have to ask others
+                edited = await filters.edit_request(own, inbound)
+                asked = edited.for_backend(own, mirror.backend, cluster, deadline)
+            if asked.is_repeatable:
+                await edited.discard(await self._live.caller.call(cluster, asked, mirror.backend.retry, own))
 
         self._live.mirrors.start(copy())
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import re2
 from janua.config.v1 import policy_pb2
 
+from gateway.compile.durations import seconds
 from gateway.config.guardrail import (
     FindData,
     FindRegex,
@@ -14,6 +15,7 @@ from gateway.config.guardrail import (
     SizeRule,
     TextCheck,
     TextRule,
+    WebhookConfig,
 )
 
 _ACTIONS = {
@@ -39,6 +41,18 @@ def compile_guardrail(spec: policy_pb2.Guardrail) -> GuardrailConfig:
         on_requests=not spec.on or policy_pb2.GUARDRAIL_SIDE_REQUEST in spec.on,
         on_answers=policy_pb2.GUARDRAIL_SIDE_RESPONSE in spec.on,
         window=spec.window_characters if spec.HasField("window_characters") else GuardrailConfig().window,
+        webhook=_webhook(spec.webhook) if spec.HasField("webhook") else None,
+    )
+
+
+def _webhook(spec: policy_pb2.GuardrailWebhook) -> WebhookConfig:
+    default = WebhookConfig(url=spec.url)
+    return WebhookConfig(
+        url=spec.url,
+        timeout_s=seconds(spec, "timeout", default.timeout_s),
+        fails_open=spec.on_failure == policy_pb2.GuardrailWebhook.ON_FAILURE_ALLOW,
+        window=spec.window_characters if spec.HasField("window_characters") else default.window,
+        egress_proxy=spec.egress_proxy,
     )
 
 

@@ -65,11 +65,24 @@ class SizeRule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookConfig:
+    """A service that judges texts. `window` is how many characters of a stream are judged at once; `egress_proxy`
+    empty: it is asked directly. With `fails_open` what it does not judge goes on."""
+
+    url: str
+    timeout_s: float = 2.0
+    fails_open: bool = False
+    window: int = 256
+    egress_proxy: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GuardrailConfig:
-    """Rules, in their order, and which texts they are for."""
+    """Rules, in their order, who judges after them, and which texts both are for."""
 
     texts: tuple[TextRule, ...] = ()
     sizes: tuple[SizeRule, ...] = ()
     on_requests: bool = True
     on_answers: bool = False
     window: int = 128
+    webhook: WebhookConfig | None = None

@@ -4,12 +4,11 @@ Pictures, sound, files and addresses are not looked into, and names of fields, f
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import msgspec
 from msgspec.structs import replace
 
-from gateway.filters.text_rules import TextRules
 from gateway.types import (
     AudioPart,
     Citation,
@@ -34,7 +33,14 @@ from gateway.types import (
 _P = TypeVar("_P", bound=ContentPart)
 
 
-def masked_request(rules: TextRules, request: WholeRequest) -> WholeRequest:
+class Masks(Protocol):
+    """What masks texts: rules, or a judgement."""
+
+    def mask(self, text: str) -> str:
+        """The text as it may go on; the very same if nothing is masked. Raises `GuardrailDeniedError`."""
+
+
+def masked_request(rules: Masks, request: WholeRequest) -> WholeRequest:
     """The request as it may go on. Raises `GuardrailDeniedError`."""
     if isinstance(request, EmbeddingsRequest):
         texts = tuple(rules.mask(text) for text in request.input)
@@ -53,7 +59,7 @@ def masked_request(rules: TextRules, request: WholeRequest) -> WholeRequest:
     )
 
 
-def masked_json(rules: TextRules, value: Any) -> Any:
+def masked_json(rules: Masks, value: Any) -> Any:
     """JSON with its strings masked, wherever they stand; and numbers, which then are strings."""
     match value:
         case str():
@@ -70,17 +76,17 @@ def masked_json(rules: TextRules, value: Any) -> Any:
             return [masked_json(rules, item) for item in value]
 
 
-def masked_citation(rules: TextRules, citation: Citation) -> Citation:
+def masked_citation(rules: Masks, citation: Citation) -> Citation:
     """The source with its words masked; its address stays."""
     return replace(citation, title=rules.mask(citation.title), cited_text=rules.mask(citation.cited_text))
 
 
-def _message(rules: TextRules, message: Message) -> Message:
+def _message(rules: Masks, message: Message) -> Message:
     content = tuple(_part(rules, part) for part in message.content)
     return replace(message, content=content, name=_optional(rules, message.name))
 
 
-def _part(rules: TextRules, part: _P) -> _P:
+def _part(rules: Masks, part: _P) -> _P:
     masked: Any = part
     match part:
         case TextPart():
@@ -102,7 +108,7 @@ def _part(rules: TextRules, part: _P) -> _P:
     return cast("_P", masked)
 
 
-def masked_arguments(rules: TextRules, text: str) -> str:
+def masked_arguments(rules: Masks, text: str) -> str:
     """The arguments of a call: what is found in them as JSON, escapes read, and else as text. As they were if nothing
     is masked."""
     try:
@@ -113,25 +119,25 @@ def masked_arguments(rules: TextRules, text: str) -> str:
     return text if masked == value else msgspec.json.encode(masked).decode()
 
 
-def _tool(rules: TextRules, tool: Tool | OpaqueTool) -> Tool | OpaqueTool:
+def _tool(rules: Masks, tool: Tool | OpaqueTool) -> Tool | OpaqueTool:
     if isinstance(tool, OpaqueTool):
         return replace(tool, value=masked_json(rules, tool.value))
     parameters = None if tool.parameters is None else masked_json(rules, tool.parameters)
     return replace(tool, description=_optional(rules, tool.description), parameters=parameters)
 
 
-def _format(rules: TextRules, wanted: Any) -> Any:
+def _format(rules: Masks, wanted: Any) -> Any:
     if not isinstance(wanted, JsonSchemaFormat):
         return wanted
     schema = masked_json(rules, wanted.schema)
     return replace(wanted, schema=schema, description=_optional(rules, wanted.description))
 
 
-def _optional(rules: TextRules, text: str | None) -> str | None:
+def _optional(rules: Masks, text: str | None) -> str | None:
     return None if text is None else rules.mask(text)
 
 
-def _extra(rules: TextRules, extra: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+def _extra(rules: Masks, extra: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     return None if extra is None else cast("Mapping[str, Any]", masked_json(rules, extra))
 
 

@@ -9,6 +9,7 @@ from gateway.filters.limits.state import LimitState
 from gateway.filters.published_keys import KeyDirectory
 from gateway.response_cache.response_cache import ResponseCache
 from gateway.telemetry.metrics import Metrics
+from gateway.transport.outgoing import Outgoing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,3 +23,4 @@ class NodeServices:
     published_keys: KeyDirectory
     metrics: Metrics
     answers: ResponseCache = field(default_factory=ResponseCache)
+    judges: Outgoing = field(default_factory=Outgoing)

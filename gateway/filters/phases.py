@@ -120,7 +120,7 @@ class RequestEditor:
 
     is_guard = False
 
-    def edit_request(self, context: RequestContext, request: R) -> R:
+    async def edit_request(self, context: RequestContext, request: R) -> R:
         """The request as it goes on. May change `context.header_edits`. Raises `GatewayError`."""
         raise NotImplementedError
 
@@ -201,10 +201,10 @@ class Filters:
         for limiter in self.limiters:
             await limiter.reserve(context, request)
 
-    def edit_request(self, context: RequestContext, request: R) -> R:
+    async def edit_request(self, context: RequestContext, request: R) -> R:
         """The request after all have changed it. Raises `GatewayError`."""
         for editor in self.request_editors:
-            request = editor.edit_request(context, request)
+            request = await editor.edit_request(context, request)
         return request
 
     def edit_answer(self, context: RequestContext) -> None:

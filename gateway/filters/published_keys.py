@@ -14,12 +14,10 @@ from yarl import URL
 from gateway.config.snapshot import KeySource
 from gateway.filters.key_set import BadKeySetError, KeySet, read_key_set
 from gateway.transport.errors import TransportError
-from gateway.transport.http import HttpTransport
-from gateway.transport.tls import client_context
+from gateway.transport.outgoing import Outgoing
 
 _FETCH_TIMEOUT_S = 5.0
 _MAX_BYTES = 256 * 1024
-_IDLE_TIMEOUT_S = 30.0
 
 _REFRESH_S = 300.0
 _FIRST_RETRY_S = 1.0
@@ -127,7 +125,7 @@ class KeyFetcher:
 
     def __init__(self, timeout_s: float = _FETCH_TIMEOUT_S) -> None:
         self._timeout_s = timeout_s
-        self._transports: dict[str, HttpTransport] = {}
+        self._outgoing = Outgoing()
 
     async def __call__(self, source: KeySource) -> KeySet:
         """The set of that source. Raises `NoKeysError`."""
@@ -155,7 +153,7 @@ class KeyFetcher:
         return told.jwks_uri
 
     async def _get(self, address: str, proxy: str) -> bytes:
-        response = await self._transport(proxy).send(
+        response = await self._outgoing.through(proxy).send(
             "GET", URL(address), headers=_HEADERS, body=None, connect_timeout_s=self._timeout_s
         )
         try:
@@ -165,18 +163,9 @@ class KeyFetcher:
         finally:
             response.close()
 
-    def _transport(self, proxy: str) -> HttpTransport:
-        if (transport := self._transports.get(proxy)) is None:
-            transport = HttpTransport(
-                idle_timeout_s=_IDLE_TIMEOUT_S, ssl_context=client_context(None), proxy=proxy or None
-            )
-            self._transports[proxy] = transport
-        return transport
-
     async def close(self) -> None:
         """Closes the connections."""
-        for transport in self._transports.values():
-            await transport.close()
+        await self._outgoing.close()
 
 
 def _may_publish(issuer: str, uri: str) -> bool:

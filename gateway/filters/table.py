@@ -49,7 +49,7 @@ FILTERS: Mapping[type[PolicySpec], _Builder] = {
     SizeLimitsConfig: lambda _, config, __: SizeLimits(config),
     CacheConfig: lambda _, config, services: Cache(config, services.answers),
     TransformConfig: lambda name, config, _: Transform(name, config),
-    GuardrailConfig: lambda name, config, services: Guardrail(name, config, services.metrics),
+    GuardrailConfig: lambda name, config, services: Guardrail(name, config, services.metrics, services.judges),
 }
 
 

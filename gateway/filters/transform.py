@@ -32,7 +32,7 @@ class Transform(RequestEditor, AnswerEditor):
         self._answer_headers = _HeaderTemplate(name, config.answer_headers)
         self._answer_body = _BodyTemplate(name, config.answer_body)
 
-    def edit_request(self, context: RequestContext, request: R) -> R:
+    async def edit_request(self, context: RequestContext, request: R) -> R:
         """The request, changed. Raises `InvalidRequestError`."""
         if (headers := self._request_headers.edits(context)) is not None:
             before = context.header_edits

@@ -57,6 +57,8 @@ class CachedCall(Generic[A]):
     async def forward(self, context: RequestContext) -> A:
         """Calls a backend, for a request that its limits have counted. Raises as `Pipeline.call`."""
         context.header_edits = self._header_edits
+        if (filters := self._plan.filters_for(context.consumer)).answer_editors:
+            filters.edit_answer(context)
         return await self._pipeline.forward(context, self._plan, self._inbound)
 
     @asynccontextmanager
@@ -69,7 +71,7 @@ class CachedCall(Generic[A]):
         await self._pipeline.reserve(context, self._plan, self._inbound)
         filters = self._plan.filters_for(context.consumer)
         if filters.request_editors:
-            self._inbound = filters.edit_request(context, self._inbound)
+            self._inbound = await filters.edit_request(context, self._inbound)
             self._header_edits = context.header_edits
         wish = self._cache.wish(context)
         seen = seen_headers(context.headers)

@@ -1,7 +1,7 @@
 """Answers of routes with a cache, over gRPC. Messages are bytes."""
 
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import TypeVar
 
@@ -15,14 +15,14 @@ A = TypeVar("A")
 
 
 async def cached_message(
-    call: Call, context: RequestContext, cached: CachedCall[A], encode: Callable[[RequestContext, A], bytes]
+    call: Call, context: RequestContext, cached: CachedCall[A], encode: Callable[[RequestContext, A], Awaitable[bytes]]
 ) -> bytes:
     """The message that answers a call. Tells the caller who answers. Raises what a backend or `encode` raises."""
 
     async def ask(context: RequestContext) -> bytes:
         answer = await cached.forward(context)
         context.first_content_at = time.perf_counter()
-        return encode(context, answer)
+        return await encode(context, answer)
 
     async def produce(flight: Flight) -> None:
         message = await ask(flight.context)

@@ -11,7 +11,14 @@ from gateway.listeners.disconnect import CancelOnDisconnect
 from gateway.listeners.hidden_usage import HiddenUsage
 from gateway.listeners.http_exchange import AnswerSink, HttpExchange, relayed_headers
 from gateway.listeners.service import GatewayService
-from gateway.listeners.sse import ChangedEvents, EventRelay, RenamedEvents, WholeEvents
+from gateway.listeners.sse import (
+    ChangedEvents,
+    ChangedJudgedEvents,
+    EventRelay,
+    JudgedRelay,
+    RenamedEvents,
+    WholeEvents,
+)
 from gateway.listeners.surfaces import ChatSurface, Head
 from gateway.listeners.translation import TranslatedEvents, translated_answer, usage_of
 from gateway.operations.inference import ChatBody
@@ -94,7 +101,7 @@ class ChatListener:
         if dialect is not own:
             decoded = sealed(decoded, dialect.name)
         exchange.context.usage = usage_of(decoded)
-        events = edited_events(edits, decoded)
+        events = await edited_events(edits, decoded)
         body = translated_answer(events, own, _settings(head), is_streaming=head.is_streaming)
         if edits is not None and edits.json:
             body = _changed(body, own, edits, is_stream=head.is_streaming)
@@ -107,7 +114,9 @@ class ChatListener:
         self, exchange: AnswerSink, answered: Exchange[ChatDialect], answer: StreamAnswer, head: Head
     ) -> None:
         """Sends each read as one write, so that nothing waits for more."""
-        relay = self._event_relay(exchange, answered, head)
+        edits = exchange.context.answer_edits
+        judged = None if edits is None or not edits.is_judged else self._judged_relay(exchange, answered, head, edits)
+        relay = judged or self._event_relay(exchange, answered, head)
         headers = relayed_headers(answer.headers)
         if answered.dialect is not self._surface.dialect:
             content_type = self._surface.dialect.framing.content_type
@@ -121,8 +130,10 @@ class ChatListener:
                 await send({"type": "http.response.body", "body": out, "more_body": True})
             if relay.failure is not None:
                 raise relay.failure
+            if judged is not None and (out := await judged.settle()):
+                await exchange.send_part(out)
             data = await read()
-        await exchange.send_part(relay.finish(), is_last=True)
+        await exchange.send_part(relay.finish() if judged is None else await judged.end(), is_last=True)
 
     def _event_relay(self, exchange: AnswerSink, answered: Exchange[ChatDialect], head: Head) -> EventRelay:
         relay = self._unchanged_relay(exchange, answered, head)
@@ -130,6 +141,14 @@ class ChatListener:
         if edits is not None and edits.json:
             relay = ChangedEvents(self._surface.dialect.framing, edits.json, relay)
         return relay
+
+    def _judged_relay(
+        self, exchange: AnswerSink, answered: Exchange[ChatDialect], head: Head, edits: AnswerEdits
+    ) -> JudgedRelay:
+        """That of an answer which policies ask others about."""
+        own = self._surface.dialect
+        relay = TranslatedEvents(answered.dialect, own, _settings(head), exchange.context)
+        return ChangedJudgedEvents(own.framing, edits.json, relay) if edits.json else relay
 
     def _unchanged_relay(self, exchange: AnswerSink, answered: Exchange[ChatDialect], head: Head) -> EventRelay:
         own, theirs = self._surface.dialect, answered.dialect

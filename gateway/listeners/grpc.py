@@ -50,10 +50,10 @@ class InferenceServicer(inference_service_pb2_grpc.InferenceServiceServicer):
             context.body_size = request.ByteSize
             body = TypedChat(janua_grpc.decode_chat(request.request), is_streaming=False)
 
-            def encode(
+            async def encode(
                 context: RequestContext, exchange: Exchange[ChatDialect]
             ) -> chat_pb2.CreateChatCompletionResponse:
-                events = _whole_answer(exchange.dialect, _unary_body(exchange), context)
+                events = await _whole_answer(exchange.dialect, _unary_body(exchange), context)
                 return janua_grpc.encode_chat(events, body.request.model)
 
             asked = _Asked(call, body.request.model, body)
@@ -101,7 +101,7 @@ class InferenceServicer(inference_service_pb2_grpc.InferenceServiceServicer):
             context.body_size = request.ByteSize
             body = TypedEmbeddings(janua_grpc.decode_embeddings(request))
 
-            def encode(
+            async def encode(
                 context: RequestContext, exchange: Exchange[EmbeddingsDialect]
             ) -> embeddings_pb2.CreateEmbeddingsResponse:
                 decoded = exchange.dialect.decode_answer(_unary_body(exchange))
@@ -139,17 +139,18 @@ class InferenceServicer(inference_service_pb2_grpc.InferenceServiceServicer):
         self,
         context: RequestContext,
         asked: "_Asked[D]",
-        encode: Callable[[RequestContext, Exchange[D]], M],
+        encode: Callable[[RequestContext, Exchange[D]], Awaitable[M]],
         answer: type[M],
     ) -> M:
         pipeline, plan = await self._route(context, asked.model)
         if plan.cache is None:
-            return encode(context, await _call(pipeline, plan, context, asked))
+            return await encode(context, await _call(pipeline, plan, context, asked))
         cached = self._cached(pipeline, plan, context, asked)
-        data = await cached_message(
-            asked.call, context, cached, lambda context, exchange: encode(context, exchange).SerializeToString()
-        )
-        return answer.FromString(data)
+
+        async def encoded(context: RequestContext, exchange: Exchange[D]) -> bytes:
+            return (await encode(context, exchange)).SerializeToString()
+
+        return answer.FromString(await cached_message(asked.call, context, cached, encoded))
 
     async def _route(self, context: RequestContext, model: str) -> tuple[Pipeline, RoutePlan]:
         context.model = model
@@ -197,7 +198,7 @@ async def _stream(
     """The messages of a streamed answer. A backend that does not stream has its whole answer sent as one message."""
     writer = janua_grpc.ChatStreamWriter(model)
     if isinstance(exchange.answer, UnaryAnswer):
-        for message in writer.messages(_whole_answer(exchange.dialect, exchange.answer.body, context)):
+        for message in writer.messages(await _whole_answer(exchange.dialect, exchange.answer.body, context)):
             yield message
         return
     try:
@@ -207,7 +208,10 @@ async def _stream(
             _note_usage(context, events)
             for message in writer.messages(events if edited is None else edited.edit_all(events)):
                 yield message
-        if edited is not None and (held := list(edited.finish())):
+            if edited is not None and (settled := await edited.settle()):
+                for message in writer.messages(settled):
+                    yield message
+        if edited is not None and (held := await edited.end()):
             for message in writer.messages(held):
                 yield message
     finally:
@@ -228,13 +232,13 @@ async def _chunk_events(dialect: ChatDialect, answer: StreamAnswer) -> AsyncIter
             yield sealed(decoder.decode(event), dialect.name)
 
 
-def _whole_answer(dialect: ChatDialect, body: bytes, context: RequestContext) -> Sequence[ChatEvent]:
+async def _whole_answer(dialect: ChatDialect, body: bytes, context: RequestContext) -> Sequence[ChatEvent]:
     """The events of an answer that came whole. JSON without alternatives is some other message, such as an error."""
     events = sealed(dialect.decode_answer(body), dialect.name)
     _note_usage(context, events)
     if all(isinstance(event, AnswerStarted | UsageReported) for event in events):
         raise BadGatewayError("the upstream's answer has nothing in it", reason="UPSTREAM_MALFORMED")
-    return edited_events(context.answer_edits, events)
+    return await edited_events(context.answer_edits, events)
 
 
 def _unary_body(exchange: Exchange[D]) -> bytes:

@@ -78,7 +78,7 @@ class OpenInferenceServicer:
             shown = headers_to_show(seen_headers(context.headers), context.headers)
             inbound = OpenInferenceInbound(translation, tuple(shown.items()), data)
             kept = CachedCall(self._service, pipeline, plan, inbound, form=context.path)
-            return await cached_message(call, context, kept, lambda _, answer: answer)
+            return await cached_message(call, context, kept, _as_it_is)
         inbound = OpenInferenceInbound(translation, tuple(sent_metadata(call)))
         answer = await pipeline.call(context, plan, inbound)
         context.first_content_at = time.perf_counter()
@@ -98,3 +98,7 @@ class OpenInferenceServicer:
             except GatewayError as error:
                 accounting.error = error
         await accounting.abort_if_failed()
+
+
+async def _as_it_is(_: RequestContext, answer: bytes) -> bytes:
+    return answer

@@ -26,6 +26,16 @@ class EventRelay(Protocol):
         """What is left at the end of a stream."""
 
 
+class JudgedRelay(EventRelay, Protocol):
+    """One that holds what somebody elsewhere has to judge."""
+
+    async def settle(self) -> bytes:
+        """The bytes to send of what is judged by now. Raises `GatewayError` where the stream must end."""
+
+    async def end(self) -> bytes:
+        """What is left at the end of a stream, in place of `finish`. Raises `GatewayError` likewise."""
+
+
 class WholeEvents:
     """Passes bytes through unchanged, up to the end of the last event; the beginning of one waits for its end."""
 
@@ -100,8 +110,11 @@ class ChangedEvents:
 
     def finish(self) -> bytes:
         """What is left at the end of a stream."""
-        rest = self._changed(self._relay.finish())
-        return rest + self._changed(b"\n\n") if self._parser.pending else rest
+        return self._rest(self._relay.finish())
+
+    def _rest(self, rest: bytes) -> bytes:
+        changed = self._changed(rest)
+        return changed + self._changed(b"\n\n") if self._parser.pending else changed
 
     def _changed(self, events: bytes) -> bytes:
         return b"".join(self._change(event) for event in self._parser.feed(events))
@@ -109,6 +122,22 @@ class ChangedEvents:
     def _change(self, event: ServerSentEvent) -> bytes:
         changed = edited_answer(event.data, self._edits) if event.data else event.data
         return event.raw if changed is event.data else self._framing.encode(changed, event.event)
+
+
+class ChangedJudgedEvents(ChangedEvents):
+    """The same after a relay that holds what has to be judged."""
+
+    def __init__(self, framing: Framing, edits: Sequence[JsonEdit], relay: JudgedRelay) -> None:
+        super().__init__(framing, edits, relay)
+        self._judged = relay
+
+    async def settle(self) -> bytes:
+        """What is judged by now, changed."""
+        return self._changed(await self._judged.settle())
+
+    async def end(self) -> bytes:
+        """What is left at the end of a stream, changed."""
+        return self._rest(await self._judged.end())
 
 
 def _end_of_last_event(data: bytearray, start: int, ends: tuple[bytes, ...]) -> int:

@@ -1,6 +1,6 @@
 """Answers of backends that speak another dialect than the caller."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from gateway.context import RequestContext
 from gateway.edits import EditedEvents
@@ -48,13 +48,29 @@ class TranslatedEvents:
             self.failure = error
         return self._encoder.encode(events) if events else b""
 
+    async def settle(self) -> bytes:
+        """What policies let go once they have asked others. Raises what they raise."""
+        settled = await self._edited.settle() if self._edited is not None else []
+        return self._encoder.encode(settled) if settled else b""
+
     def finish(self) -> bytes:
         """The end of the stream, with the last event if the backend left out its end. Raises what decoding raises."""
+        last = self._last()
+        return last + self._ended(list(self._edited.finish()) if self._edited is not None else [])
+
+    async def end(self) -> bytes:
+        """The same, for an answer that policies ask others about."""
+        last = self._last()
+        return last + self._ended(await self._edited.end() if self._edited is not None else [])
+
+    def _last(self) -> bytes:
         last = self.feed(b"\n\n") if self._parser.pending else b""
         if self.failure is not None:
             raise self.failure
-        held = list(self._edited.finish()) if self._edited is not None else []
-        return last + (self._encoder.encode(held) if held else b"") + self._encoder.finish()
+        return last
+
+    def _ended(self, held: Sequence[ChatEvent]) -> bytes:
+        return (self._encoder.encode(held) if held else b"") + self._encoder.finish()
 
 
 def translated_answer(

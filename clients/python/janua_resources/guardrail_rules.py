@@ -11,9 +11,12 @@ from janua.config.v1.policy_pb2 import (
     GUARDRAIL_SIDE_RESPONSE,
     Guardrail,
     GuardrailRule,
+    GuardrailWebhook,
     PersonalData,
 )
 
+from janua_resources.addresses import parse_url
+from janua_resources.egress_rules import check_egress_proxy
 from janua_resources.regexes import compile_regex
 from janua_resources.violations import Problem
 
@@ -31,9 +34,21 @@ def check_guardrail(spec: Guardrail) -> Iterator[Problem]:
             yield Problem(field=f"guardrail.on[{index}]", message="must be REQUEST or RESPONSE")
     for index, rule in enumerate(spec.rules):
         yield from _rule(rule, f"guardrail.rules[{index}]", is_for_requests=is_for_requests)
+    if not spec.rules and not spec.HasField("webhook"):
+        yield Problem(field="guardrail", message="needs at least one of rules and webhook")
+    if spec.HasField("webhook"):
+        yield from _webhook(spec.webhook)
     if spec.HasField("window_characters") and not any(rule.regex for rule in spec.rules):
         text = "has no effect without a rule with a regex; leave it out"
         yield Problem(field="guardrail.window_characters", message=text)
+
+
+def _webhook(spec: GuardrailWebhook) -> Iterator[Problem]:
+    try:
+        parse_url(spec.url)
+    except ValueError as error:
+        yield Problem(field="guardrail.webhook.url", message=str(error))
+    yield from check_egress_proxy(spec.egress_proxy, "guardrail.webhook.egress_proxy")
 
 
 def _rule(rule: GuardrailRule, place: str, *, is_for_requests: bool) -> Iterator[Problem]:

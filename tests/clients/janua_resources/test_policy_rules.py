@@ -54,6 +54,13 @@ def jwt(**changes: Any) -> dict[str, Any]:
         (jwt(jwks_uri="", jwks='{"keys": [1]}'), "jwt_auth.jwks", "is not a JSON Web Key Set"),
         (jwt(jwks_uri="", jwks='{"keys": [{"kty": "EC", "d": "sEcReT"}]}'), "jwt_auth.jwks", "key 0 of the set has"),
         (jwt(jwks_uri="", jwks='{"keys": [{"kty": "oct", "k": "sEcReT"}]}'), "jwt_auth.jwks", "private part"),
+        ({"guardrail": {}}, "guardrail", "needs at least one of rules and webhook"),
+        ({"guardrail": {"webhook": {"url": "guard.example"}}}, "guardrail.webhook.url", "https://"),
+        (
+            {"guardrail": {"webhook": {"url": "http://g.example", "egress_proxy": "http://p:1/x"}}},
+            "guardrail.webhook.egress_proxy",
+            "is not the address of a proxy",
+        ),
         ({"cors": {"allow_origins": ["app.example"]}}, "cors.allow_origins[0]", "is not an origin"),
         ({"cors": {"allow_origins": ["https://app.example/"]}}, "cors.allow_origins[0]", "is not an origin"),
         ({"cors": {"allow_origins": ["https://a.*.example"]}}, "cors.allow_origins[0]", "is not an origin"),

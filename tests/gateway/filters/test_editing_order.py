@@ -9,6 +9,7 @@ from gateway.filters.phases import Filters
 from gateway.filters.transform import Transform
 from gateway.operations.inference import TypedChat
 from gateway.telemetry.metrics import Metrics
+from gateway.transport.outgoing import Outgoing
 from gateway.types import ChatRequest, Message, Role, TextPart
 from tests.gateway.filters.guarding import data_rule
 from tests.gateway.filters.requests import context
@@ -24,13 +25,15 @@ def saying(name: str, text: str) -> Transform:
 
 
 def masking() -> Guardrail:
-    return Guardrail("g", GuardrailConfig(texts=(data_rule(PersonalData.EMAIL),), on_answers=True), Metrics())
+    return Guardrail(
+        "g", GuardrailConfig(texts=(data_rule(PersonalData.EMAIL),), on_answers=True), Metrics(), Outgoing()
+    )
 
 
-def test_guardrails_come_before_transforms_and_others_in_their_order() -> None:
+async def test_guardrails_come_before_transforms_and_others_in_their_order() -> None:
     filters = Filters.of([saying("one", "ann@a.com"), masking(), saying("two", "bob@a.com")])
     asked = TypedChat(ChatRequest(model="m", messages=(said("eve@a.com"),)), is_streaming=False)
-    edited = filters.edit_request(context(), asked)
+    edited = await filters.edit_request(context(), asked)
     assert edited.request.messages == (said("[EMAIL]"), said("ann@a.com"), said("bob@a.com"))
 
 

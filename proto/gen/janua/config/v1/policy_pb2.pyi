@@ -1597,13 +1597,14 @@ class Guardrail(_message.Message):
     RULES_FIELD_NUMBER: _builtins.int
     ON_FIELD_NUMBER: _builtins.int
     WINDOW_CHARACTERS_FIELD_NUMBER: _builtins.int
+    WEBHOOK_FIELD_NUMBER: _builtins.int
     window_characters: _builtins.int
     """How long a match of a `regex` may be to be found in a streamed answer for certain, in characters: so much of the text is held back, and
     a little more. Rules of `pii` have bounds of their own, 128 at most. From 16 to 4096. Default: 128.
     """
     @_builtins.property
     def rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___GuardrailRule]:
-        """Required. Of what is found at overlapping places that counts which begins first, then what is denied before what is masked,
+        """At least one, or `webhook`. Of what is found at overlapping places that counts which begins first, then what is denied before what is masked,
         then the earlier rule; what is only reported hides nothing.
         """
 
@@ -1611,22 +1612,98 @@ class Guardrail(_message.Message):
     def on(self) -> _containers.RepeatedScalarFieldContainer[Global___GuardrailSide.ValueType]:
         """Which texts are searched: those of requests, those of answers. Default: of requests."""
 
+    @_builtins.property
+    def webhook(self) -> Global___GuardrailWebhook:
+        """A service of yours that judges texts, after the rules."""
+
     def __init__(
         self,
         *,
         rules: _abc.Iterable[Global___GuardrailRule] | None = ...,
         on: _abc.Iterable[Global___GuardrailSide.ValueType] | None = ...,
         window_characters: _builtins.int | None = ...,
+        webhook: Global___GuardrailWebhook | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_window_characters", b"_window_characters", "window_characters", b"window_characters"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_window_characters", b"_window_characters", "webhook", b"webhook", "window_characters", b"window_characters"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_window_characters", b"_window_characters", "on", b"on", "rules", b"rules", "window_characters", b"window_characters"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_window_characters", b"_window_characters", "on", b"on", "rules", b"rules", "webhook", b"webhook", "window_characters", b"window_characters"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__window_characters: _TypeAlias = _typing.Literal["window_characters"]  # noqa: Y015
     _WhichOneofArgType__window_characters: _TypeAlias = _typing.Literal["_window_characters", b"_window_characters"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__window_characters) -> _WhichOneofReturnType__window_characters | None: ...
 
 Global___Guardrail: _TypeAlias = Guardrail  # noqa: Y015
+
+@_typing.final
+class GuardrailWebhook(_message.Message):
+    """An HTTP service that judges texts. It gets a POST of JSON:
+    `{"policy", "side": "REQUEST" or "RESPONSE", "texts": [...], "before": [...], "is_last", "request_id", "route", "model", "consumer", "groups"}`,
+    and answers with status 200 and `{"action": "ALLOW", "MASK", "DENY" or "REPORT", "texts": [...]}`; `texts` only with MASK: one for each that it
+    got, in the same order.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _OnFailure:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _OnFailureEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[GuardrailWebhook._OnFailure.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        ON_FAILURE_UNSPECIFIED: GuardrailWebhook._OnFailure.ValueType  # 0
+        """ON_FAILURE_DENY."""
+        ON_FAILURE_DENY: GuardrailWebhook._OnFailure.ValueType  # 1
+        """They do not go on: UNAVAILABLE, with reason `GUARDRAIL_UNAVAILABLE`."""
+        ON_FAILURE_ALLOW: GuardrailWebhook._OnFailure.ValueType  # 2
+        """They go on as they are."""
+
+    class OnFailure(_OnFailure, metaclass=_OnFailureEnumTypeWrapper):
+        """What becomes of texts that it does not judge: it is not there, takes too long, or answers something else."""
+
+    ON_FAILURE_UNSPECIFIED: GuardrailWebhook.OnFailure.ValueType  # 0
+    """ON_FAILURE_DENY."""
+    ON_FAILURE_DENY: GuardrailWebhook.OnFailure.ValueType  # 1
+    """They do not go on: UNAVAILABLE, with reason `GUARDRAIL_UNAVAILABLE`."""
+    ON_FAILURE_ALLOW: GuardrailWebhook.OnFailure.ValueType  # 2
+    """They go on as they are."""
+
+    URL_FIELD_NUMBER: _builtins.int
+    TIMEOUT_FIELD_NUMBER: _builtins.int
+    ON_FAILURE_FIELD_NUMBER: _builtins.int
+    WINDOW_CHARACTERS_FIELD_NUMBER: _builtins.int
+    EGRESS_PROXY_FIELD_NUMBER: _builtins.int
+    url: _builtins.str
+    """Where it is: `https` or `http`. Redirects are not followed. Required."""
+    on_failure: Global___GuardrailWebhook.OnFailure.ValueType
+    """Default: ON_FAILURE_DENY."""
+    window_characters: _builtins.int
+    """How much of a streamed answer is judged at once, in characters, and held back meanwhile; what was let go before comes along in `before`.
+    From 16 to 65536. Default: 256.
+    """
+    egress_proxy: _builtins.str
+    """An HTTP proxy that it is reached through: `http://HOST:PORT`. Default: none; variables of the node's environment are not looked at."""
+    @_builtins.property
+    def timeout(self) -> _duration_pb2.Duration:
+        """How long one judgement may take, from 1 ms to 60 s. Default: 2 s."""
+
+    def __init__(
+        self,
+        *,
+        url: _builtins.str = ...,
+        timeout: _duration_pb2.Duration | None = ...,
+        on_failure: Global___GuardrailWebhook.OnFailure.ValueType = ...,
+        window_characters: _builtins.int | None = ...,
+        egress_proxy: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_window_characters", b"_window_characters", "timeout", b"timeout", "window_characters", b"window_characters"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_window_characters", b"_window_characters", "egress_proxy", b"egress_proxy", "on_failure", b"on_failure", "timeout", b"timeout", "url", b"url", "window_characters", b"window_characters"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__window_characters: _TypeAlias = _typing.Literal["window_characters"]  # noqa: Y015
+    _WhichOneofArgType__window_characters: _TypeAlias = _typing.Literal["_window_characters", b"_window_characters"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__window_characters) -> _WhichOneofReturnType__window_characters | None: ...
+
+Global___GuardrailWebhook: _TypeAlias = GuardrailWebhook  # noqa: Y015
 
 @_typing.final
 class GuardrailRule(_message.Message):
