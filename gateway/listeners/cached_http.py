@@ -51,8 +51,12 @@ class _Recorder:
 
     def __init__(self, flight: Flight) -> None:
         self.context = flight.context
-        self.send: Send = self._send
         self._flight = flight
+
+    @property
+    def send(self) -> Send:
+        """Takes a part of a streamed body. Not kept: what refers to itself stays until the garbage collector comes."""
+        return self._send
 
     async def answer(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         """A whole answer."""

@@ -19,6 +19,10 @@ from gateway.response_cache.recording import AnswerHead
 _WINDOW_BYTES = 256 * 1024
 
 
+def _nothing() -> None:
+    """There is no call that could be ended."""
+
+
 class Flight:
     """A call. `context` is that of the call; `cancel` ends it, for which nobody must wait. `is_accounted`: somebody
     else accounts for it, and wants it whether anybody reads or not."""
@@ -28,7 +32,7 @@ class Flight:
         context: RequestContext,
         *,
         keep_bytes: int,
-        cancel: Callable[[], object] = lambda: None,
+        cancel: Callable[[], object] = _nothing,
         is_accounted: bool = False,
         window_bytes: int = _WINDOW_BYTES,
     ) -> None:
@@ -99,6 +103,7 @@ class Flight:
         """Says that nothing more comes, and what went wrong if something did."""
         self.failure = failure
         self.is_over = True
+        self.cancel = _nothing  # that of a task, which holds on to all that the call has to do with
         self.ended.set()
         self._wake_readers()
 
