@@ -8,7 +8,7 @@ A `Pipeline` is one configuration made ready to run; listeners pin one per reque
 import asyncio
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
@@ -116,6 +116,14 @@ class ModelListing:
     owned_by: str
 
 
+@dataclass(frozen=True, slots=True)
+class CrossOrigins:
+    """Policies for browsers of the routes that let such a caller in; the `refusal` if there are others alone."""
+
+    policies: Sequence[CrossOrigin] = ()
+    refusal: GatewayError | None = None
+
+
 class Pipeline:
     """One configuration, ready for requests. The live state must have been reconciled with it."""
 
@@ -155,16 +163,14 @@ class Pipeline:
         """The route that takes the request, if one does."""
         return self._router.match(context)
 
-    def cross_origins(self, context: RequestContext) -> Iterator[CrossOrigin]:
+    def cross_origins(self, context: RequestContext) -> CrossOrigins:
         """The policies for browsers of the routes that may take the request, whatever its model and headers; that of
         the most specific route first."""
-        plans = self._router.candidates(context)
-        return (plan.filters.cross_origin for plan in plans if plan.filters.cross_origin is not None)
+        return _cross_origins(self._router.candidates(context), context)
 
-    def cross_origins_of_host(self, host: str) -> Iterator[CrossOrigin]:
-        """The policies for browsers of all routes for a host."""
-        plans = self._router.reachable(host)
-        return (plan.filters.cross_origin for plan in plans if plan.filters.cross_origin is not None)
+    def cross_origins_of_host(self, context: RequestContext) -> CrossOrigins:
+        """Those of all routes for the host."""
+        return _cross_origins(self._router.reachable(context.host), context)
 
     async def admit(self, context: RequestContext, plan: RoutePlan) -> None:
         """Applies to a request what its route says before any backend is chosen. Raises as `route` does."""
@@ -314,6 +320,22 @@ class Pipeline:
         if refusal is not None and not is_admitted:
             raise refusal
         return sorted(listed.values(), key=lambda model: model.id)
+
+
+def _cross_origins(plans: Iterable[RoutePlan], context: RequestContext) -> CrossOrigins:
+    policies: list[CrossOrigin] = []
+    refusal: GatewayError | None = None
+    for plan in plans:
+        if plan.filters.cross_origin is None:
+            continue
+        try:
+            for screen in plan.filters.screens:
+                screen.screen(context)
+        except GatewayError as error:
+            refusal = error
+        else:
+            policies.append(plan.filters.cross_origin)
+    return CrossOrigins(policies, None if policies else refusal)
 
 
 def _shorten_deadline(context: RequestContext) -> None:

@@ -12,7 +12,6 @@ import structlog
 
 from gateway.context import RequestContext
 from gateway.errors import GatewayError, NotFoundError
-from gateway.filters.phases import CrossOrigin
 from gateway.listeners.chat import ChatListener
 from gateway.listeners.disconnect import AsgiApp, ClientGoneError, Receive, Scope, Send
 from gateway.listeners.errors import internal_error
@@ -35,7 +34,7 @@ from gateway.listeners.surfaces import (
 from gateway.listeners.unread_body import WithoutBody
 from gateway.listeners.websocket_proxy import WebSocketExchange, WebSocketProxyListener
 from gateway.listeners.whole import WholeListener
-from gateway.pipeline import Pipeline
+from gateway.pipeline import CrossOrigins, Pipeline
 from gateway.plan import RoutePlan
 from gateway.schemas.open_inference.paths import match_path
 from gateway.types import Operation
@@ -122,27 +121,27 @@ class DataPlane:
         if (asked := read_preflight(context)) is None:
             return None
         context.method = asked.method
-        policies = self._cross_origins(context)
+        found = self._cross_origins(context)
         context.method = "OPTIONS"
-        if not policies:
+        if not found.policies and found.refusal is None:
             return None
         exchange = self._exchange(context, receive, send, PreflightListener.errors)
-        return exchange, PreflightListener(policies, asked).handle(exchange)
+        return exchange, PreflightListener(found, asked).handle(exchange)
 
-    def _cross_origins(self, context: RequestContext) -> list[CrossOrigin]:
+    def _cross_origins(self, context: RequestContext) -> CrossOrigins:
         """The policies for browsers of whatever may serve the path, the most specific first."""
         pipeline, path = self._service.pipeline, context.path
         if pipeline is None:
-            return []
+            return CrossOrigins()
         if find_surface(path) is not None or match_path(context.raw_path.encode("latin-1")) is not None:
             operation = Operation.CHAT
         elif (relayed := find_relayed_surface(path, context.headers.items())) is not None:
             operation = relayed.operation
         elif is_model_path(path):
-            return list(pipeline.cross_origins_of_host(context.host))
+            return pipeline.cross_origins_of_host(context)
         else:
             operation = Operation.PROXY
-        return list(pipeline.cross_origins(replace(context, operation=operation)))
+        return pipeline.cross_origins(replace(context, operation=operation))
 
     def _take(self, scope: Scope) -> tuple[RequestContext, Pipeline, RoutePlan] | None:
         """The route for a request that is passed through, if one takes it, in the configuration of this moment."""
@@ -166,7 +165,7 @@ class DataPlane:
             service.settle(context, _CLIENT_GONE, "CLIENT_GONE")
         except GatewayError as error:
             if not context.route and b"origin" in context.headers:
-                mark_for(context, self._cross_origins(context))
+                mark_for(context, self._cross_origins(context).policies)
             await exchange.fail(error)
             service.settle(context, str(exchange.status), error.reason)
         except asyncio.CancelledError:

@@ -42,7 +42,7 @@ def make_http_app(service: GatewayService, *, max_body_bytes: int) -> Quart:
         response.headers["x-request-id"] = g.request_id
         if "origin" in request.headers and service.pipeline is not None:
             context = _context()
-            mark_for(context, list(service.pipeline.cross_origins_of_host(context.host)))
+            mark_for(context, service.pipeline.cross_origins_of_host(context).policies)
             for name, value in context.answer_headers:
                 response.headers.add(name.decode(), value.decode("latin-1"))
         return response

@@ -1,14 +1,18 @@
-"""What browsers ask before a page of another origin may call: answered by the node, before authentication.
+"""What browsers ask before a page of another origin may call: answered by the node, before authentication, but not to
+addresses that may not call.
 
 A preflight tells neither the model nor the headers of the request that is to follow: it is allowed by the most specific
 route for its host, path and method whose `cors` policy allows what it asks.
 """
+
+from collections.abc import Iterable
 
 from gateway.context import RequestContext
 from gateway.errors import GatewayError, PermissionDeniedError
 from gateway.filters.phases import CrossOrigin, Preflight
 from gateway.listeners.errors import ErrorAnswer, problem
 from gateway.listeners.http_exchange import HttpExchange
+from gateway.pipeline import CrossOrigins
 
 
 class PreflightErrors:
@@ -24,18 +28,20 @@ class PreflightErrors:
 
 
 class PreflightListener:
-    """Answers one preflight by these policies, at least one; that of the most specific route first."""
+    """Answers one preflight by these policies, or with their refusal; one of both is there."""
 
     errors = PreflightErrors()
 
-    def __init__(self, policies: list[CrossOrigin], asked: Preflight) -> None:
-        self._policies = policies
+    def __init__(self, found: CrossOrigins, asked: Preflight) -> None:
+        self._found = found
         self._asked = asked
 
     async def handle(self, exchange: HttpExchange) -> None:
         """The whole answer. Raises `PermissionDeniedError` for what no policy allows."""
         exchange.end_after_body()
-        for policy in self._policies:
+        if self._found.refusal is not None:
+            raise self._found.refusal
+        for policy in self._found.policies:
             if (headers := policy.preflight(self._asked)) is not None:
                 await exchange.answer(204, headers, b"")
                 return
@@ -54,7 +60,7 @@ def read_preflight(context: RequestContext) -> Preflight | None:
     return Preflight(origin=origin, method=method.decode("latin-1"), headers=headers)
 
 
-def mark_for(context: RequestContext, policies: list[CrossOrigin]) -> None:
+def mark_for(context: RequestContext, policies: Iterable[CrossOrigin]) -> None:
     """Has an answer that no route gives be readable by the pages that one of these policies allows."""
     origin = context.headers.get(b"origin", b"")
     for policy in policies:

@@ -117,6 +117,26 @@ async def test_preflight_for_what_is_not_allowed_is_refused(
     assert asked.get("origin", APP) == APP or said(headers) == {}
 
 
+@pytest.mark.parametrize("path", [CHAT, "/v1/models", "/app/x"])
+async def test_preflight_from_an_address_that_may_not_call_is_refused(
+    gateway: Gateway, upstream: FaultyUpstream, session: Session, path: str
+) -> None:
+    config = dict(configuration(upstream))
+    (route,) = config["routes"]
+    anywhere = {"name": "app", "match": {"path": {"prefix": "/app"}}, "backends": route["backends"]}
+    for addresses, status in ((["192.0.2.0/24"], 403), (["127.0.0.0/8"], 204)):
+        office = {"name": "office", "ip_filter": {"allow": addresses}}
+        policies = ["office", *route["policies"]]
+        routes = [{**route, "policies": policies}, {**anywhere, "policies": policies}]
+        await gateway.apply({**config, "policies": [*config["policies"], office], "routes": routes})
+        told, headers, body = await preflight(gateway, session, path)
+        assert told == status
+        assert ("ADDRESS_NOT_ALLOWED" in body, "access-control-allow-methods" in headers) == (
+            status == 403,
+            status == 204,
+        )
+
+
 async def test_preflight_where_no_policy_speaks_of_origins_is_no_preflight(
     gateway: Gateway, upstream: FaultyUpstream, session: Session
 ) -> None:
