@@ -15,8 +15,9 @@ from gateway.telemetry.access_log import AccessLog
 from gateway.telemetry.metrics import Metrics
 from gateway.upstream.connections import Connections
 from tests.gateway.compile.resources import policy, resource, route, service, upstream
-from tests.gateway.test_hot_path import ALLOWED_GROWTH, ANSWER, CHUNK, DONE, Answering, ask, counting
+from tests.gateway.test_hot_path import ALLOWED_GROWTH, counting
 from tests.gateway.test_pipeline import Node
+from tests.support.in_process import ANSWER, CHUNK, DONE, Answering, ask
 
 
 @pytest.fixture
