@@ -96,6 +96,7 @@ bench-instructions: $(VENV)/.dev ## Count the instructions of a request in the g
 
 soak: $(VENV)/.dev ## Run the long tests
 	$(bin)/pytest -m soak --timeout 3600 $(ARGS)
+	JANUA_KILLS=200 $(bin)/pytest tests/config_server/faults $(ARGS)
 
 clients: $(VENV)/.dev ## Build the client packages into dist/
 	$(bin)/pip wheel --quiet --no-deps --wheel-dir dist .
