@@ -10,16 +10,19 @@ from typing import Final
 
 from janua.config.v1.config_service_pb2 import ApplyResponse, ChangeResult, FieldDiff
 from janua.config.v1.config_service_pb2 import Warning as ApplyWarning
+from janua.config.v1.resource_pb2 import KIND_CONSUMER
 from janua_resources.kinds import World
 
 from config_server import validation
+from config_server.api_keys import revoked_with
 from config_server.batch import Batch
 from config_server.diff import DiffRoom, resource_diff, set_diff
-from config_server.edits import Edit, Stamp, edits_of
+from config_server.edits import Edit, edits_of
 from config_server.preconditions import check_preconditions
 from config_server.reference_index import ReferenceIndex
 from config_server.resources import StoredChange, key_to_proto
 from config_server.snapshot_cache import CacheUpdate, SnapshotCache
+from config_server.stamp import Stamp
 
 MAX_WARNINGS: Final = 1000
 
@@ -62,11 +65,14 @@ def plan_apply(batch: Batch, cache: SnapshotCache, *, now: datetime, takes_value
     effective = [edit for edit in edits if edit.is_effective]
     whole = _edited(cache.messages, effective)
     _check(batch, edits, whole)
+    gone = {edit.key.name for edit in effective if edit.key.kind == KIND_CONSUMER and edit.after is None}
+    revoked = revoked_with(gone, cache.records, stamp) if gone else []
     return Plan(
         base_revision=revision,
-        changes=[edit.stored_change for edit in effective],
+        changes=[*(edit.stored_change for edit in effective), *revoked],
         update=CacheUpdate(
             revision=stamp.revision,
+            records=[change.entry for change in revoked],
             upserts=[edit.after for edit in effective if edit.after is not None],
             deletes=[edit.key for edit in effective if edit.after is None],
         ),

@@ -13,6 +13,7 @@ from config_server.config_service import ConfigService
 from config_server.discovery import DiscoveryService
 from config_server.follower import Follower
 from config_server.housekeeping import Housekeeping
+from config_server.key_service import ApiKeys
 from config_server.listen_address import ListenAddress
 from config_server.node_service import NodeService
 from config_server.nodes import NodeRegistry
@@ -125,6 +126,7 @@ async def _assemble(settings: Settings, store: Store) -> _Parts:
     applier = Applier(
         store=store, cache=cache, writer=writer, nodes=nodes, takes_values=bool(settings.encryption_keys), clock=_now
     )
+    keys = ApiKeys(cache=cache, writer=writer, clock=_now)
     discovery = DiscoveryService(
         cache=cache,
         nodes=nodes,
@@ -137,7 +139,9 @@ async def _assemble(settings: Settings, store: Store) -> _Parts:
         store=store, nodes=nodes, signal=signal, kept_revisions=settings.kept_revisions, clock=_now
     )
     server = ConfigServer(
-        config=ConfigService(cache=cache, store=store, signal=signal, applier=applier, watcher=watcher, nodes=nodes),
+        config=ConfigService(
+            cache=cache, store=store, signal=signal, applier=applier, watcher=watcher, nodes=nodes, keys=keys
+        ),
         node=NodeService(nodes),
         discovery=discovery,
         watches=signal,

@@ -14,6 +14,7 @@ from config_server import rpc
 from config_server.apply import Applier
 from config_server.errors import ApiError
 from config_server.history import History
+from config_server.key_service import ApiKeys
 from config_server.listing import PastListing, list_page
 from config_server.nodes import NodeRegistry
 from config_server.request_rules import check_request
@@ -41,7 +42,9 @@ class ConfigService(config_service_pb2_grpc.ConfigServiceServicer):
         applier: Applier,
         watcher: Watcher,
         nodes: NodeRegistry,
+        keys: ApiKeys,
     ) -> None:
+        self._keys = keys
         self._signal = signal
         self._history = History(store=store, cache=cache)
         self._rollbacks = Rollbacks(cache=cache, history=self._history, applier=applier)
@@ -140,6 +143,21 @@ class ConfigService(config_service_pb2_grpc.ConfigServiceServicer):
     async def DiffRevisions(self, request: pb.DiffRevisionsRequest, context: rpc.Context) -> pb.DiffRevisionsResponse:
         check_request(request)
         return await self._history.diff(request)
+
+    @rpc.answers_once
+    async def CreateApiKey(self, request: pb.CreateApiKeyRequest, context: rpc.Context) -> pb.CreateApiKeyResponse:
+        check_request(request)
+        return await self._keys.create(request)
+
+    @rpc.answers_once
+    async def ListApiKeys(self, request: pb.ListApiKeysRequest, context: rpc.Context) -> pb.ListApiKeysResponse:
+        check_request(request)
+        return self._keys.list_keys(request)
+
+    @rpc.answers_once
+    async def RevokeApiKey(self, request: pb.RevokeApiKeyRequest, context: rpc.Context) -> pb.RevokeApiKeyResponse:
+        check_request(request)
+        return await self._keys.revoke(request)
 
     @rpc.answers_once
     async def Rollback(self, request: pb.RollbackRequest, context: rpc.Context) -> pb.RollbackResponse:

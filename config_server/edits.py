@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Final
 
 from janua.config.v1.config_service_pb2 import ChangeResult
@@ -13,6 +12,7 @@ from config_server.errors import RequestViolation
 from config_server.resources import Key, Operation, StoredChange, StoredEntry, content_digest, encode
 from config_server.secret_edits import with_kept_value
 from config_server.snapshot_cache import CachedResource, cached_resource
+from config_server.stamp import Stamp
 from config_server.validation import check_resource
 
 _SPARED_BY_PRUNE: Final = frozenset({KIND_SECRET, KIND_CONSUMER})
@@ -51,17 +51,6 @@ class Edit:
             return StoredChange(operation=Operation.DELETED, entry=self.before.entry)
         operation = Operation.ADDED if self.before is None else Operation.MODIFIED
         return StoredChange(operation=operation, entry=self.after.entry)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stamp:
-    """What a batch writes beside the content."""
-
-    revision: int
-    time: datetime
-    author: str
-    set: str
-    takes_values: bool
 
 
 def edits_of(batch: Batch, resources: Mapping[Key, CachedResource], stamp: Stamp) -> Iterator[Edit]:

@@ -25,6 +25,8 @@ class RecordKind(IntEnum):
     `janua.config.v1.Kind`.
     """
 
+    API_KEY = 2001
+
 
 class Key(NamedTuple):
     """Names one resource or record. Sorts by kind and name, the order in which resources are listed."""

@@ -4,8 +4,10 @@ from collections.abc import Iterable, Mapping
 from typing import Final, TypeAlias
 
 from janua.config.v1.config_service_pb2 import NodeRollout
+from janua.config.v1.resource_pb2 import KIND_CONSUMER
 from janua_resources.kinds import kind_by_type_url, kind_info
 
+from config_server.api_keys import consumer_of
 from config_server.nodes import NodeRecord, NodeSession
 from config_server.progress import TypeProgress
 from config_server.resources import Operation, StoredChange
@@ -28,6 +30,9 @@ def changed_versions(changes: Iterable[StoredChange]) -> ChangedVersions:
     found: dict[str, dict[str, str]] = {}
     for change in changes:
         if change.entry.key.is_record:
+            if (consumer := consumer_of(change.entry)) is not None:
+                # Nodes see a key as a part of its consumer.
+                found.setdefault(kind_info(KIND_CONSUMER).type_url, {}).setdefault(consumer, "")
             continue
         is_deleted = change.operation is Operation.DELETED
         names = found.setdefault(kind_info(change.entry.key.kind).type_url, {})

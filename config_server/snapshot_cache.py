@@ -11,6 +11,7 @@ from typing import Final
 from janua.config.v1.resource_pb2 import KIND_SECRET
 from janua_resources.kinds import KINDS, ConfigMessage, World, kind_info
 
+from config_server.api_keys import ConsumerKeys
 from config_server.reference_index import ReferenceIndex, named_by
 from config_server.resources import Key, Kind, StoredEntry, StoredWorld
 from config_server.wire import EncodedResource, encode_resource
@@ -158,11 +159,13 @@ class SnapshotCache:
         self._revision = world.revision
         self._resources: dict[Key, CachedResource] = {}
         self._records: dict[Key, StoredEntry] = {}
+        self._keys = ConsumerKeys()
         self._messages: dict[tuple[Kind, str], ConfigMessage] = {}
         self._sorted_keys: list[Key] | None = None
         for key, entry in world.entries.items():
             if key.is_record:
                 self._records[key] = entry
+                self._keys.replace(key, entry)
                 continue
             resource = self._resources[key] = cached_resource(entry, entry.decode())
             self._messages[key] = resource.message
@@ -217,9 +220,12 @@ class SnapshotCache:
         for key in update.deletes:
             if key.is_record:
                 del self._records[key]
+                touched.update(dict.fromkeys(self._keys.replace(key, None)))
             else:
                 touched.update(dict.fromkeys(self._put(key, None)))
-        self._records.update((entry.key, entry) for entry in update.records)
+        for entry in update.records:
+            self._records[entry.key] = entry
+            touched.update(dict.fromkeys(self._keys.replace(entry.key, entry)))
         for resource in update.upserts:
             touched.update(dict.fromkeys(self._put(resource.entry.key, resource)))
         for key in touched:
@@ -245,14 +251,14 @@ class SnapshotCache:
         view = self._views[kind_info(key.kind).type_url]
         resource = self._resources.get(key)
         if resource is not None and self._is_shown(key):
-            view.put(resource.encoded)
+            view.put(self._keys.joined(resource.entry, resource.encoded))
         else:
             view.remove(key.name)
 
     def _shown(self, kind: Kind) -> Iterator[EncodedResource]:
         for key, resource in self._resources.items():
             if key.kind == kind and self._is_shown(key):
-                yield resource.encoded
+                yield self._keys.joined(resource.entry, resource.encoded)
 
     def _is_shown(self, key: Key) -> bool:
         return key.kind != KIND_SECRET or bool(self.references.users(key))

@@ -2,14 +2,17 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
 from janua.config.v1.config_service_pb2 import (
+    ApiKeyRecord,
     ApplyRequest,
     ApplyResponse,
     Change,
+    CreateApiKeyRequest,
+    CreateApiKeyResponse,
     DeleteResourceRequest,
     DiffRevisionsRequest,
     DiffRevisionsResponse,
@@ -18,12 +21,15 @@ from janua.config.v1.config_service_pb2 import (
     GetRevisionResponse,
     GetRolloutRequest,
     GetRolloutResponse,
+    ListApiKeysRequest,
     ListNodesRequest,
     ListNodesResponse,
     ListResourcesRequest,
     ListResourcesResponse,
     ListRevisionsRequest,
     Revision,
+    RevokeApiKeyRequest,
+    RevokeApiKeyResponse,
     RollbackRequest,
     RollbackResponse,
     WatchResourcesRequest,
@@ -231,6 +237,25 @@ class ConfigClient:
         sent.CopyFrom(request)
         sent.request_id = request.request_id or str(uuid.uuid4())
         return await call(self._stub.Rollback, sent, timeout=timeout or self._timeout, retries=self._retries)
+
+    async def create_key(self, request: CreateApiKeyRequest, *, timeout: float | None = None) -> CreateApiKeyResponse:
+        """Makes an API key, which is shown this once. Not repeated by itself. Raises `NotFoundError`."""
+        return await call(self._stub.CreateApiKey, request, timeout=timeout or self._timeout, retries=ONCE)
+
+    async def keys(
+        self, consumer: str = "", *, include_revoked: bool = False, timeout: float | None = None
+    ) -> Sequence[ApiKeyRecord]:
+        """The keys that the server has made, of one consumer or all. Raises `NotFoundError`."""
+        request = ListApiKeysRequest(consumer=consumer, include_revoked=include_revoked)
+        answer = await call(self._stub.ListApiKeys, request, timeout=timeout or self._timeout, retries=self._retries)
+        return answer.records
+
+    async def revoke_key(
+        self, key_id: str, *, author: str = "", message: str = "", timeout: float | None = None
+    ) -> RevokeApiKeyResponse:
+        """Takes a key away for good. Raises `NotFoundError`."""
+        request = RevokeApiKeyRequest(id=key_id, author=author, message=message)
+        return await call(self._stub.RevokeApiKey, request, timeout=timeout or self._timeout, retries=self._retries)
 
     async def watch(
         self, kind: Kind.ValueType = Kind.KIND_UNSPECIFIED, *, after_revision: int | None = None

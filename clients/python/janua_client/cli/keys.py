@@ -2,23 +2,28 @@
 
 import asyncio
 import re
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Self
 
 import typer
+from janua.config.v1.config_service_pb2 import ApiKeyRecord, CreateApiKeyRequest, CreateApiKeyResponse
 from janua.config.v1.consumer_pb2 import ApiKey, Consumer
 from janua.config.v1.resource_pb2 import KIND_CONSUMER
 from janua_resources import documents
-from janua_resources.kinds import unwrap
 
-from janua_client.api_keys import NewKey, UnknownKeyError, add_key, after, make_key, remove_key
-from janua_client.cli.ages import left, rfc3339
+from janua_client.api_keys import NewKey, after, make_key, remove_key
+from janua_client.changes import upsert
+from janua_client.cli.ages import ago, left, rfc3339
 from janua_client.cli.failures import CommandError, usage_error
-from janua_client.cli.options import DEFAULT_SERVER, Output, Server
-from janua_client.cli.output import Json, OutputFormat, print_data, print_table, stderr
+from janua_client.cli.options import DEFAULT_SERVER, Message, Output, Server
+from janua_client.cli.output import Json, OutputFormat, print_data, print_table, stderr, warn
 from janua_client.cli.push import author
 from janua_client.cli.server import connect
-from janua_client.errors import NotFoundError
+from janua_client.config_client import ConfigClient
+from janua_client.errors import AlreadyExistsError, NotFoundError
 
 _SHOWN_DIGITS = 12
 _MIN_DIGITS = 6
@@ -32,8 +37,9 @@ ConsumerArgument = Annotated[str, typer.Argument(metavar="CONSUMER", help="Name 
 def keys() -> None:
     """Make, list and revoke the API keys of consumers.
 
-    Only digests are kept anywhere: a key is shown once, when it is made. A file that
-    is applied again puts its own keys in place of these: keep the entries there too.
+    Only digests are kept anywhere: a key is shown once, when it is made. The config
+    server keeps them beside the consumer, untouched by files that are applied and by
+    rollbacks; with the consumer they are revoked too.
 
     Examples:
 
@@ -73,6 +79,7 @@ def create(
             "--offline", envvar="JANUA_KEY_OFFLINE", help="Ask no server: print the consumer for a file of your own."
         ),
     ] = False,
+    message: Message = "",
     server: Server = DEFAULT_SERVER,
     output: Output = OutputFormat.TABLE,
 ) -> None:
@@ -87,38 +94,72 @@ def create(
       janua keys create alice --offline
     """
     now = datetime.now(UTC)
-    key = make_key(label=label, expires=_moment("--expires", expires, now))
+    until = _moment("--expires", expires, now)
     overlap = _moment("--others-expire", others_expire, now)
     if offline:
         if overlap is not None:
             raise usage_error("--others-expire changes what is on the server, which --offline does not ask")
-        revision = None
-    else:
-        revision = asyncio.run(_create(consumer, key.entry, server, is_new=new, others_expire=overlap))
+        _create_offline(consumer, make_key(label=label, expires=until), output)
+        return
+    request = CreateApiKeyRequest(consumer=consumer, label=label, author=author(), message=message)
+    if until is not None:
+        request.expires.FromDatetime(until)
+    if overlap is not None:
+        request.others_expire.FromDatetime(overlap)
+    made = asyncio.run(_create(request, server, is_new=new))
     if output is OutputFormat.TABLE:
-        _show(consumer, key, revision)
+        _show(made)
     else:
-        print_data({"key": key.value, **_described(consumer, key.entry), "revision": revision}, output)
+        print_data({"key": made.key, **_described(_Listed.of(made.record)), "revision": made.revision}, output)
 
 
-async def _create(consumer: str, key: ApiKey, server: str, *, is_new: bool, others_expire: datetime | None) -> int:
+async def _create(request: CreateApiKeyRequest, server: str, *, is_new: bool) -> CreateApiKeyResponse:
     async with connect(server) as client:
+        if is_new:
+            with suppress(AlreadyExistsError):
+                consumer = upsert(Consumer(name=request.consumer), must_not_exist=True)
+                await client.apply([consumer], author=author())
         try:
-            return await add_key(client, consumer, key, author=author(), is_new=is_new, others_expire=others_expire)
+            return await client.create_key(request)
         except NotFoundError as error:
-            text = f"there is no consumer {consumer!r}: `janua get consumers` lists those there are; --new makes it"
+            name = request.consumer
+            text = f"there is no consumer {name!r}: `janua get consumers` lists those there are; --new makes it"
             raise CommandError(text) from error
 
 
-def _show(consumer: str, key: NewKey, revision: int | None) -> None:
+def _show(made: CreateApiKeyResponse) -> None:
     remarks = stderr()
     remarks.print("this is shown once; only its digest is kept:")
-    print(key.value, flush=True)
-    if revision is None:
-        remarks.print(f"for a file:\n{documents.dump([Consumer(name=consumer, api_keys=[key.entry])], 'yaml')}", end="")
+    print(made.key, flush=True)
+    until = f", good until {rfc3339(made.record.expires)}" if made.record.HasField("expires") else ""
+    remarks.print(f"digest {made.record.id[:_SHOWN_DIGITS]}…{until}, revision {made.revision}")
+
+
+def _create_offline(consumer: str, key: NewKey, output: OutputFormat) -> None:
+    if output is not OutputFormat.TABLE:
+        listed = _Listed(consumer=consumer, key=key.entry, record=None)
+        print_data({"key": key.value, **_described(listed), "revision": None}, output)
         return
-    until = f", good until {rfc3339(key.entry.expires)}" if key.entry.HasField("expires") else ""
-    remarks.print(f"digest {key.entry.key_sha256[:_SHOWN_DIGITS]}…{until}, revision {revision}")
+    stderr().print("this is shown once; only its digest is kept:")
+    print(key.value, flush=True)
+    document = documents.dump([Consumer(name=consumer, api_keys=[key.entry])], "yaml")
+    stderr().print(f"for a file:\n{document}", end="")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Listed:
+    """A key: one that the server has made and keeps, or one that stands in a consumer (`record` is None)."""
+
+    consumer: str
+    key: ApiKey
+    record: ApiKeyRecord | None
+
+    @classmethod
+    def of(cls, record: ApiKeyRecord) -> Self:
+        key = ApiKey(key_sha256=record.key_sha256, label=record.label)
+        if record.HasField("expires"):
+            key.expires.CopyFrom(record.expires)
+        return cls(consumer=record.consumer, key=key, record=record)
 
 
 def list_(
@@ -138,27 +179,45 @@ def list_(
 
 async def _list(name: str | None, server: str, output: OutputFormat) -> None:
     async with connect(server) as client:
-        if name is None:
-            stored, _ = await client.snapshot(KIND_CONSUMER)
-        else:
-            try:
-                stored = (await client.get(KIND_CONSUMER, name),)
-            except NotFoundError as error:
-                raise _no_consumer(name) from error
-    found = [
-        (consumer.name, key)
-        for consumer in (unwrap(each.resource) for each in stored)
-        if isinstance(consumer, Consumer)
-        for key in consumer.api_keys
-    ]
+        found = await _keys(client, name)
     if output is not OutputFormat.TABLE:
-        print_data([_described(consumer, key) for consumer, key in found], output)
+        print_data([_described(each) for each in found], output)
         return
     now = datetime.now(UTC)
     rows = [
-        (consumer, f"{key.key_sha256[:_SHOWN_DIGITS]}…", key.label or "-", _expiry(key, now)) for consumer, key in found
+        (
+            each.consumer,
+            f"{each.key.key_sha256[:_SHOWN_DIGITS]}…",
+            each.key.label or "-",
+            _expiry(each.key, now),
+            "consumer" if each.record is None else f"made {ago(each.record.create_time, now)}",
+        )
+        for each in found
     ]
-    print_table(("CONSUMER", "DIGEST", "LABEL", "EXPIRES"), rows, empty="no keys there")
+    print_table(("CONSUMER", "DIGEST", "LABEL", "EXPIRES", "FROM"), rows, empty="no keys there")
+
+
+async def _keys(client: ConfigClient, name: str | None) -> Sequence[_Listed]:
+    """All keys by consumer: first those that stand in it, then those that the server has made."""
+    if name is None:
+        stored, _ = await client.snapshot(KIND_CONSUMER)
+    else:
+        try:
+            stored = (await client.get(KIND_CONSUMER, name),)
+        except NotFoundError as error:
+            raise _no_consumer(name) from error
+    made = await client.keys(name or "")
+    return [
+        listed
+        for each in stored
+        for listed in (
+            *(
+                _Listed(consumer=each.resource.consumer.name, key=key, record=None)
+                for key in each.resource.consumer.api_keys
+            ),
+            *(_Listed.of(record) for record in made if record.consumer == each.resource.consumer.name),
+        )
+    ]
 
 
 def revoke(
@@ -166,6 +225,7 @@ def revoke(
     digest: Annotated[
         str, typer.Argument(metavar="DIGEST", help=f"Its digest, or at least the first {_MIN_DIGITS} digits of it.")
     ],
+    message: Message = "",
     server: Server = DEFAULT_SERVER,
     output: Output = OutputFormat.TABLE,
 ) -> None:
@@ -179,19 +239,23 @@ def revoke(
     if _DIGITS.fullmatch(digest) is None:
         # It may be the key itself: it is not repeated.
         raise usage_error(f"DIGEST is at least {_MIN_DIGITS} hexadecimal digits, as `janua keys list` shows them")
-    asyncio.run(_revoke(consumer, digest, server, output))
+    asyncio.run(_revoke(consumer, digest, message, server, output))
 
 
-async def _revoke(consumer: str, digest: str, server: str, output: OutputFormat) -> None:
+async def _revoke(consumer: str, digest: str, message: str, server: str, output: OutputFormat) -> None:
     async with connect(server) as client:
-        try:
-            removed, revision = await remove_key(client, consumer, digest, author=author())
-        except NotFoundError as error:
-            raise _no_consumer(consumer) from error
-        except UnknownKeyError as error:
-            shown = ", ".join(f"{each[:_SHOWN_DIGITS]}…" for each in error.digests) or "none"
-            message = f"not one key of {consumer!r} has a digest that begins so; it has: {shown}"
-            raise CommandError(message) from error
+        found = await _keys(client, consumer)
+        matching = [each for each in found if each.key.key_sha256.startswith(digest)]
+        if len(matching) != 1:
+            shown = ", ".join(f"{each.key.key_sha256[:_SHOWN_DIGITS]}…" for each in found) or "none"
+            text = f"not one key of {consumer!r} has a digest that begins so; it has: {shown}"
+            raise CommandError(text)
+        removed = matching[0].key.key_sha256
+        if matching[0].record is None:
+            revision = await remove_key(client, consumer, removed, author=author())
+            warn("it stands in a file: a file that is applied again, or a rollback, brings it back")
+        else:
+            revision = (await client.revoke_key(matching[0].record.id, author=author(), message=message)).revision
     if output is OutputFormat.TABLE:
         print(f"revoked  {removed[:_SHOWN_DIGITS]}… of consumer/{consumer}\nrevision {revision}")
     else:
@@ -202,9 +266,16 @@ def _no_consumer(name: str) -> CommandError:
     return CommandError(f"there is no consumer {name!r}: `janua get consumers` lists those there are")
 
 
-def _described(consumer: str, key: ApiKey) -> dict[str, Json]:
+def _described(listed: _Listed) -> dict[str, Json]:
+    key = listed.key
     expires = rfc3339(key.expires) if key.HasField("expires") else None
-    return {"consumer": consumer, "key_sha256": key.key_sha256, "label": key.label, "expires": expires}
+    return {
+        "consumer": listed.consumer,
+        "key_sha256": key.key_sha256,
+        "label": key.label,
+        "expires": expires,
+        "made_by_server": listed.record is not None,
+    }
 
 
 def _expiry(key: ApiKey, now: datetime) -> str:

@@ -93,6 +93,21 @@ class ConfigServiceStub(object):
                 request_serializer=janua_dot_config_dot_v1_dot_config__service__pb2.RollbackRequest.SerializeToString,
                 response_deserializer=janua_dot_config_dot_v1_dot_config__service__pb2.RollbackResponse.FromString,
                 _registered_method=True)
+        self.CreateApiKey = channel.unary_unary(
+                '/janua.config.v1.ConfigService/CreateApiKey',
+                request_serializer=janua_dot_config_dot_v1_dot_config__service__pb2.CreateApiKeyRequest.SerializeToString,
+                response_deserializer=janua_dot_config_dot_v1_dot_config__service__pb2.CreateApiKeyResponse.FromString,
+                _registered_method=True)
+        self.ListApiKeys = channel.unary_unary(
+                '/janua.config.v1.ConfigService/ListApiKeys',
+                request_serializer=janua_dot_config_dot_v1_dot_config__service__pb2.ListApiKeysRequest.SerializeToString,
+                response_deserializer=janua_dot_config_dot_v1_dot_config__service__pb2.ListApiKeysResponse.FromString,
+                _registered_method=True)
+        self.RevokeApiKey = channel.unary_unary(
+                '/janua.config.v1.ConfigService/RevokeApiKey',
+                request_serializer=janua_dot_config_dot_v1_dot_config__service__pb2.RevokeApiKeyRequest.SerializeToString,
+                response_deserializer=janua_dot_config_dot_v1_dot_config__service__pb2.RevokeApiKeyResponse.FromString,
+                _registered_method=True)
 
 
 class ConfigServiceServicer(object):
@@ -189,6 +204,30 @@ class ConfigServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateApiKey(self, request, context):
+        """Makes an API key for a consumer, and shows it this once. The server keeps its digest beside the consumer, where
+        neither an `Apply` nor a rollback touches it; nodes see it as one of the consumer's keys. NOT_FOUND: there is no such
+        consumer. RESOURCE_EXHAUSTED: it has 1,000 keys.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListApiKeys(self, request, context):
+        """Lists the keys that `CreateApiKey` has made, by consumer and time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeApiKey(self, request, context):
+        """Takes a key away for good. Nodes refuse it once they have the revision. Revoking again changes nothing. NOT_FOUND:
+        there is no such key.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ConfigServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -246,6 +285,21 @@ def add_ConfigServiceServicer_to_server(servicer, server):
                     servicer.Rollback,
                     request_deserializer=janua_dot_config_dot_v1_dot_config__service__pb2.RollbackRequest.FromString,
                     response_serializer=janua_dot_config_dot_v1_dot_config__service__pb2.RollbackResponse.SerializeToString,
+            ),
+            'CreateApiKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateApiKey,
+                    request_deserializer=janua_dot_config_dot_v1_dot_config__service__pb2.CreateApiKeyRequest.FromString,
+                    response_serializer=janua_dot_config_dot_v1_dot_config__service__pb2.CreateApiKeyResponse.SerializeToString,
+            ),
+            'ListApiKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListApiKeys,
+                    request_deserializer=janua_dot_config_dot_v1_dot_config__service__pb2.ListApiKeysRequest.FromString,
+                    response_serializer=janua_dot_config_dot_v1_dot_config__service__pb2.ListApiKeysResponse.SerializeToString,
+            ),
+            'RevokeApiKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeApiKey,
+                    request_deserializer=janua_dot_config_dot_v1_dot_config__service__pb2.RevokeApiKeyRequest.FromString,
+                    response_serializer=janua_dot_config_dot_v1_dot_config__service__pb2.RevokeApiKeyResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -549,6 +603,87 @@ class ConfigService(object):
             '/janua.config.v1.ConfigService/Rollback',
             janua_dot_config_dot_v1_dot_config__service__pb2.RollbackRequest.SerializeToString,
             janua_dot_config_dot_v1_dot_config__service__pb2.RollbackResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateApiKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/janua.config.v1.ConfigService/CreateApiKey',
+            janua_dot_config_dot_v1_dot_config__service__pb2.CreateApiKeyRequest.SerializeToString,
+            janua_dot_config_dot_v1_dot_config__service__pb2.CreateApiKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListApiKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/janua.config.v1.ConfigService/ListApiKeys',
+            janua_dot_config_dot_v1_dot_config__service__pb2.ListApiKeysRequest.SerializeToString,
+            janua_dot_config_dot_v1_dot_config__service__pb2.ListApiKeysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeApiKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/janua.config.v1.ConfigService/RevokeApiKey',
+            janua_dot_config_dot_v1_dot_config__service__pb2.RevokeApiKeyRequest.SerializeToString,
+            janua_dot_config_dot_v1_dot_config__service__pb2.RevokeApiKeyResponse.FromString,
             options,
             channel_credentials,
             insecure,

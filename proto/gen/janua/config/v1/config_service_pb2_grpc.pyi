@@ -72,6 +72,17 @@ class ConfigServiceStub:
     FAILED_PRECONDITION: something would dangle. INVALID_ARGUMENT: the old content breaks a rule of today. ABORTED:
     what is to be undone has been changed since. Else as `Apply` and `GetRevision`.
     """
+    CreateApiKey: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.CreateApiKeyRequest, _config_service_pb2.CreateApiKeyResponse]
+    """Makes an API key for a consumer, and shows it this once. The server keeps its digest beside the consumer, where
+    neither an `Apply` nor a rollback touches it; nodes see it as one of the consumer's keys. NOT_FOUND: there is no such
+    consumer. RESOURCE_EXHAUSTED: it has 1,000 keys.
+    """
+    ListApiKeys: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.ListApiKeysRequest, _config_service_pb2.ListApiKeysResponse]
+    """Lists the keys that `CreateApiKey` has made, by consumer and time."""
+    RevokeApiKey: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.RevokeApiKeyRequest, _config_service_pb2.RevokeApiKeyResponse]
+    """Takes a key away for good. Nodes refuse it once they have the revision. Revoking again changes nothing. NOT_FOUND:
+    there is no such key.
+    """
 
 @_typing.type_check_only
 class ConfigServiceAsyncStub(ConfigServiceStub):
@@ -116,6 +127,17 @@ class ConfigServiceAsyncStub(ConfigServiceStub):
 
     FAILED_PRECONDITION: something would dangle. INVALID_ARGUMENT: the old content breaks a rule of today. ABORTED:
     what is to be undone has been changed since. Else as `Apply` and `GetRevision`.
+    """
+    CreateApiKey: _aio.UnaryUnaryMultiCallable[_config_service_pb2.CreateApiKeyRequest, _config_service_pb2.CreateApiKeyResponse]  # type: ignore[assignment]
+    """Makes an API key for a consumer, and shows it this once. The server keeps its digest beside the consumer, where
+    neither an `Apply` nor a rollback touches it; nodes see it as one of the consumer's keys. NOT_FOUND: there is no such
+    consumer. RESOURCE_EXHAUSTED: it has 1,000 keys.
+    """
+    ListApiKeys: _aio.UnaryUnaryMultiCallable[_config_service_pb2.ListApiKeysRequest, _config_service_pb2.ListApiKeysResponse]  # type: ignore[assignment]
+    """Lists the keys that `CreateApiKey` has made, by consumer and time."""
+    RevokeApiKey: _aio.UnaryUnaryMultiCallable[_config_service_pb2.RevokeApiKeyRequest, _config_service_pb2.RevokeApiKeyResponse]  # type: ignore[assignment]
+    """Takes a key away for good. Nodes refuse it once they have the revision. Revoking again changes nothing. NOT_FOUND:
+    there is no such key.
     """
 
 class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -224,6 +246,35 @@ class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
 
         FAILED_PRECONDITION: something would dangle. INVALID_ARGUMENT: the old content breaks a rule of today. ABORTED:
         what is to be undone has been changed since. Else as `Apply` and `GetRevision`.
+        """
+
+    @_abc_1.abstractmethod
+    def CreateApiKey(
+        self,
+        request: _config_service_pb2.CreateApiKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_config_service_pb2.CreateApiKeyResponse, _abc.Awaitable[_config_service_pb2.CreateApiKeyResponse]]:
+        """Makes an API key for a consumer, and shows it this once. The server keeps its digest beside the consumer, where
+        neither an `Apply` nor a rollback touches it; nodes see it as one of the consumer's keys. NOT_FOUND: there is no such
+        consumer. RESOURCE_EXHAUSTED: it has 1,000 keys.
+        """
+
+    @_abc_1.abstractmethod
+    def ListApiKeys(
+        self,
+        request: _config_service_pb2.ListApiKeysRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_config_service_pb2.ListApiKeysResponse, _abc.Awaitable[_config_service_pb2.ListApiKeysResponse]]:
+        """Lists the keys that `CreateApiKey` has made, by consumer and time."""
+
+    @_abc_1.abstractmethod
+    def RevokeApiKey(
+        self,
+        request: _config_service_pb2.RevokeApiKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_config_service_pb2.RevokeApiKeyResponse, _abc.Awaitable[_config_service_pb2.RevokeApiKeyResponse]]:
+        """Takes a key away for good. Nodes refuse it once they have the revision. Revoking again changes nothing. NOT_FOUND:
+        there is no such key.
         """
 
 def add_ConfigServiceServicer_to_server(servicer: ConfigServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,116 @@
+"""API keys that this server has made: records beside consumers, and parts of them on the wire to nodes."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from hashlib import sha256
+
+from janua.config.v1.config_service_pb2 import ApiKeyRecord
+from janua.config.v1.consumer_pb2 import ApiKey, Consumer
+from janua.config.v1.resource_pb2 import KIND_CONSUMER
+from janua_resources.kinds import kind_info
+
+from config_server.resources import (
+    Key,
+    Operation,
+    RecordKind,
+    StoredChange,
+    StoredEntry,
+    digest_of,
+    encode,
+    record_key,
+    timestamp,
+)
+from config_server.stamp import Stamp
+from config_server.wire import EncodedResource, encode_resource
+
+_CONSUMER_TYPE_URL = kind_info(KIND_CONSUMER).type_url
+
+
+def key_record(entry: StoredEntry) -> ApiKeyRecord | None:
+    """The key that a record is of; None for a record of another kind."""
+    return ApiKeyRecord.FromString(entry.body) if int(entry.key.kind) == RecordKind.API_KEY else None
+
+
+def consumer_of(entry: StoredEntry) -> str | None:
+    """Whose key a record is of; None for a record of another kind."""
+    record = key_record(entry)
+    return None if record is None else record.consumer
+
+
+class ConsumerKeys:
+    """The keys of all consumers that are not revoked."""
+
+    def __init__(self) -> None:
+        self._consumers: dict[Key, str] = {}
+        self._keys: dict[str, dict[Key, ApiKey]] = {}
+
+    def replace(self, key: Key, entry: StoredEntry | None) -> list[Key]:
+        """Takes in what has become of a record. Returns the keys of the resources that look different by it."""
+        if int(key.kind) != RecordKind.API_KEY:
+            return []
+        touched = []
+        consumer = self._consumers.pop(key, None)
+        if consumer is not None:
+            self._keys[consumer].pop(key)
+            touched.append(Key(KIND_CONSUMER, consumer))
+        record = None if entry is None else key_record(entry)
+        if record is not None and not record.HasField("revoke_time"):
+            self._consumers[key] = record.consumer
+            self._keys.setdefault(record.consumer, {})[key] = _seen_by_nodes(record)
+            touched.append(Key(KIND_CONSUMER, record.consumer))
+        return touched
+
+    def joined(self, entry: StoredEntry, encoded: EncodedResource) -> EncodedResource:
+        """The resource as nodes see it: a consumer with its keys. Of two messages joined the lists are joined too."""
+        keys = self._keys.get(entry.key.name) if entry.key.kind == KIND_CONSUMER else None
+        if not keys:
+            return encoded
+        more = encode(Consumer(api_keys=[keys[key] for key in sorted(keys)]))
+        return encode_resource(
+            type_url=_CONSUMER_TYPE_URL,
+            name=entry.key.name,
+            version=sha256(entry.digest + more).digest()[:16].hex(),
+            body=entry.body + more,
+        )
+
+
+def _seen_by_nodes(record: ApiKeyRecord) -> ApiKey:
+    key = ApiKey(key_sha256=record.key_sha256, label=record.label)
+    if record.HasField("expires"):
+        key.expires.CopyFrom(record.expires)
+    return key
+
+
+def key_change(record: ApiKeyRecord, before: StoredEntry | None, stamp: Stamp) -> StoredChange:
+    """The change that leaves a record so."""
+    body = encode(record)
+    entry = StoredEntry(
+        key=record_key(RecordKind.API_KEY, record.id),
+        body=body,
+        digest=digest_of(body),
+        create_revision=stamp.revision if before is None else before.create_revision,
+        revision=stamp.revision,
+        create_time=stamp.time if before is None else before.create_time,
+        update_time=stamp.time,
+        author=stamp.author,
+        set="",
+    )
+    return StoredChange(operation=Operation.ADDED if before is None else Operation.MODIFIED, entry=entry)
+
+
+def revoked(entry: StoredEntry, stamp: Stamp) -> StoredChange:
+    """The change that revokes the key of a record."""
+    record = ApiKeyRecord.FromString(entry.body)
+    record.revoke_time.CopyFrom(timestamp(stamp.time))
+    return replace(key_change(record, entry, stamp), operation=Operation.MODIFIED)
+
+
+def revoked_with(consumers: Iterable[str], records: Mapping[Key, StoredEntry], stamp: Stamp) -> list[StoredChange]:
+    """The changes that revoke the keys of consumers which go: one made anew under the name must not get them back."""
+    names = frozenset(consumers)
+    found = [(entry, key_record(entry)) for _, entry in sorted(records.items())]
+    return [
+        revoked(entry, stamp)
+        for entry, record in found
+        if record is not None and record.consumer in names and not record.HasField("revoke_time")
+    ]
