@@ -9,6 +9,7 @@ from gateway.types import Message
 
 JsonPath: TypeAlias = tuple[str, ...]
 
+_OF_OUTPUT = frozenset({"max_output_tokens", "n"})
 _NO_NUMBERS: Mapping[str, int | float] = MappingProxyType({})
 
 
@@ -60,6 +61,11 @@ class ConversationEditsConfig:
     def is_empty(self) -> bool:
         """Whether nothing is changed."""
         return not (self.defaults or self.bounds or self.prepended or self.appended)
+
+    @property
+    def changes_output(self) -> bool:
+        """Whether it says how much may be answered."""
+        return not _OF_OUTPUT.isdisjoint((*self.defaults, *(name for name, _ in self.bounds)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,14 +4,17 @@ A filter is one of these classes, or several. Filters are values of a configurat
 count or keep lives in `NodeServices`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, Self, TypeAlias, TypeVar
+from typing import Any, Protocol, Self, TypeAlias, TypeVar, cast
+
+from msgspec import structs
 
 from gateway.config.snapshot import ConsumerConfig
 from gateway.context import RequestContext
 from gateway.edits import AnswerEdits, JsonEdit
-from gateway.types import Demand, WholeRequest
+from gateway.errors import GatewayError
+from gateway.types import ChatRequest, Demand, WholeRequest
 
 HeaderList: TypeAlias = list[tuple[bytes, bytes]]
 """Names in lower case, and values."""
@@ -119,6 +122,12 @@ class RequestEditor:
     """Changes requests, or refuses what they say. Those that guard come before those that do not."""
 
     is_guard = False
+    changes_demand = False
+
+    def foreseen(self, said: ChatRequest) -> ChatRequest:
+        """The conversation as far as it is sure to be changed, so that limits count what will be asked. Of those with
+        `changes_demand`. Refuses nothing."""
+        return said
 
     async def edit_request(self, context: RequestContext, request: R) -> R:
         """The request as it goes on. May change `context.header_edits`. Raises `GatewayError`."""
@@ -159,6 +168,7 @@ class Filters:
     keepers: tuple[AnswerKeeper, ...] = ()
     request_editors: tuple[RequestEditor, ...] = ()
     answer_editors: tuple[AnswerEditor, ...] = ()
+    changing_demand: tuple[RequestEditor, ...] = field(init=False)
     is_empty: bool = field(init=False)
     max_body_bytes: int | None = field(init=False)
 
@@ -173,6 +183,8 @@ class Filters:
             self.answer_editors,
         )
         object.__setattr__(self, "is_empty", not any(phases))
+        changing = tuple(editor for editor in self.request_editors if editor.changes_demand)
+        object.__setattr__(self, "changing_demand", changing)
         limits = (screen.max_body_bytes for screen in self.screens if screen.max_body_bytes is not None)
         object.__setattr__(self, "max_body_bytes", min(limits, default=None))
 
@@ -198,6 +210,9 @@ class Filters:
 
     async def reserve(self, context: RequestContext, request: Demanding) -> None:
         """Has all count. Raises `RateLimitedError`; what others have taken by then is settled with the request."""
+        if self.changing_demand:
+            # Who changes requests gets those alone that can be changed.
+            request = _Foreseen(cast("_DemandingEditable", request), self.changing_demand)
         for limiter in self.limiters:
             await limiter.reserve(context, request)
 
@@ -212,6 +227,32 @@ class Filters:
         for editor in reversed(self.answer_editors):
             edits = editor.edit_answer(context)
             context.answer_edits = edits if context.answer_edits is None else edits.then(context.answer_edits)
+
+
+class _DemandingEditable(Demanding, Editable, Protocol):
+    """A request whose demand can be told, and that can be looked into."""
+
+
+@dataclass(slots=True)
+class _Foreseen:
+    """A request whose demand is told as it will be once policies have changed it. Limits come before them, but should
+    not count what nobody will ask for."""
+
+    request: _DemandingEditable
+    editors: Sequence[RequestEditor]
+
+    def demand(self) -> Demand:
+        demand = self.request.demand()
+        try:
+            said = self.request.canonical()
+        except GatewayError:
+            return demand  # it will be refused, or pass as it came
+        if not isinstance(said, ChatRequest):
+            return demand
+        for editor in self.editors:
+            said = editor.foreseen(said)
+        bound = said.max_output_tokens
+        return structs.replace(demand, output_tokens=bound and bound * max(1, said.n or 1))
 
 
 _E = TypeVar("_E", RequestEditor, AnswerEditor)

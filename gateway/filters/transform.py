@@ -27,10 +27,15 @@ class Transform(RequestEditor, AnswerEditor):
     def __init__(self, name: str, config: TransformConfig) -> None:
         self._name = name
         self._conversation = config.conversation
+        self.changes_demand = config.conversation.changes_output
         self._request_headers = _HeaderTemplate(name, config.request_headers)
         self._request_body = _BodyTemplate(name, config.request_body)
         self._answer_headers = _HeaderTemplate(name, config.answer_headers)
         self._answer_body = _BodyTemplate(name, config.answer_body)
+
+    def foreseen(self, said: ChatRequest) -> ChatRequest:
+        """The conversation with its parameters and messages changed."""
+        return edited_conversation(said, self._conversation)
 
     async def edit_request(self, context: RequestContext, request: R) -> R:
         """The request, changed. Raises `InvalidRequestError`."""

@@ -355,3 +355,25 @@ async def test_what_a_backend_says_of_limits_of_its_own_is_not_told_beside_ours(
         assert reply.status == 200
         assert reply.headers.getall("x-ratelimit-limit-requests") == ["3"]
         assert reply.headers.getall("x-ratelimit-limit-tokens") == ["9"]
+
+
+@pytest.mark.parametrize("user", ["route", "service"])
+async def test_what_a_transform_will_allow_is_reserved_and_no_more(
+    gateway: Gateway, upstream: FaultyUpstream, caller: Caller, streamed: bool, user: str
+) -> None:
+    """Without a bound of its own a request would reserve all there is."""
+    config = limited(upstream.address, tokens(1000, "OUTPUT_TOKENS", key="ROUTE"), user, name=fresh_name())
+    edits = {"set_defaults": {"max_tokens": 5000}, "clamp": {"max_tokens": {"max": 300}}}
+    config["policies"].append({"name": "cap", "transform": {"request": edits}})
+    config[f"{user}s"][0]["policies"].append("cap")
+    gate = asyncio.Event()
+    upstream.script = after(gate, chat())
+    await gateway.apply(config)
+    asking = [asyncio.create_task(ask(caller, by(ALICE), streamed=streamed)) for _ in range(3)]
+    await upstream.wait_for_requests(3)
+    refused = await ask(caller, by(ALICE), streamed=streamed)
+    assert_refused(refused, Kind.RATE_LIMITED, "RATE_LIMITED")
+    gate.set()
+    for told in await asyncio.gather(*asking):
+        assert_answered(told)
+    assert [request.json()["max_tokens"] for request in upstream.requests] == [300] * 3
