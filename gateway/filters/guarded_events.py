@@ -7,6 +7,7 @@ from typing import TypeAlias
 from msgspec.structs import replace
 
 from gateway.filters.guarded_texts import masked_citation, masked_json
+from gateway.filters.json_masks import JsonMasks
 from gateway.filters.text_rules import TextRules
 from gateway.filters.text_window import TextWindow
 from gateway.types import (
@@ -71,7 +72,9 @@ class GuardedEvents:
         key = (event.choice, type(event), event.index if isinstance(event, ToolCallDelta) else 0)
         text = self._texts.get(key)
         if text is None:
-            text = self._texts[key] = _GuardedText(event, TextWindow(self._rules, is_whole=self._is_whole))
+            json = JsonMasks() if isinstance(event, ToolCallDelta) else None
+            window = TextWindow(self._rules, is_whole=self._is_whole, json=json)
+            text = self._texts[key] = _GuardedText(event, window)
         return text
 
     def _end(self, choice: int, going_on: type[_Piece] | None) -> list[ChatEvent]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from gateway.filters.json_masks import JsonMasks
 from gateway.filters.text_rules import TextRules, masked
 
 # How much is decided at once. Less would have more of the text searched again, more would hold more of it back.
@@ -12,11 +13,13 @@ class TextWindow:
     """Decides of a text from its beginning on, in steps of their own: how it was cut into pieces makes no difference.
 
     Of what begins in a step all is seen that follows within the rules' window. With `is_whole` nothing is decided
-    before the end of the text. `decided` counts characters, `masks` are the places of what was masked.
+    before the end of the text. `json` is there if it may be JSON, and has to stay so. `decided` counts characters,
+    `masks` are the places of what was masked.
     """
 
-    def __init__(self, rules: TextRules, *, is_whole: bool = False) -> None:
+    def __init__(self, rules: TextRules, *, is_whole: bool = False, json: JsonMasks | None = None) -> None:
         self._rules = rules
+        self._json = json
         self._ahead = None if is_whole else _STEP + rules.window
         self._text = ""  # what is not decided, after the character before it
         self._start = 0
@@ -43,7 +46,7 @@ class TextWindow:
         """What has been held: the text is at its end. Raises `GuardrailDeniedError`."""
         decided, _ = self._decide(self._text, len(self._text))
         self._text, self._start, self._seen = "", 0, [0] * self._rules.count
-        return decided
+        return decided if self._json is None else decided + self._json.finish()
 
     def _decide(self, block: str, until: int) -> tuple[str, int]:
         """What goes on of what begins before `until`, and the end of that in the block. One character is kept before
@@ -54,6 +57,8 @@ class TextWindow:
         self.decided += end - start
         self._seen = [max(0, at - end + 1) for at in self._seen]
         self._start = 1
+        if self._json is not None:
+            return self._json.write(block, masks, start, end), end
         return masked(block, masks, start, end), end
 
     def has_masked(self, places: Sequence[int]) -> bool:
