@@ -183,12 +183,13 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     """One message of a conversation: its parts in their order.
 
     Calls, reasoning and refusals are the assistant's. Results stand in messages of the role TOOL, or of USER beside
-    other parts.
+    other parts. `extra` has the fields that only OpenAI's chat completions, or a server that speaks them, know.
     """
 
     role: Role
     content: tuple[ContentPart, ...] = ()
     name: str | None = None
+    extra: Mapping[str, JsonValue] | None = None
 
 
 class Tool(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -83,7 +83,7 @@ def masked_citation(rules: Masks, citation: Citation) -> Citation:
 
 def _message(rules: Masks, message: Message) -> Message:
     content = tuple(_part(rules, part) for part in message.content)
-    return replace(message, content=content, name=_optional(rules, message.name))
+    return replace(message, content=content, name=_optional(rules, message.name), extra=_extra(rules, message.extra))
 
 
 def _part(rules: Masks, part: _P) -> _P:

@@ -187,3 +187,24 @@ async def post(gateway: Gateway, path: str, body: str) -> tuple[int, str]:
     headers = {"content-type": "application/json"}
     async with aiohttp.ClientSession() as session, session.post(url, data=body, headers=headers) as response:
         return response.status, await response.text()
+
+
+async def test_fields_of_messages_that_are_not_known_are_searched_and_go_on(
+    gateway: Gateway, upstream: FaultyUpstream
+) -> None:
+    await gateway.apply(guarded(upstream.address, MASKING))
+    messages: list[dict[str, Any]] = [
+        {"role": "user", "content": "hi", "from": {"mail": "ann@example.com", "rank": 1}},
+        {"role": "assistant", "content": None, "prefix": True, "tool_calls": [
+            {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}},
+        ]},
+        {"role": "tool", "tool_call_id": "c", "content": "done", "took_ms": 3},
+    ]  # fmt: skip
+    url = f"http://{gateway.addresses.http}/v1/chat/completions"
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(url, json={"model": "m", "messages": messages}) as response,
+    ):
+        assert response.status == 200
+    sent = upstream.requests[0].json()["messages"]
+    assert sent == [{**messages[0], "from": {"mail": "[EMAIL]", "rank": 1}}, *messages[1:]]

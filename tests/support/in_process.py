@@ -70,17 +70,21 @@ class Answer:
 
 
 @asynccontextmanager
-async def data_plane(content_type: bytes, pieces: Iterable[bytes]) -> AsyncIterator[DataPlane]:
-    """A node's HTTP side with an API key, metrics and an access log, before a backend that answers so."""
+async def data_plane(
+    content_type: bytes, pieces: Iterable[bytes], *, is_cached: bool = False
+) -> AsyncIterator[DataPlane]:
+    """A node's HTTP side with an API key, metrics and an access log, before a backend that answers so; with a cache, if
+    wanted."""
     node = Node()
-    running = asyncio.create_task(node.clusters.run())
+    running = [asyncio.create_task(each.run()) for each in (node.clusters, node.live.answers)]
     await asyncio.sleep(0)
     pipeline: Pipeline = node.use(
         upstream("u"),
         service("v"),
         policy("keys"),
         resource("consumer", "ann", api_keys=[{"key_sha256": sha256(b"sk-ann").hexdigest()}]),
-        route("r", "v", ["keys"], models=["m"]),
+        resource("policy", "kept", cache={"ttl": "300s"}),
+        route("r", "v", ["keys", "kept"] if is_cached else ["keys"], models=["m"]),
     )
     connections: Any = node.clusters.clusters["u"].connections
     await connections.close()
@@ -94,8 +98,9 @@ async def data_plane(content_type: bytes, pieces: Iterable[bytes]) -> AsyncItera
     try:
         yield DataPlane(nothing_else, gateway_service, max_body_bytes=1 << 20)
     finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
 
 
 def request(**fields: object) -> bytes:

@@ -99,13 +99,13 @@ def _decode_message(fields: Fields) -> Message:
     role = fields.text("role")
     name = fields.optional_text("name")
     if role in ("tool", "function"):
-        return Message(role=Role.TOOL, content=(_decode_result(fields, name),))
+        return Message(role=Role.TOOL, content=(_decode_result(fields, name),), extra=fields.extra or None)
     known = _ROLES.get(role)
     if known is None:
         raise fields.wrong("role", f"'{role}' is not a role; known: {', '.join(Role)}")
     if known is Role.ASSISTANT:
-        return Message(role=known, content=tuple(_decode_answer(fields)), name=name)
-    return Message(role=known, content=tuple(_decode_content(fields)), name=name)
+        return Message(role=known, content=tuple(_decode_answer(fields)), name=name, extra=fields.extra or None)
+    return Message(role=known, content=tuple(_decode_content(fields)), name=name, extra=fields.extra or None)
 
 
 def _decode_answer(fields: Fields) -> Iterator[ContentPart]:
@@ -363,11 +363,16 @@ def _messages(message: Message, unsupported: Unsupported) -> Iterator[dict[str, 
     rest: list[ContentPart] = []
     for part in message.content:
         if isinstance(part, ToolResult):
-            yield {"role": "tool", "tool_call_id": part.call_id, "content": _result(part, unsupported)}
+            result = {"role": "tool", "tool_call_id": part.call_id, "content": _result(part, unsupported)}
+            yield _with_extra(result, message) if message.role is Role.TOOL else result
         else:
             rest.append(part)
     if rest or not message.content:
-        yield _message(message.role, message.name, rest, unsupported)
+        yield _with_extra(_message(message.role, message.name, rest, unsupported), message)
+
+
+def _with_extra(fields: dict[str, Any], message: Message) -> dict[str, Any]:
+    return fields if message.extra is None else {**message.extra, **fields}
 
 
 def _result(result: ToolResult, unsupported: Unsupported) -> str | list[dict[str, Any]]:
