@@ -3,8 +3,10 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Final
 
 import structlog
 
@@ -22,13 +24,15 @@ from config_server.revision_signal import RevisionSignal
 from config_server.sealing import Sealer
 from config_server.server import ConfigServer
 from config_server.snapshot_cache import SnapshotCache
-from config_server.store.base import Store
+from config_server.store.base import Store, StoreError, StoreUnavailableError
 from config_server.store.open import open_store, redacted_store
 from config_server.store.sealed import SealedStore
 from config_server.watch import Watcher
 from config_server.writer import HistoryLostError, Writer
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
+
+_RELOAD_EVERY_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,19 +83,42 @@ async def run(
         store = SealedStore(below, Sealer(settings.encryption_keys))
         if settings.encryption_keys and (count := await store.seal_anew()):
             _log.info("secrets were sealed with the first key", bodies=count)
-        while True:
+        parts: _Parts | None = await _assemble(settings, store)
+        while parts is not None:
             try:
-                return await _serve(settings, store, told, stopped)
+                await _serve(settings, parts, store, told, stopped)
             except* HistoryLostError as lost:
-                _log.error("the store is not what it was: beginning anew with what it is", exc_info=lost.exceptions[0])
+                error = str(lost.exceptions[0])
+                _log.error("the store is not what it was: beginning anew with what it is", error=error)
+            else:
+                return
             if announced is not None:
                 settings = replace(settings, listen=announced.grpc)
+            parts = await _assemble_again(settings, store, stopped)
+
+
+async def _assemble_again(
+    settings: Settings, store: Store, stopped: Callable[[], Awaitable[object]]
+) -> "_Parts | None":
+    """Tries until it succeeds, or the server is to stop."""
+    while True:
+        try:
+            return await _assemble(settings, store)
+        except (StoreError, StoreUnavailableError) as error:
+            _log.error("the store cannot be loaded: tried again", error=str(error))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_RELOAD_EVERY_S):
+                await stopped()
+                return None
 
 
 async def _serve(
-    settings: Settings, store: Store, on_ready: Callable[[Ready], None], stopped: Callable[[], Awaitable[object]]
+    settings: Settings,
+    parts: "_Parts",
+    store: Store,
+    on_ready: Callable[[Ready], None],
+    stopped: Callable[[], Awaitable[object]],
 ) -> None:
-    parts = await _assemble(settings, store)
     address = await parts.server.start(settings.listen)
     try:
         async with asyncio.TaskGroup() as tasks:

@@ -2,7 +2,8 @@
 
 import structlog
 
-from config_server.store.base import Peers, StoreUnavailableError
+from config_server.errors import ApiError
+from config_server.store.base import Peers, StoreError, StoreUnavailableError
 from config_server.writer import Writer
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
@@ -22,8 +23,8 @@ class Follower:
                 continue
             try:
                 await self._writer.in_turn(_nothing)
-            except StoreUnavailableError as error:
-                _log.warning("the store cannot be followed: tried again", exc_info=error)
+            except (StoreUnavailableError, StoreError, ApiError) as error:
+                _log.warning("the store cannot be followed: tried again", error=str(error))
 
 
 async def _nothing() -> None:

@@ -38,6 +38,8 @@ class Housekeeping:
         self._kept_revisions = kept_revisions
         self._clock = clock
         self._sleep = sleep
+        # Until when it is known what other servers have written of their nodes, by the store's clock.
+        self._nodes_known: datetime | None = None
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -50,6 +52,7 @@ class Housekeeping:
                 next_cleaning = self._clock() + _CLEANING_EVERY
                 await self._forget_requests()
                 await self._compact()
+                await self._forget_peers()
             await self._sleep(_NODES_EVERY_S)
 
     async def write_nodes(self) -> None:
@@ -59,7 +62,7 @@ class Housekeeping:
         try:
             await self._store.save_nodes(changed, removed)
         except StoreUnavailableError as error:
-            _log.warning("node records could not be written: they are tried again", exc_info=error)
+            _log.warning("node records could not be written: they are tried again", error=str(error))
             for row in changed:
                 self._nodes.changed(row.node_id)
 
@@ -67,15 +70,18 @@ class Housekeeping:
         """Tells other servers that this one is there, and hears of their nodes."""
         try:
             await peers.say_alive()
-            self._nodes.take_peers(*await peers.nodes())
+            found = await peers.nodes(self._nodes_known)
         except StoreUnavailableError as error:
-            _log.warning("nothing is heard of other servers: tried again", exc_info=error)
+            _log.warning("nothing is heard of other servers: tried again", error=str(error))
+            return
+        self._nodes.take_peers(found.nodes, found.alive)
+        self._nodes_known = found.time
 
     async def _forget_requests(self) -> None:
         try:
             await self._store.forget_requests(before=self._clock() - REQUEST_IDS_KEPT)
         except StoreUnavailableError as error:
-            _log.warning("old request ids could not be dropped", exc_info=error)
+            _log.warning("old request ids could not be dropped", error=str(error))
 
     async def _compact(self) -> None:
         horizon = self._signal.revision - self._kept_revisions
@@ -84,4 +90,12 @@ class Housekeeping:
         try:
             await self._store.compact(horizon)
         except StoreUnavailableError as error:
-            _log.warning("old revisions could not be compacted", exc_info=error)
+            _log.warning("old revisions could not be compacted", error=str(error))
+
+    async def _forget_peers(self) -> None:
+        if self._store.peers is None:
+            return
+        try:
+            await self._store.peers.forget()
+        except StoreUnavailableError as error:
+            _log.warning("nodes of servers that are gone could not be dropped", error=str(error))

@@ -1,6 +1,6 @@
 """The gateway nodes: who is connected, who was seen before, and how far each has come. Knows no gRPC."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -66,9 +66,8 @@ class NodeRecord:
     sessions: list[NodeSession] = field(default_factory=list)
     last_seen_time: datetime
     status: NodeStatus | None = None
-    peer: str = ""
-    """The other server that knows of it, if it is not this one."""
     is_connected_to_peer: bool = False
+    """Whether it has a stream at the other server that this record is of."""
 
     @property
     def node_id(self) -> str:
@@ -77,6 +76,11 @@ class NodeRecord:
     @property
     def is_connected(self) -> bool:
         return bool(self.sessions) or self.is_connected_to_peer
+
+    @property
+    def rank(self) -> tuple[bool, datetime, datetime]:
+        """Of two servers' records of a node the one that ranks higher is true: of open streams the newest counts."""
+        return self.is_connected, self.latest.connect_time, self.last_seen_time
 
     def to_proto(self) -> Node:
         return Node(
@@ -97,15 +101,20 @@ class NodeRegistry:
 
     def __init__(self, kept: Iterable[NodeRow], *, clock: Callable[[], datetime]) -> None:
         self._clock = clock
-        self._records = {row.node_id: _record(Node.FromString(row.record)) for row in kept}
-        self._peers = PeerNodes()
+        self._records = {row.node_id: record_of(Node.FromString(row.record)) for row in kept}
+        self._peers = NodesElsewhere()
         self._connected = 0
         self._unsaved: set[str] = set()
 
     @property
     def connected_nodes(self) -> int:
         """How many nodes have at least one stream, here or at another server."""
-        return self._connected + sum(record.is_connected for record in self._elsewhere())
+        elsewhere = (record.node_id for record in self._elsewhere() if record.is_connected)
+        return self._connected + sum(not self._is_here(node_id) for node_id in elsewhere)
+
+    def _is_here(self, node_id: str) -> bool:
+        own = self._records.get(node_id)
+        return own is not None and own.is_connected
 
     def records(self) -> Sequence[NodeRecord]:
         """All nodes by id, those of other servers too."""
@@ -114,13 +123,13 @@ class NodeRegistry:
 
     def take_peers(self, nodes: Sequence[PeerNode], alive: frozenset[str]) -> None:
         """What other servers have written of their nodes since the last time, and which servers are there."""
-        self._peers.take(nodes, alive)
+        self._peers.take(nodes, alive, forget_before=self._clock() - FORGET_AFTER)
 
     def _elsewhere(self) -> Iterator[NodeRecord]:
-        """The nodes that another server knows better: that are connected there, or were later."""
+        """The nodes that another server knows better."""
         for record in self._peers.records():
             own = self._records.get(record.node_id)
-            if own is None or (not own.is_connected and own.last_seen_time < record.last_seen_time):
+            if own is None or record.rank > own.rank:
                 yield record
 
     @contextmanager
@@ -184,52 +193,72 @@ def _kept(record: NodeRecord) -> bytes:
     return record.to_proto().SerializeToString()
 
 
-def _record(node: Node) -> NodeRecord:
+def record_of(node: Node) -> NodeRecord:
+    """A node as it was written down: not connected."""
     types: Mapping[str, TypeProgress] = {kept.type_url: progress_from_proto(kept) for kept in node.types}
     session = NodeSession(
         identity=NodeIdentity(node_id=node.id, cluster=node.cluster, version=node.version),
         connect_time=node.connect_time.ToDatetime(UTC),
+        revision=node.seen_revision,
         types=dict(types),
     )
     return NodeRecord(latest=session, last_seen_time=node.last_seen_time.ToDatetime(UTC))
 
 
-class PeerNodes:
-    """The nodes as other servers know them, by node and server."""
+@dataclass(slots=True)
+class _Known:
+    row: bytes
+    record: NodeRecord
+    was_connected: bool
+
+
+class NodesElsewhere:
+    """The nodes as other servers know them, by node and server.
+
+    A server that is gone serves none of its nodes, whatever it has written last.
+    """
 
     def __init__(self) -> None:
-        self._rows: dict[tuple[str, str], bytes] = {}
-        self._records: dict[tuple[str, str], NodeRecord] = {}
-        self._is_connected: dict[tuple[str, str], bool] = {}
+        self._known: dict[tuple[str, str], _Known] = {}
+        self._best: dict[str, NodeRecord] = {}
 
-    def take(self, nodes: Sequence[PeerNode], alive: frozenset[str]) -> None:
+    def take(self, nodes: Sequence[PeerNode], alive: Collection[str], *, forget_before: datetime) -> frozenset[str]:
+        """What servers have written, and which of them are there. Gives the nodes of which something is new."""
+        changed = set()
         for row in nodes:
-            place = row.node_id, row.replica
-            if self._rows.get(place) != row.record:
-                self._rows[place] = row.record
-                node = Node.FromString(row.record)
-                self._records[place] = _record_of_peer(node, row.replica)
-                self._is_connected[place] = node.connected
-        for (_, replica), record in self._records.items():
-            record.is_connected_to_peer = self._is_connected[record.node_id, replica] and replica in alive
+            known = self._known.get((row.node_id, row.replica))
+            if known is None or known.row != row.record:
+                self._known[row.node_id, row.replica] = _read(row.record)
+                changed.add(row.node_id)
+        for (node_id, replica), known in self._known.items():
+            is_connected = known.was_connected and replica in alive
+            if known.record.is_connected_to_peer != is_connected:
+                known.record.is_connected_to_peer = is_connected
+                changed.add(node_id)
+        self._choose(alive, forget_before)
+        return frozenset(changed)
 
     def records(self) -> Iterable[NodeRecord]:
-        """One for each node: connected rather than not, and then the one heard last."""
+        """One for each node: that of the server that knows it best."""
+        return self._best.values()
+
+    def _choose(self, alive: Collection[str], forget_before: datetime) -> None:
         best: dict[str, NodeRecord] = {}
-        for record in self._records.values():
-            other = best.get(record.node_id)
-            if other is None or _rank(record) > _rank(other):
-                best[record.node_id] = record
-        return best.values()
+        for (node_id, _), known in self._known.items():
+            if node_id not in best or known.record.rank > best[node_id].rank:
+                best[node_id] = known.record
+        # Servers come and go: what those have written that are gone would add up.
+        self._known = {
+            (node_id, replica): known
+            for (node_id, replica), known in self._known.items()
+            if replica in alive or (known.record is best[node_id] and known.record.last_seen_time >= forget_before)
+        }
+        kept = {id(known.record) for known in self._known.values()}
+        self._best = {node_id: record for node_id, record in best.items() if id(record) in kept}
 
 
-def _rank(record: NodeRecord) -> tuple[bool, datetime, datetime]:
-    return record.is_connected_to_peer, record.latest.connect_time, record.last_seen_time
-
-
-def _record_of_peer(node: Node, replica: str) -> NodeRecord:
-    record = _record(node)
-    record.latest.revision = node.seen_revision
+def _read(row: bytes) -> _Known:
+    node = Node.FromString(row)
+    record = record_of(node)
     record.status = node.status if node.HasField("status") else None
-    record.peer = replica
-    return record
+    return _Known(row, record, node.connected)

@@ -110,13 +110,13 @@ def _refusal(error: Exception) -> ApiError:
         case ApiError():
             return error
         case OutcomeUnknownError():
-            _log.error("the store failed while it committed", exc_info=error)
+            _log.error("the store failed while it committed", error=str(error))
             text = "the store failed while it wrote, which may be done or not: repeat with the same request_id, or look"
             return ApiError(code_pb2.UNAVAILABLE, "OUTCOME_UNKNOWN", text)
         case HistoryLostError():
             return ApiError(code_pb2.UNAVAILABLE, "HISTORY_LOST", "the store is not what it was: connect again")
         case StoreUnavailableError():
-            _log.error("the store failed", exc_info=error)
+            _log.error("the store failed", error=str(error))
             text = "the store of the config server failed, nothing was changed: see its log, then try again"
             return ApiError(code_pb2.UNAVAILABLE, "STORE_UNAVAILABLE", text)
         case RevisionCompactedError():

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, TypeVar
 
 import structlog
@@ -47,10 +48,12 @@ class Writer:
         self._cache = cache
         self._signal = signal
         self._turns: asyncio.Queue[_Turn] = asyncio.Queue(_MAX_WAITING)
+        # When the cache's revision was made, if that is known: another time is another revision of the same number.
+        self._time: datetime | None = None
 
     def is_at(self, position: Position) -> bool:
         """Whether the cache is where the store is."""
-        return (self._cache.epoch, self._cache.revision) == (position.epoch, position.revision)
+        return position == Position(self._cache.epoch, self._cache.revision, self._time)
 
     async def run(self) -> None:
         """Until cancelled. Raises HistoryLostError."""
@@ -91,6 +94,7 @@ class Writer:
         """
         await self._store.commit(commit)
         self._move_on(update)
+        self._time = commit.time
         _log.info("applied", revision=commit.revision, changes=len(commit.changes), author=commit.author)
 
     def _move_on(self, update: CacheUpdate) -> None:
@@ -112,13 +116,22 @@ class Writer:
         """Takes in what other servers have committed."""
         if self._store.peers is None:
             return
-        position = await self._store.peers.position()
-        if position.epoch != self._cache.epoch or position.revision < self._cache.revision:
-            raise HistoryLostError(f"the store was at revision {self._cache.revision} and is at {position.revision}")
+        before = self._cache.revision
+        position, time = await self._store.peers.position(before)
+        is_same = time is not None if self._time is None else time == self._time
+        if position.epoch != self._cache.epoch or position.revision < before or (before and not is_same):
+            raise HistoryLostError(f"the store was at revision {before} and is at another {position.revision}")
         while self._cache.revision < position.revision:
-            revision = self._cache.revision + 1
-            try:
-                self._move_on(update_of(revision, await self._store.changes_of(revision)))
-            except RevisionCompactedError:
-                world = await self._store.load()
-                self._move_on(update_to(world.revision, world.entries, self._cache))
+            self._move_on(await self._next_update())
+        self._time = position.time if self._cache.revision == position.revision else None
+
+    async def _next_update(self) -> CacheUpdate:
+        revision = self._cache.revision + 1
+        try:
+            changes = await self._store.changes_of(revision)
+        except RevisionCompactedError:
+            world = await self._store.load()
+            return await asyncio.to_thread(update_to, world.revision, world.entries, self._cache)
+        if not changes:
+            raise HistoryLostError(f"the store has lost revision {revision}")
+        return await asyncio.to_thread(update_of, revision, changes)

@@ -81,26 +81,40 @@ class NodeRow:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a store is. Another epoch, or a revision that goes backwards: it is not the store that it was."""
+    """Where a store is: its epoch, its revision, and when that was made, None for revision 0."""
 
     epoch: str
     revision: int
+    time: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerNode:
-    """A node as another server knows it: a serialized `janua.config.v1.Node`."""
+    """A node as another server knows it: a serialized `janua.config.v1.Node`. `replica`: one run of that server."""
 
     replica: str
     node_id: str
     record: bytes
 
 
-class Peers(Protocol):
-    """Other config servers that write to the same store."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerNodes:
+    """What other servers have written of their nodes, which of them are there, and when that was so, by the store's
+    clock."""
 
-    async def position(self) -> Position:
-        """Where the store is now. Raises StoreUnavailableError."""
+    nodes: Sequence[PeerNode]
+    alive: frozenset[str]
+    time: datetime
+
+
+class Peers(Protocol):
+    """Other config servers that write to the same store. Methods raise StoreUnavailableError or else say so."""
+
+    async def position(self, known: int) -> tuple[Position, datetime | None]:
+        """Where the store is now, and when its revision `known` was made, None if it has no such revision.
+
+        A store whose revision is of another time than the one that was seen has gone back and on again.
+        """
         ...
 
     def positions(self) -> AsyncIterator[Position]:
@@ -108,15 +122,19 @@ class Peers(Protocol):
         ...
 
     async def say_alive(self) -> None:
-        """To be called every second: tells the others that this server is there. Raises StoreUnavailableError."""
+        """To be called every second: tells the others that this server is there."""
         ...
 
     async def say_gone(self) -> None:
-        """Tells the others that this server stops. Never fails."""
+        """Tells the others that this server stops, as far as that can be told. Never fails."""
         ...
 
-    async def nodes(self) -> tuple[Sequence[PeerNode], frozenset[str]]:
-        """The nodes that others wrote of since this was last asked, and the replicas that are there."""
+    async def nodes(self, since: datetime | None) -> PeerNodes:
+        """What others have written of their nodes since `since`, or ever. Some of it may have been told before."""
+        ...
+
+    async def forget(self) -> None:
+        """Drops what servers have written that are gone, if it is old or others know better."""
         ...
 
 

@@ -1,6 +1,7 @@
 """The PostgreSQL backend, which several config servers share: every statement. Opening stands in `postgres_schema`."""
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
@@ -22,11 +23,8 @@ from config_server.store.base import (
     StoreUnavailableError,
 )
 from config_server.store.postgres_peers import CHANNEL, PostgresPeers
-from config_server.store.postgres_schema import connect_pool, redacted
+from config_server.store.postgres_schema import FAILURES, Pools, acquired, connect_pools, reason, redacted
 from config_server.store.rows import ENTRY_COLUMNS, entry_of, micros, moment, row_of
-
-_CONNECTIONS: Final = 4
-_FAILURES: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 
 _COLUMNS: Final = ", ".join(ENTRY_COLUMNS)
 _SELECT_RESOURCES_AT: Final = f"""
@@ -55,7 +53,9 @@ _SAVE_NODE: Final = """
 @asynccontextmanager
 async def open_postgres(url: str, *, replica_id: str) -> AsyncIterator["PostgresStore"]:
     """Opens the store in a database, making its schema if need be, and closes it at the end. Raises StoreError."""
-    store = PostgresStore(url, await connect_pool(url, _CONNECTIONS), replica_id=replica_id)
+    # Two servers may have the same name, as on one machine, and one that was started again is another one.
+    instance = f"{replica_id}/{secrets.token_hex(4)}"
+    store = PostgresStore(url, await connect_pools(url), instance=instance)
     try:
         yield store
     finally:
@@ -65,11 +65,12 @@ async def open_postgres(url: str, *, replica_id: str) -> AsyncIterator["Postgres
 class PostgresStore:
     """A store in the schema `janua` of a database. A write is durable when its method returns."""
 
-    def __init__(self, url: str, pool: "asyncpg.Pool[Any]", *, replica_id: str) -> None:
-        self._pool = pool
+    def __init__(self, url: str, pools: Pools, *, instance: str) -> None:
+        """`instance` is this server among those over the database: no other has ever had that name."""
+        self._pools = pools
         self._place = redacted(url)
-        self._replica = replica_id
-        self.peers: Final = PostgresPeers(url, pool, replica_id=replica_id)
+        self._instance = instance
+        self.peers: Final = PostgresPeers(url, pools.writing, instance=instance)
 
     async def load(self) -> StoredWorld:
         async with self._reading() as connection:
@@ -172,32 +173,27 @@ class PostgresStore:
     async def load_nodes(self) -> Sequence[NodeRow]:
         async with self._reading() as connection:
             rows = await connection.fetch(
-                "SELECT node_id, record FROM nodes WHERE replica = $1 ORDER BY node_id", self._replica
+                "SELECT node_id, record FROM nodes WHERE replica = $1 ORDER BY node_id", self._instance
             )
         return tuple(NodeRow(node_id=node_id, record=record) for node_id, record in rows)
 
     async def save_nodes(self, changed: Sequence[NodeRow], removed: Sequence[str]) -> None:
         async with self._writing() as connection:
-            await connection.executemany(_SAVE_NODE, [(self._replica, row.node_id, row.record) for row in changed])
-            # Whoever has not been heard of here for long, is not known better by a server that is gone.
+            await connection.executemany(_SAVE_NODE, [(self._instance, row.node_id, row.record) for row in changed])
             await connection.execute(
-                "DELETE FROM nodes WHERE node_id = ANY($1) AND replica = $2", removed, self._replica
+                "DELETE FROM nodes WHERE node_id = ANY($1) AND replica = $2", removed, self._instance
             )
 
     async def close(self) -> None:
         self.peers.close()
-        try:
-            async with asyncio.timeout(5.0):
-                await self._pool.close()
-        except TimeoutError:
-            self._pool.terminate()
+        await self._pools.close()
 
     @asynccontextmanager
     async def _reading(self) -> AsyncIterator["asyncpg.pool.PoolConnectionProxy[Any]"]:
         """A transaction that sees one moment."""
         with _told("read"):
             async with (
-                self._pool.acquire() as connection,
+                acquired(self._pools.reading) as connection,
                 connection.transaction(isolation="repeatable_read", readonly=True),
             ):
                 yield connection
@@ -206,14 +202,20 @@ class PostgresStore:
     async def _writing(self) -> AsyncIterator["asyncpg.pool.PoolConnectionProxy[Any]"]:
         """A transaction. Raises OutcomeUnknownError if it was lost while it was committed."""
         with _told("written"):
-            async with self._pool.acquire() as connection:
-                transaction = connection.transaction()
+            async with acquired(self._pools.writing) as connection:
+                # Whatever the database is set to: who waits for the counter's row must see it as it is then.
+                transaction = connection.transaction(isolation="read_committed")
                 await transaction.start()
                 try:
                     yield connection
-                except BaseException:
+                except (TimeoutError, asyncio.CancelledError):
+                    raise  # and the connection is broken off
+                except BaseException as error:
                     if not connection.is_closed():
                         await transaction.rollback()
+                    if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
+                        # The primary of before is a standby now: new connections find the one of today.
+                        await self._pools.writing.expire_connections()
                     raise
                 await _commit(transaction)
 
@@ -233,7 +235,7 @@ async def _commit(transaction: "asyncpg.transaction.Transaction") -> None:
     try:
         await transaction.commit()
     except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
-        raise OutcomeUnknownError("the connection was lost while a revision was committed") from error
+        raise OutcomeUnknownError(f"the connection was lost within a commit: {reason(error)}") from error
 
 
 async def _write_changes(connection: "asyncpg.pool.PoolConnectionProxy[Any]", commit: Commit) -> None:
@@ -272,5 +274,5 @@ def _text(text: str) -> str:
 def _told(what: str) -> Iterator[None]:
     try:
         yield
-    except _FAILURES as error:
-        raise StoreUnavailableError(f"the store cannot be {what}") from error
+    except FAILURES as error:
+        raise StoreUnavailableError(f"the store cannot be {what}: {reason(error)}") from error

@@ -1,15 +1,17 @@
 """The other config servers over the same database: what they have written, and which nodes they serve."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime
 from typing import Any, Final
 
 import asyncpg
 import structlog
 
-from config_server.store.base import PeerNode, Position, StoreUnavailableError
-from config_server.store.postgres_schema import Connection, connect
+from config_server.store.base import PeerNode, PeerNodes, Position, StoreUnavailableError
+from config_server.store.postgres_schema import FAILURES, Connection, acquired, connect, reason
+from config_server.store.rows import moment
 
 CHANNEL: Final = "janua_revision"
 
@@ -20,10 +22,20 @@ _FIRST_WAIT_S: Final = 0.1
 _LONGEST_WAIT_S: Final = 5.0
 # A server that says nothing for longer is gone, and its nodes are not connected to it.
 _SILENCE: Final = "5 seconds"
-# Rows written since so long ago are read again: what is committed late must not be missed.
+# Rows written since so long before are read again: what is committed late must not be missed.
 _OVERLAP: Final = "15 seconds"
+# How long the nodes of a server that is gone are known, unless another has heard of them since.
+_FORGET_AFTER: Final = "7 days"
 
-_FAILURES: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+_ALIVE: Final = f"SELECT replica FROM replicas WHERE heard > now() - interval '{_SILENCE}'"
+_POSITION: Final = """
+  SELECT meta.epoch, meta.revision, newest.time, known.time FROM meta
+  LEFT JOIN revisions AS newest ON newest.revision = meta.revision
+  LEFT JOIN revisions AS known ON known.revision = $1"""
+_FORGET: Final = f"""
+  DELETE FROM nodes WHERE replica NOT IN ({_ALIVE}) AND (
+    written < now() - interval '{_FORGET_AFTER}'
+    OR EXISTS (SELECT FROM nodes AS other WHERE other.node_id = nodes.node_id AND other.written > nodes.written))"""
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
 
@@ -31,32 +43,26 @@ _log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
 class PostgresPeers:
     """Beside the store: for what a server must learn from the others."""
 
-    def __init__(self, url: str, pool: "asyncpg.Pool[Any]", *, replica_id: str) -> None:
+    def __init__(self, url: str, pool: "asyncpg.Pool[Any]", *, instance: str) -> None:
         self._url = url
         self._pool = pool
-        self._replica = replica_id
-        self._has_read_all = False
+        self._instance = instance
         self._is_closed = False
 
     def close(self) -> None:
         self._is_closed = True
 
-    async def position(self) -> Position:
-        """Where the store is. Raises StoreUnavailableError."""
-        try:
-            async with self._pool.acquire() as connection:
-                return await _position(connection)
-        except _FAILURES as error:
-            raise StoreUnavailableError("the store cannot be read") from error
+    async def position(self, known: int) -> tuple[Position, datetime | None]:
+        async with self._told("read") as connection:
+            return await _position(connection, known)
 
     async def positions(self) -> AsyncIterator[Position]:
-        """Where the store is, again and again: when told of a new revision, and every second. Reconnects for ever."""
         wait_s = _FIRST_WAIT_S
         while not self._is_closed:
             try:
                 connection = await connect(self._url)
-            except _FAILURES as error:
-                _log.warning("the store cannot be reached: tried again", after_s=wait_s, error=str(error))
+            except FAILURES as error:
+                _log.warning("the store cannot be reached: tried again", after_s=wait_s, error=reason(error))
                 await asyncio.sleep(wait_s)
                 wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
                 continue
@@ -64,47 +70,50 @@ class PostgresPeers:
                 async for position in _listen(connection):
                     wait_s = _FIRST_WAIT_S
                     yield position
-            except _FAILURES as error:
-                _log.warning("the connection to the store is lost", error=str(error))
+            except (*FAILURES, StoreUnavailableError) as error:
+                _log.warning("the connection to the store is lost", error=reason(error))
+                await asyncio.sleep(wait_s)
             finally:
                 connection.terminate()
 
     async def say_alive(self) -> None:
-        """Tells the others that this server is there. Raises StoreUnavailableError."""
-        try:
-            async with self._pool.acquire() as connection:
-                await connection.execute(
-                    "INSERT INTO replicas VALUES ($1, now()) ON CONFLICT (replica) DO UPDATE SET heard = now()",
-                    self._replica,
-                )
-        except _FAILURES as error:
-            raise StoreUnavailableError("the store cannot be written") from error
+        async with self._told("written") as connection:
+            await connection.execute(
+                "INSERT INTO replicas VALUES ($1, now()) ON CONFLICT (replica) DO UPDATE SET heard = now()",
+                self._instance,
+            )
 
     async def say_gone(self) -> None:
-        """Tells the others that this server stops, as far as that can be told."""
-        with suppress(*_FAILURES):
-            async with self._pool.acquire() as connection:
-                await connection.execute("DELETE FROM replicas WHERE replica = $1", self._replica)
+        with suppress(StoreUnavailableError):
+            async with self._told("written") as connection:
+                await connection.execute("DELETE FROM replicas WHERE replica = $1", self._instance)
 
-    async def nodes(self) -> tuple[Sequence[PeerNode], frozenset[str]]:
-        """What the others have lately written of their nodes (at first all), and which of them are there.
+    async def nodes(self, since: datetime | None) -> PeerNodes:
+        recent = f"AND ($2::timestamptz IS NULL OR written > $2 - interval '{_OVERLAP}')"
+        async with self._told("read") as connection:
+            now = await connection.fetchval("SELECT now()")
+            rows = await connection.fetch(
+                f"SELECT replica, node_id, record FROM nodes WHERE replica <> $1 {recent}", self._instance, since
+            )
+            alive = await connection.fetch(_ALIVE)
+        return PeerNodes(
+            nodes=[PeerNode(replica=replica, node_id=node_id, record=record) for replica, node_id, record in rows],
+            alive=frozenset(row[0] for row in alive),
+            time=now,
+        )
 
-        Raises StoreUnavailableError.
-        """
-        recent = f"AND written > now() - interval '{_OVERLAP}'" if self._has_read_all else ""
+    async def forget(self) -> None:
+        async with self._told("written") as connection:
+            await connection.execute(_FORGET)
+            await connection.execute(f"DELETE FROM replicas WHERE heard < now() - interval '{_FORGET_AFTER}'")
+
+    @asynccontextmanager
+    async def _told(self, what: str) -> AsyncIterator["asyncpg.pool.PoolConnectionProxy[Any]"]:
         try:
-            async with self._pool.acquire() as connection:
-                rows = await connection.fetch(
-                    f"SELECT replica, node_id, record FROM nodes WHERE replica <> $1 {recent}", self._replica
-                )
-                alive = await connection.fetch(
-                    f"SELECT replica FROM replicas WHERE heard > now() - interval '{_SILENCE}'"
-                )
-        except _FAILURES as error:
-            raise StoreUnavailableError("the store cannot be read") from error
-        self._has_read_all = True
-        nodes = [PeerNode(replica=replica, node_id=node_id, record=record) for replica, node_id, record in rows]
-        return nodes, frozenset(row[0] for row in alive)
+            async with acquired(self._pool) as connection, asyncio.timeout(_ANSWER_S):
+                yield connection
+        except FAILURES as error:
+            raise StoreUnavailableError(f"the store cannot be {what}: {reason(error)}") from error
 
 
 async def _listen(connection: Connection) -> AsyncIterator[Position]:
@@ -112,7 +121,7 @@ async def _listen(connection: Connection) -> AsyncIterator[Position]:
     await connection.add_listener(CHANNEL, lambda *_: woken.set())
     while True:
         async with asyncio.timeout(_ANSWER_S):
-            position = await _position(connection)
+            position, _ = await _position(connection, 0)
         yield position
         with suppress(TimeoutError):
             async with asyncio.timeout(_POLL_S):
@@ -120,6 +129,13 @@ async def _listen(connection: Connection) -> AsyncIterator[Position]:
         woken.clear()
 
 
-async def _position(connection: Any) -> Position:
-    ((epoch, revision),) = await connection.fetch("SELECT epoch, revision FROM meta")
-    return Position(epoch=epoch, revision=revision)
+async def _position(connection: Any, known: int) -> tuple[Position, datetime | None]:
+    row = await connection.fetchrow(_POSITION, known)
+    if row is None:
+        raise StoreUnavailableError("the store cannot be read: its table meta is empty")
+    epoch, revision, time, known_time = row
+    return Position(epoch, revision, _moment(time)), _moment(known_time)
+
+
+def _moment(micros: int | None) -> datetime | None:
+    return None if micros is None else moment(micros)

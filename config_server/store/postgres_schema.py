@@ -1,7 +1,11 @@
 """Connecting to PostgreSQL: address, checks, schema. Whatever is wrong is told in one line, never with the password."""
 
+import asyncio
+import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
@@ -10,11 +14,26 @@ import asyncpg
 
 from config_server.store.base import StoreError
 
+# All that the driver raises when the database, or the way to it, fails.
+FAILURES: Final = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+)
+
 Connection: TypeAlias = "asyncpg.Connection[Any]"
 
 SCHEMA_VERSION: Final = 1
 
+_READERS: Final = 3
+_WRITERS: Final = 2
 _CONNECT_TIMEOUT_S: Final = 10.0
+_ACQUIRE_TIMEOUT_S: Final = 5.0
+# The database gives up first, so that it is known then that nothing was changed.
+_COMMAND_TIMEOUT_S: Final = 20.0
+_CLOSE_TIMEOUT_S: Final = 5.0
 # Of all servers that start at once one makes the schema: "Janu" in ASCII.
 _ADVISORY_LOCK: Final = 0x4A616E75
 
@@ -23,7 +42,7 @@ _ADVISORY_LOCK: Final = 0x4A616E75
 _SETTINGS: Final = {
     "application_name": "janua config server",
     "search_path": "janua",
-    "statement_timeout": "30s",
+    "statement_timeout": "15s",
     "lock_timeout": "10s",
     "idle_in_transaction_session_timeout": "10s",
 }
@@ -61,35 +80,83 @@ _SCHEMA: Final = (
 _UPGRADES: Final[Mapping[int, Sequence[str]]] = MappingProxyType({})
 
 
+_HOSTS: Final = re.compile(r"[\w.,:\[\]%-]*")
+
+
 def redacted(url: str) -> str:
     """The address without user, password and settings: `postgresql://HOST:PORT/DATABASE`."""
     try:
         parts = urlsplit(url)
-        port = f":{parts.port}" if parts.port else ""
     except ValueError:
         return "postgresql://…"
-    return f"postgresql://{parts.hostname or ''}{port}{parts.path}"
+    hosts = parts.netloc.rpartition("@")[2]
+    # An unescaped password may have ended the host too early: then nothing of it can be told apart from the host.
+    if "@" in parts.path + parts.query + parts.fragment or not _HOSTS.fullmatch(hosts):
+        return "postgresql://…"
+    return f"postgresql://{hosts}{parts.path}"
 
 
-async def connect_pool(url: str, connections: int) -> "asyncpg.Pool[Any]":
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pools:
+    """Connections apart, so that a write never waits for reads."""
+
+    reading: "asyncpg.Pool[Any]"
+    writing: "asyncpg.Pool[Any]"
+
+    async def close(self) -> None:
+        """Ends the connections, at once if they do not end by themselves."""
+        try:
+            async with asyncio.timeout(_CLOSE_TIMEOUT_S):
+                await asyncio.gather(self.reading.close(), self.writing.close())
+        except TimeoutError:
+            self.reading.terminate()
+            self.writing.terminate()
+
+
+@asynccontextmanager
+async def acquired(pool: "asyncpg.Pool[Any]") -> AsyncIterator["asyncpg.pool.PoolConnectionProxy[Any]"]:
+    """A connection of the pool. One that did not answer in time, or was left within a statement, is broken off: to have
+    the statement cancelled would mean to wait for the database once more."""
+    connection = await pool.acquire(timeout=_ACQUIRE_TIMEOUT_S)
+    try:
+        yield connection
+    except (TimeoutError, asyncio.CancelledError):
+        connection.terminate()
+        raise
+    finally:
+        await pool.release(connection, timeout=_ACQUIRE_TIMEOUT_S)
+
+
+async def connect_pools(url: str) -> Pools:
     """Connections to the database, its schema made or brought up to date. Raises StoreError."""
     place = redacted(url)
     try:
-        connection = await asyncpg.connect(url, timeout=_CONNECT_TIMEOUT_S, server_settings=_SETTINGS)
+        connection = await connect(url)
         try:
             await _prepare(connection, place)
+            durable = await _durable(connection)
         finally:
             await connection.close(timeout=_CONNECT_TIMEOUT_S)
-        return await asyncpg.create_pool(
-            url,
-            min_size=1,
-            max_size=connections,
-            timeout=_CONNECT_TIMEOUT_S,
-            command_timeout=_CONNECT_TIMEOUT_S * 4,
-            server_settings=_SETTINGS,
-        )
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError) as error:
+        return Pools(reading=await _pool(url, _READERS, durable), writing=await _pool(url, _WRITERS, durable))
+    except (*FAILURES, ValueError) as error:
         raise StoreError(_explained(error, place)) from error
+
+
+async def _pool(url: str, connections: int, settings: Mapping[str, str]) -> "asyncpg.Pool[Any]":
+    return await asyncpg.create_pool(
+        url,
+        min_size=0,
+        max_size=connections,
+        timeout=_ACQUIRE_TIMEOUT_S,
+        command_timeout=_COMMAND_TIMEOUT_S,
+        server_settings={**_SETTINGS, **settings},
+    )
+
+
+async def _durable(connection: Connection) -> Mapping[str, str]:
+    """A database may be set to answer before a commit is on the disk; whatever else is set for it stays."""
+    is_off = await connection.fetchval("SELECT current_setting('synchronous_commit') = 'off'")
+    return {"synchronous_commit": "on"} if is_off else {}
 
 
 async def connect(url: str) -> Connection:
@@ -99,6 +166,8 @@ async def connect(url: str) -> Connection:
 
 async def _prepare(connection: Connection, place: str) -> None:
     async with connection.transaction():
+        if await connection.fetchval("SELECT current_setting('transaction_read_only') = 'on'"):
+            raise StoreError(f"{place} {_READ_ONLY}")
         await connection.execute("SELECT pg_advisory_xact_lock($1)", _ADVISORY_LOCK)
         if await connection.fetchval("SELECT to_regclass('janua.meta')") is None:
             await _create(connection, place)
@@ -127,6 +196,24 @@ async def _upgrade(connection: Connection, place: str) -> None:
         await connection.execute("UPDATE meta SET schema_version = $1", SCHEMA_VERSION)
 
 
+_READ_ONLY: Final = "is read-only, perhaps a standby: give --store the primary"
+
+
+def reason(error: Exception) -> str:
+    """Why the database fails, in one line."""
+    match error:
+        case asyncpg.DiskFullError():
+            return "its disk is full"
+        case asyncpg.ReadOnlySQLTransactionError():
+            return "it is read-only, perhaps a standby"
+        case asyncpg.TooManyConnectionsError():
+            return "it has no connection left: raise its max_connections, or run fewer config servers"
+        case TimeoutError():
+            return "it does not answer"
+        case _:
+            return str(error).partition("\n")[0] or type(error).__name__
+
+
 def _explained(error: Exception, place: str) -> str:
     """What is wrong and what to do."""
     match error:
@@ -135,16 +222,18 @@ def _explained(error: Exception, place: str) -> str:
         case asyncpg.InvalidCatalogNameError():
             return f"{place} does not exist: make it with `createdb`, or give --store another database"
         case asyncpg.InsufficientPrivilegeError():
-            return f"the user may not make the schema `janua` in {place}: grant CREATE on the database"
+            return f"the user lacks rights in {place}: grant CREATE on the database, or all on its schema `janua`"
         case asyncpg.ReadOnlySQLTransactionError():
-            return f"{place} is read-only, perhaps a standby: give --store the primary"
-        case asyncpg.PostgresError():
-            return f"{place} cannot be used: {_first_line(error)}"
+            return f"{place} {_READ_ONLY}"
+        case asyncpg.TargetServerAttributeNotMatched():
+            return f"none of the servers of {place} is what target_session_attrs in --store asks for"
+        case asyncpg.ClientConfigurationError() if not place.endswith("…"):
+            return f"--store {place} cannot be used: {reason(error)}"
+        case ValueError():
+            # The driver's own words may hold a part of the password.
+            form = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE, special characters of the password as %XX"
+            return f"--store {place} cannot be read: it has the form {form}"
         case OSError() | TimeoutError():
-            return f"cannot reach {place}: {_first_line(error) or 'it does not answer'}; is PostgreSQL running there?"
+            return f"cannot reach {place}: {reason(error)}; is PostgreSQL running there?"
         case _:
-            return f"--store {place} cannot be used: {_first_line(error)}"
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
+            return f"{place} cannot be used: {reason(error)}"

@@ -141,7 +141,7 @@ class SqliteStore:
             try:
                 return query(connection)
             except sqlite3.Error as error:
-                raise StoreUnavailableError("the store cannot be read") from error
+                raise StoreUnavailableError(f"the store cannot be read: {error}") from error
             finally:
                 self._readers.put(connection)
 
@@ -152,7 +152,7 @@ class SqliteStore:
             try:
                 return change(self._writer)
             except sqlite3.Error as error:
-                raise StoreUnavailableError("the store cannot be written") from error
+                raise StoreUnavailableError(f"the store cannot be written: {error}") from error
 
         return await asyncio.get_running_loop().run_in_executor(self._writer_thread, run)
 

@@ -1,9 +1,7 @@
 """Several config servers over one PostgreSQL, each a process: any takes writes, all serve nodes, one may die."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
@@ -14,11 +12,11 @@ from janua.config.v1 import config_service_pb2 as pb
 from janua.config.v1.config_service_pb2_grpc import ConfigServiceStub
 from janua.config.v1.resource_pb2 import KIND_UPSTREAM, ResourceKey
 from janua_client.config_client import ConfigClient
-from janua_resources.kinds import unwrap
 
 from tests.config_server.ads_client import ads_client, names, versions
-from tests.config_server.server_process import ServerProcess, server_process
+from tests.config_server.server_process import server_process
 from tests.config_server.worlds import UPSTREAM, batch, upsert, upstream
+from tests.integration.replicas import Fleet, start, state
 from tests.support.polling import eventually
 from tests.support.postgres_server import PostgresServer
 from tests.support.processes import NodeFactory
@@ -26,36 +24,6 @@ from tests.support.processes import NodeFactory
 pytestmark = pytest.mark.component("postgres")
 
 WRITERS, WRITES = 8, 12
-
-
-@dataclass(frozen=True, slots=True)
-class Fleet:
-    url: str
-    servers: list[ServerProcess]
-
-    def client(self, index: int) -> ConfigClient:
-        return ConfigClient(self.servers[index].address)
-
-
-async def start(stack: AsyncExitStack, url: str, replica: str, listen: str = "127.0.0.1:0") -> ServerProcess:
-    return await stack.enter_async_context(
-        server_process("--listen", listen, "--store", url, "--replica-id", replica, "--drain-timeout", "1s")
-    )
-
-
-@pytest.fixture
-async def fleet(postgres_url: str) -> AsyncIterator[Fleet]:
-    async with AsyncExitStack() as stack:
-        servers = await asyncio.gather(*(start(stack, postgres_url, f"replica-{name}") for name in "abc"))
-        yield Fleet(postgres_url, list(servers))
-
-
-async def state(client: ConfigClient, min_revision: int) -> dict[str, str]:
-    """Upstreams and their descriptions."""
-    request = pb.ListResourcesRequest(kind=KIND_UPSTREAM, min_revision=min_revision, page_size=1000)
-    page = await client._stub.ListResources(request)
-    found = [unwrap(each.resource) for each in page.resources]
-    return {message.name: message.description for message in found}
 
 
 async def test_writers_on_all_servers_lose_nothing(fleet: Fleet) -> None:

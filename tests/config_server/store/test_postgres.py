@@ -2,17 +2,28 @@
 
 import asyncio
 from contextlib import aclosing
+from datetime import timedelta
 
 import asyncpg
 import pytest
 
 from config_server.resources import Operation, StoredChange
-from config_server.store.base import Commit, NodeRow, OutcomeUnknownError, Position, StoreError, StoreUnavailableError
+from config_server.store.base import (
+    Commit,
+    NodeRow,
+    OutcomeUnknownError,
+    Position,
+    RevisionConflictError,
+    Store,
+    StoreError,
+    StoreUnavailableError,
+)
 from config_server.store.open import open_store, redacted_store
 from config_server.store.postgres import open_postgres
 from config_server.store.postgres_schema import SCHEMA_VERSION
 from tests.config_server.stored import NOW, stored
 from tests.config_server.worlds import upstream
+from tests.support.polling import eventually
 from tests.support.postgres_server import PostgresServer
 
 pytestmark = pytest.mark.component("postgres")
@@ -36,6 +47,21 @@ async def execute(url: str, *statements: str) -> None:
         await connection.close()
 
 
+async def configure(url: str, change: str) -> None:
+    """Changes the settings of the database, for connections to come."""
+    server, _, name = url.rpartition("/")
+    await execute(f"{server}/postgres", f"ALTER DATABASE {name} {change}")
+
+
+async def takes(store: Store, each: Commit) -> bool:
+    """Whether the commit is made."""
+    try:
+        await store.commit(each)
+    except StoreUnavailableError:
+        return False
+    return True
+
+
 def commit(base: int) -> Commit:
     entry = stored(upstream(f"u{base}"), revision=base + 1)
     change = StoredChange(operation=Operation.ADDED, entry=entry)
@@ -53,22 +79,47 @@ async def test_a_server_that_is_not_there() -> None:
     assert "hidden" not in text
 
 
-@pytest.mark.parametrize("url", ["postgresql://127.0.0.1:x/db", "postgresql://u:hidden@127.0.0.1/db?sslmode=odd"])
-async def test_an_address_that_is_none(url: str) -> None:
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("postgresql://127.0.0.1:x/db", "it has the form postgresql://USER:PASSWORD@HOST:PORT/DATABASE"),
+        ("postgresql://u:hid/den@127.0.0.1/db", "special characters of the password as %XX"),
+        ("postgresql://u:hid?den@127.0.0.1/db", "special characters of the password as %XX"),
+        ("postgresql://u:hid#den@127.0.0.1/db", "special characters of the password as %XX"),
+        ("postgresql://u:hidden@127.0.0.1/db?sslmode=odd", "sslmode"),
+    ],
+)
+async def test_an_address_that_is_none(url: str, words: str) -> None:
     text = await fail_to_open(url)
-    assert "hidden" not in text
+    assert words in text
+    assert "hid" not in text
+    assert "den" not in text.replace("hidden", "")
+
+
+async def test_a_server_without_tls_that_is_asked_for_it(postgres_url: str) -> None:
+    assert "rejected SSL upgrade" in await fail_to_open(f"{postgres_url}?sslmode=require")
 
 
 async def test_a_user_without_rights(postgres_url: str) -> None:
     await execute(postgres_url, "DROP ROLE IF EXISTS guest", "CREATE ROLE guest LOGIN")
     text = await fail_to_open(postgres_url.replace("janua@", "guest@"))
     assert "grant CREATE on the database" in text
+    async with open_postgres(postgres_url, replica_id="a"):
+        pass
+    assert "or all on its schema `janua`" in await fail_to_open(postgres_url.replace("janua@", "guest@"))
 
 
 async def test_a_database_that_is_read_only(postgres_url: str) -> None:
-    name = postgres_url.rpartition("/")[2]
-    await execute(postgres_url, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    await configure(postgres_url, "SET default_transaction_read_only = on")
     assert "is read-only, perhaps a standby" in await fail_to_open(postgres_url)
+    await configure(postgres_url, "RESET default_transaction_read_only")
+    async with open_postgres(postgres_url, replica_id="a") as store:
+        await configure(postgres_url, "SET default_transaction_read_only = on")
+        await store._pools.writing.expire_connections()
+        with pytest.raises(StoreUnavailableError, match="it is read-only, perhaps a standby"):
+            await store.commit(commit(0))
+        await configure(postgres_url, "RESET default_transaction_read_only")
+        await eventually(lambda: takes(store, commit(0)))
 
 
 async def test_a_schema_of_another_program(postgres_url: str) -> None:
@@ -102,6 +153,8 @@ async def test_servers_that_start_at_once_make_one_schema(postgres_url: str) -> 
 
 def test_a_password_is_not_shown() -> None:
     assert redacted_store("postgresql://u:hidden@h:5432/db?sslmode=require") == "postgresql://h:5432/db"
+    assert redacted_store("postgresql://u:hidden@h1:5432,[::1]:5433/db") == "postgresql://h1:5432,[::1]:5433/db"
+    assert redacted_store("postgresql://h/db?user=u@x&password=hidden") == "postgresql://…"
     assert redacted_store("sqlite:///a.db") == "sqlite:///a.db"
 
 
@@ -110,13 +163,13 @@ async def test_what_another_server_commits_is_heard_at_once(postgres_url: str) -
         assert b.peers is not None
         async with aclosing(b.peers.positions()) as positions:  # type: ignore[type-var]  # it is a generator
             first = await anext(positions)
-            assert first == await b.peers.position()
+            assert first == (await b.peers.position(0))[0]
             loop = asyncio.get_running_loop()
             begun = loop.time()
             await a.commit(commit(0))
             while (heard := await anext(positions)).revision == 0:
                 pass
-            assert heard == Position(first.epoch, 1)
+            assert heard == Position(first.epoch, 1, NOW)
             # Well before the poll, which comes after a second.
             assert loop.time() - begun < 0.8
 
@@ -156,20 +209,73 @@ async def test_a_connection_lost_within_a_commit_leaves_the_outcome_open(
 
 async def test_a_server_that_is_stopped_within_a_transaction_does_not_keep_the_others(postgres_url: str) -> None:
     async with open_postgres(postgres_url, replica_id="a") as store:
-        timeout = await store._pool.fetchval("SHOW idle_in_transaction_session_timeout")
+        timeout = await store._pools.writing.fetchval("SHOW idle_in_transaction_session_timeout")
         assert timeout == "10s"
 
 
-async def test_nodes_of_other_servers_are_seen_and_gone_with_them(postgres_url: str) -> None:
+async def test_a_database_set_to_answer_too_early_is_made_to_wait(postgres_url: str) -> None:
+    await configure(postgres_url, "SET synchronous_commit = off")
+    async with open_postgres(postgres_url, replica_id="a") as store:
+        assert await store._pools.writing.fetchval("SHOW synchronous_commit") == "on"
+
+
+async def test_a_stricter_database_makes_no_failures_of_conflicts(postgres_url: str) -> None:
+    await configure(postgres_url, "SET default_transaction_isolation = 'serializable'")
     async with open_postgres(postgres_url, replica_id="a") as a, open_postgres(postgres_url, replica_id="b") as b:
+        made = await asyncio.gather(a.commit(commit(0)), b.commit(commit(0)), return_exceptions=True)
+    assert [type(each) for each in made if each is not None] == [RevisionConflictError]
+
+
+async def test_a_revision_made_anew_is_told_from_the_one_of_before(postgres_url: str) -> None:
+    async with open_postgres(postgres_url, replica_id="a") as store:
+        await store.commit(commit(0))
+        position, first = await store.peers.position(1)
+        assert (position.revision, position.time, first) == (1, NOW, NOW)
+        assert await store.peers.position(2) == (position, None)
+        await execute(postgres_url, "UPDATE janua.revisions SET time = time + 1")
+        position, first = await store.peers.position(1)
+        assert position.time == first == NOW + timedelta(microseconds=1)
+
+
+async def test_nodes_of_other_servers_are_seen_and_gone_with_them(postgres_url: str) -> None:
+    # Two of the same name, as on one machine.
+    async with open_postgres(postgres_url, replica_id="a") as a, open_postgres(postgres_url, replica_id="a") as b:
         await a.save_nodes([NodeRow(node_id="n", record=b"1")], [])
         await a.peers.say_alive()
-        nodes, alive = await b.peers.nodes()
-        assert [(node.replica, node.node_id, node.record) for node in nodes] == [("a", "n", b"1")]
-        assert alive == {"a"}
+        found = await b.peers.nodes(None)
+        (node,) = found.nodes
+        assert (node.node_id, node.record) == ("n", b"1")
+        assert found.alive == {node.replica}
+        assert (await b.peers.nodes(found.time)).nodes == found.nodes, "what may have been committed late is told again"
+        assert (await b.peers.nodes(found.time + timedelta(minutes=1))).nodes == []
         assert await b.load_nodes() == ()
         await execute(postgres_url, "UPDATE janua.replicas SET heard = now() - interval '1 minute'")
-        assert (await b.peers.nodes())[1] == frozenset()
+        assert (await b.peers.nodes(None)).alive == frozenset()
         await a.peers.say_alive()
         await a.peers.say_gone()
-        assert (await b.peers.nodes())[1] == frozenset()
+        assert (await b.peers.nodes(None)).alive == frozenset()
+
+
+async def test_what_servers_wrote_that_are_gone_is_dropped_when_it_is_old_or_others_know_better(
+    postgres_url: str,
+) -> None:
+    for name, number in (("gone", 1), ("there", 2)):
+        async with open_postgres(postgres_url, replica_id=name) as store:
+            rows = [NodeRow(node_id=f"{name}-{each}", record=b"") for each in ("old", "new")]
+            await store.save_nodes([NodeRow(node_id="moved", record=b"%d" % number), *rows], [])
+            await store.peers.say_alive()
+    old = "now() - interval '8 days'"
+    await execute(
+        postgres_url,
+        f"UPDATE janua.nodes SET written = {old} WHERE node_id LIKE '%old'",
+        f"UPDATE janua.replicas SET heard = {old} WHERE replica LIKE 'gone%'",
+    )
+    async with open_postgres(postgres_url, replica_id="a") as store:
+        await store.peers.forget()
+        found = await store.peers.nodes(None)
+    assert sorted((row.node_id, row.record) for row in found.nodes) == [
+        ("gone-new", b""),
+        ("moved", b"2"),
+        ("there-new", b""),
+        ("there-old", b""),
+    ]
