@@ -11,6 +11,8 @@ import structlog
 from config_server.apply import Applier
 from config_server.config_service import ConfigService
 from config_server.discovery import DiscoveryService
+from config_server.fleet_watch import FleetWatcher
+from config_server.history import History
 from config_server.housekeeping import Housekeeping
 from config_server.listen_address import ListenAddress
 from config_server.node_service import NodeService
@@ -87,7 +89,7 @@ async def _assemble(settings: Settings, store: Store) -> _Parts:
     world = await store.load()
     cache = SnapshotCache(world)
     signal = RevisionSignal(world.revision)
-    nodes = NodeRegistry(await store.load_nodes(), clock=_now)
+    nodes = NodeRegistry(await store.load_nodes(), clock=_now, replica=settings.replica_id)
     writer = Writer(store=store, cache=cache, signal=signal)
     applier = Applier(store=store, cache=cache, writer=writer, nodes=nodes, clock=_now)
     discovery = DiscoveryService(
@@ -101,8 +103,16 @@ async def _assemble(settings: Settings, store: Store) -> _Parts:
     housekeeping = Housekeeping(
         store=store, nodes=nodes, signal=signal, kept_revisions=settings.kept_revisions, clock=_now
     )
+    history = History(store=store, cache=cache)
     server = ConfigServer(
-        config=ConfigService(cache=cache, store=store, applier=applier, watcher=watcher, nodes=nodes),
+        config=ConfigService(
+            cache=cache,
+            history=history,
+            applier=applier,
+            watcher=watcher,
+            nodes=nodes,
+            fleet=FleetWatcher(nodes=nodes, history=history, signal=signal),
+        ),
         node=NodeService(nodes),
         discovery=discovery,
         watches=signal,

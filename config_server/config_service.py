@@ -11,15 +11,14 @@ from janua.config.v1 import config_service_pb2_grpc
 from config_server import rpc
 from config_server.apply import Applier
 from config_server.errors import ApiError
+from config_server.fleet_watch import FleetWatcher
 from config_server.history import History
 from config_server.listing import PastListing, list_page
 from config_server.nodes import NodeRegistry
 from config_server.request_rules import check_request
 from config_server.resources import Key, key_from_proto, stored_resource
 from config_server.rollback import Rollbacks
-from config_server.rollout import changed_versions, node_rollout
 from config_server.snapshot_cache import SnapshotCache
-from config_server.store.base import Store
 from config_server.watch import Watcher
 
 
@@ -27,15 +26,22 @@ class ConfigService(config_service_pb2_grpc.ConfigServiceServicer):
     """Reads come from the cache, which has every revision before its Apply is answered."""
 
     def __init__(
-        self, *, cache: SnapshotCache, store: Store, applier: Applier, watcher: Watcher, nodes: NodeRegistry
+        self,
+        *,
+        cache: SnapshotCache,
+        history: History,
+        applier: Applier,
+        watcher: Watcher,
+        nodes: NodeRegistry,
+        fleet: FleetWatcher,
     ) -> None:
-        self._history = History(store=store, cache=cache)
-        self._rollbacks = Rollbacks(cache=cache, history=self._history, applier=applier)
+        self._history = history
+        self._rollbacks = Rollbacks(cache=cache, history=history, applier=applier)
         self._cache = cache
-        self._store = store
         self._applier = applier
         self._watcher = watcher
         self._nodes = nodes
+        self._fleet = fleet
 
     @rpc.answers_once
     async def Apply(self, request: pb.ApplyRequest, context: rpc.Context) -> pb.ApplyResponse:
@@ -86,18 +92,29 @@ class ConfigService(config_service_pb2_grpc.ConfigServiceServicer):
     @rpc.answers_once
     async def GetRollout(self, request: pb.GetRolloutRequest, context: rpc.Context) -> pb.GetRolloutResponse:
         check_request(request)
-        revision = request.revision or self._cache.revision
-        if revision > self._cache.revision:
-            text = f"revision {revision} was never made; the current one is {self._cache.revision}"
-            raise ApiError(code_pb2.NOT_FOUND, "REVISION_NOT_FOUND", text)
-        changed = changed_versions(await self._store.changes_of(revision))
-        nodes = [node_rollout(record, revision, changed) for record in self._nodes.records()]
-        return pb.GetRolloutResponse(revision=revision, nodes=nodes)
+        rollout = await self._history.rollout(request.revision)
+        nodes = [rollout.on(record) for record in self._nodes.records()]
+        return pb.GetRolloutResponse(revision=rollout.revision, nodes=nodes)
+
+    @rpc.answers_many
+    async def WatchRollout(
+        self, request: pb.WatchRolloutRequest, context: rpc.Context
+    ) -> AsyncIterator[pb.WatchRolloutResponse]:
+        check_request(request)
+        async for response in self._fleet.watch_rollout(request):
+            yield response
 
     @rpc.answers_once
     async def ListNodes(self, request: pb.ListNodesRequest, context: rpc.Context) -> pb.ListNodesResponse:
         nodes = [record.to_proto() for record in self._nodes.records()]
         return pb.ListNodesResponse(nodes=nodes, revision=self._cache.revision)
+
+    @rpc.answers_many
+    async def WatchNodes(
+        self, request: pb.WatchNodesRequest, context: rpc.Context
+    ) -> AsyncIterator[pb.WatchNodesResponse]:
+        async for response in self._fleet.watch_nodes():
+            yield response
 
     @rpc.answers_once
     async def ListRevisions(self, request: pb.ListRevisionsRequest, context: rpc.Context) -> pb.ListRevisionsResponse:

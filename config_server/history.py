@@ -9,6 +9,7 @@ from janua.config.v1 import config_service_pb2 as pb
 from config_server.diff import DiffRoom, diff, set_diff
 from config_server.errors import ApiError
 from config_server.resources import Key, StoredEntry, key_to_proto, timestamp
+from config_server.rollout import Rollout, changed_versions
 from config_server.snapshot_cache import SnapshotCache
 from config_server.store.base import RevisionRecord, Store
 
@@ -44,6 +45,12 @@ class History:
         before = await self.resources_at(request.from_revision)
         after = await self.resources_at(to_revision)
         return pb.DiffRevisionsResponse(to_revision=to_revision, changes=differences(before, after))
+
+    async def rollout(self, revision: int) -> Rollout:
+        """What nodes have to take over for a revision; 0 is the current one."""
+        revision = revision or self._cache.revision
+        self._check_made(revision)
+        return Rollout(revision=revision, changed=changed_versions(await self._store.changes_of(revision)))
 
     async def resources_at(self, revision: int) -> Mapping[Key, StoredEntry]:
         """All resources as they were, by kind and name. No records."""

@@ -9,6 +9,7 @@ from typing import Final
 from google.rpc import status_pb2
 from janua.config.v1.config_service_pb2 import Node, NodeStatus
 
+from config_server.node_changes import NodeChanges
 from config_server.progress import TypeProgress, progress_from_proto
 from config_server.resources import timestamp
 from config_server.store.base import NodeRow
@@ -29,10 +30,14 @@ class NodeIdentity:
 
 @dataclass(slots=True, kw_only=True)
 class NodeSession:
-    """One stream of a node. `revision`: the last one that the stream has looked at, whatever it had to send for it."""
+    """One stream of a node. `revision`: the last one that the stream has looked at, whatever it had to send for it.
+
+    `replica`: the config server that it is at.
+    """
 
     identity: NodeIdentity
     connect_time: datetime
+    replica: str = ""
     revision: int = 0
     types: dict[str, TypeProgress] = field(default_factory=dict)
 
@@ -85,14 +90,17 @@ class NodeRecord:
             last_seen_time=timestamp(self.last_seen_time),
             types=[self.latest.types[type_url].to_proto() for type_url in sorted(self.latest.types)],
             status=self.status,
+            replica=self.latest.replica,
         )
 
 
 class NodeRegistry:
     """All nodes, by id. What it holds is written down in batches: a write per acknowledgement would be too many."""
 
-    def __init__(self, kept: Iterable[NodeRow], *, clock: Callable[[], datetime]) -> None:
+    def __init__(self, kept: Iterable[NodeRow], *, clock: Callable[[], datetime], replica: str = "") -> None:
+        self.changes: Final = NodeChanges()
         self._clock = clock
+        self._replica = replica
         self._records = {row.node_id: _record(Node.FromString(row.record)) for row in kept}
         self._connected = 0
         self._unsaved: set[str] = set()
@@ -106,11 +114,14 @@ class NodeRegistry:
         """All nodes by id."""
         return [self._records[node_id] for node_id in sorted(self._records)]
 
+    def record(self, node_id: str) -> NodeRecord | None:
+        return self._records.get(node_id)
+
     @contextmanager
     def connected(self, identity: NodeIdentity) -> Iterator[NodeSession]:
         """A stream of the node, for as long as the context is open."""
         now = self._clock()
-        session = NodeSession(identity=identity, connect_time=now)
+        session = NodeSession(identity=identity, connect_time=now, replica=self._replica)
         record = self._records.get(identity.node_id)
         if record is None:
             record = self._records[identity.node_id] = NodeRecord(latest=session, last_seen_time=now)
@@ -124,16 +135,17 @@ class NodeRegistry:
             record.sessions.remove(session)
             record.latest = record.sessions[-1] if record.sessions else session
             self._connected -= not record.is_connected
-            self._unsaved.add(identity.node_id)
+            self.changed(identity.node_id)
 
     def heard(self, node_id: str) -> None:
         """Something came from the node, so that its record has changed."""
         self._records[node_id].last_seen_time = self._clock()
-        self._unsaved.add(node_id)
+        self.changed(node_id)
 
     def changed(self, node_id: str) -> None:
-        """The node's record is to be written."""
+        """The node's record is to be written, and who follows the nodes is told."""
         self._unsaved.add(node_id)
+        self.changes.changed(node_id)
 
     def report(self, node_id: str, status: NodeStatus) -> bool:
         """Keeps what a node says about itself. False: there is no such node."""
@@ -159,6 +171,7 @@ class NodeRegistry:
         for node_id, record in list(self._records.items()):
             if not record.is_connected and record.last_seen_time < deadline:
                 del self._records[node_id]
+                self.changes.forgotten(node_id)
                 yield node_id
 
 
@@ -175,6 +188,7 @@ def _record(node: Node) -> NodeRecord:
     session = NodeSession(
         identity=NodeIdentity(node_id=node.id, cluster=node.cluster, version=node.version),
         connect_time=node.connect_time.ToDatetime(UTC),
+        replica=node.replica,
         types=dict(types),
     )
     return NodeRecord(latest=session, last_seen_time=node.last_seen_time.ToDatetime(UTC))

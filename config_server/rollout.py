@@ -1,6 +1,7 @@
 """How far a revision has come on each node. Pure: from what changed in it and what the nodes have answered."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from janua.config.v1.config_service_pb2 import NodeRollout
@@ -8,7 +9,7 @@ from janua_resources.kinds import kind_by_type_url, kind_info
 
 from config_server.nodes import NodeRecord, NodeSession
 from config_server.progress import TypeProgress
-from config_server.resources import Operation, StoredChange
+from config_server.resources import Operation, StoredChange, timestamp
 
 # By type, the names that a revision changed, each with its version then; "" for a name it deleted.
 ChangedVersions: TypeAlias = Mapping[str, Mapping[str, str]]
@@ -35,6 +36,18 @@ def changed_versions(changes: Iterable[StoredChange]) -> ChangedVersions:
     return found
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollout:
+    """A revision on its way to the nodes."""
+
+    revision: int
+    changed: ChangedVersions
+
+    def on(self, record: NodeRecord) -> NodeRollout:
+        """How far it has come on a node."""
+        return node_rollout(record, self.revision, self.changed)
+
+
 def node_rollout(record: NodeRecord, revision: int, changed: ChangedVersions) -> NodeRollout:
     session = record.latest
     states = {
@@ -48,6 +61,8 @@ def node_rollout(record: NodeRecord, revision: int, changed: ChangedVersions) ->
         acked_revision=min((known.acked_revision for known in progress), default=0),
         rejections=[rejection for known in progress for rejection in known.rejections.values()],
         connected=record.is_connected,
+        replica=session.replica,
+        connect_time=timestamp(session.connect_time),
     )
 
 

@@ -68,10 +68,20 @@ class ConfigServiceStub(object):
                 request_serializer=janua_dot_config_dot_v1_dot_config__service__pb2.GetRolloutRequest.SerializeToString,
                 response_deserializer=janua_dot_config_dot_v1_dot_config__service__pb2.GetRolloutResponse.FromString,
                 _registered_method=True)
+        self.WatchRollout = channel.unary_stream(
+                '/janua.config.v1.ConfigService/WatchRollout',
+                request_serializer=janua_dot_config_dot_v1_dot_config__service__pb2.WatchRolloutRequest.SerializeToString,
+                response_deserializer=janua_dot_config_dot_v1_dot_config__service__pb2.WatchRolloutResponse.FromString,
+                _registered_method=True)
         self.ListNodes = channel.unary_unary(
                 '/janua.config.v1.ConfigService/ListNodes',
                 request_serializer=janua_dot_config_dot_v1_dot_config__service__pb2.ListNodesRequest.SerializeToString,
                 response_deserializer=janua_dot_config_dot_v1_dot_config__service__pb2.ListNodesResponse.FromString,
+                _registered_method=True)
+        self.WatchNodes = channel.unary_stream(
+                '/janua.config.v1.ConfigService/WatchNodes',
+                request_serializer=janua_dot_config_dot_v1_dot_config__service__pb2.WatchNodesRequest.SerializeToString,
+                response_deserializer=janua_dot_config_dot_v1_dot_config__service__pb2.WatchNodesResponse.FromString,
                 _registered_method=True)
         self.ListRevisions = channel.unary_unary(
                 '/janua.config.v1.ConfigService/ListRevisions',
@@ -151,8 +161,23 @@ class ConfigServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchRollout(self, request, context):
+        """Follows how far a revision has come: first every node, then those of which that has changed. Does not end by
+        itself. Errors as of `GetRollout`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListNodes(self, request, context):
         """Lists the gateway nodes that are connected or were seen before.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchNodes(self, request, context):
+        """Follows the nodes: first all of them, then those that have changed. Does not end by itself.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -222,10 +247,20 @@ def add_ConfigServiceServicer_to_server(servicer, server):
                     request_deserializer=janua_dot_config_dot_v1_dot_config__service__pb2.GetRolloutRequest.FromString,
                     response_serializer=janua_dot_config_dot_v1_dot_config__service__pb2.GetRolloutResponse.SerializeToString,
             ),
+            'WatchRollout': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchRollout,
+                    request_deserializer=janua_dot_config_dot_v1_dot_config__service__pb2.WatchRolloutRequest.FromString,
+                    response_serializer=janua_dot_config_dot_v1_dot_config__service__pb2.WatchRolloutResponse.SerializeToString,
+            ),
             'ListNodes': grpc.unary_unary_rpc_method_handler(
                     servicer.ListNodes,
                     request_deserializer=janua_dot_config_dot_v1_dot_config__service__pb2.ListNodesRequest.FromString,
                     response_serializer=janua_dot_config_dot_v1_dot_config__service__pb2.ListNodesResponse.SerializeToString,
+            ),
+            'WatchNodes': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchNodes,
+                    request_deserializer=janua_dot_config_dot_v1_dot_config__service__pb2.WatchNodesRequest.FromString,
+                    response_serializer=janua_dot_config_dot_v1_dot_config__service__pb2.WatchNodesResponse.SerializeToString,
             ),
             'ListRevisions': grpc.unary_unary_rpc_method_handler(
                     servicer.ListRevisions,
@@ -425,6 +460,33 @@ class ConfigService(object):
             _registered_method=True)
 
     @staticmethod
+    def WatchRollout(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/janua.config.v1.ConfigService/WatchRollout',
+            janua_dot_config_dot_v1_dot_config__service__pb2.WatchRolloutRequest.SerializeToString,
+            janua_dot_config_dot_v1_dot_config__service__pb2.WatchRolloutResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ListNodes(request,
             target,
             options=(),
@@ -441,6 +503,33 @@ class ConfigService(object):
             '/janua.config.v1.ConfigService/ListNodes',
             janua_dot_config_dot_v1_dot_config__service__pb2.ListNodesRequest.SerializeToString,
             janua_dot_config_dot_v1_dot_config__service__pb2.ListNodesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchNodes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/janua.config.v1.ConfigService/WatchNodes',
+            janua_dot_config_dot_v1_dot_config__service__pb2.WatchNodesRequest.SerializeToString,
+            janua_dot_config_dot_v1_dot_config__service__pb2.WatchNodesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -58,8 +58,14 @@ class ConfigServiceStub:
     """
     GetRollout: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.GetRolloutRequest, _config_service_pb2.GetRolloutResponse]
     """Tells how far a revision has come: one line per node. NOT_FOUND for a revision that was never made."""
+    WatchRollout: _grpc.UnaryStreamMultiCallable[_config_service_pb2.WatchRolloutRequest, _config_service_pb2.WatchRolloutResponse]
+    """Follows how far a revision has come: first every node, then those of which that has changed. Does not end by
+    itself. Errors as of `GetRollout`.
+    """
     ListNodes: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.ListNodesRequest, _config_service_pb2.ListNodesResponse]
     """Lists the gateway nodes that are connected or were seen before."""
+    WatchNodes: _grpc.UnaryStreamMultiCallable[_config_service_pb2.WatchNodesRequest, _config_service_pb2.WatchNodesResponse]
+    """Follows the nodes: first all of them, then those that have changed. Does not end by itself."""
     ListRevisions: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.ListRevisionsRequest, _config_service_pb2.ListRevisionsResponse]
     """Lists revisions, the newest first: who made each, when and why."""
     GetRevision: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.GetRevisionRequest, _config_service_pb2.GetRevisionResponse]
@@ -103,8 +109,14 @@ class ConfigServiceAsyncStub(ConfigServiceStub):
     """
     GetRollout: _aio.UnaryUnaryMultiCallable[_config_service_pb2.GetRolloutRequest, _config_service_pb2.GetRolloutResponse]  # type: ignore[assignment]
     """Tells how far a revision has come: one line per node. NOT_FOUND for a revision that was never made."""
+    WatchRollout: _aio.UnaryStreamMultiCallable[_config_service_pb2.WatchRolloutRequest, _config_service_pb2.WatchRolloutResponse]  # type: ignore[assignment]
+    """Follows how far a revision has come: first every node, then those of which that has changed. Does not end by
+    itself. Errors as of `GetRollout`.
+    """
     ListNodes: _aio.UnaryUnaryMultiCallable[_config_service_pb2.ListNodesRequest, _config_service_pb2.ListNodesResponse]  # type: ignore[assignment]
     """Lists the gateway nodes that are connected or were seen before."""
+    WatchNodes: _aio.UnaryStreamMultiCallable[_config_service_pb2.WatchNodesRequest, _config_service_pb2.WatchNodesResponse]  # type: ignore[assignment]
+    """Follows the nodes: first all of them, then those that have changed. Does not end by itself."""
     ListRevisions: _aio.UnaryUnaryMultiCallable[_config_service_pb2.ListRevisionsRequest, _config_service_pb2.ListRevisionsResponse]  # type: ignore[assignment]
     """Lists revisions, the newest first: who made each, when and why."""
     GetRevision: _aio.UnaryUnaryMultiCallable[_config_service_pb2.GetRevisionRequest, _config_service_pb2.GetRevisionResponse]  # type: ignore[assignment]
@@ -183,12 +195,30 @@ class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
         """Tells how far a revision has come: one line per node. NOT_FOUND for a revision that was never made."""
 
     @_abc_1.abstractmethod
+    def WatchRollout(
+        self,
+        request: _config_service_pb2.WatchRolloutRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_config_service_pb2.WatchRolloutResponse], _abc.AsyncIterator[_config_service_pb2.WatchRolloutResponse]]:
+        """Follows how far a revision has come: first every node, then those of which that has changed. Does not end by
+        itself. Errors as of `GetRollout`.
+        """
+
+    @_abc_1.abstractmethod
     def ListNodes(
         self,
         request: _config_service_pb2.ListNodesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_config_service_pb2.ListNodesResponse, _abc.Awaitable[_config_service_pb2.ListNodesResponse]]:
         """Lists the gateway nodes that are connected or were seen before."""
+
+    @_abc_1.abstractmethod
+    def WatchNodes(
+        self,
+        request: _config_service_pb2.WatchNodesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_config_service_pb2.WatchNodesResponse], _abc.AsyncIterator[_config_service_pb2.WatchNodesResponse]]:
+        """Follows the nodes: first all of them, then those that have changed. Does not end by itself."""
 
     @_abc_1.abstractmethod
     def ListRevisions(
