@@ -187,14 +187,23 @@ class ConfigClient:
             request.page_token = page.next_page_token
 
     async def delete(
-        self, kind: Kind.ValueType, name: str, *, etag: str = "", author: str = "", timeout: float | None = None
+        self,
+        kind: Kind.ValueType,
+        name: str,
+        *,
+        etag: str = "",
+        author: str = "",
+        message: str = "",
+        timeout: float | None = None,
     ) -> int:
         """Deletes one resource and returns the revision without it. Not repeated by itself.
 
         Raises `NotFoundError`, `AbortedError` for an old etag, and `FailedPreconditionError` naming what still refers
         to the resource.
         """
-        request = DeleteResourceRequest(key=ResourceKey(kind=kind, name=name), etag=etag, author=author)
+        request = DeleteResourceRequest(
+            key=ResourceKey(kind=kind, name=name), etag=etag, author=author, message=message
+        )
         answer = await call(self._stub.DeleteResource, request, timeout=timeout or self._timeout, retries=ONCE)
         return answer.revision
 

@@ -1,7 +1,7 @@
 """Streams of a server's answers: their failures as our errors, and how a lost one is opened again."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeVar
 
@@ -32,6 +32,28 @@ class Reconnecting:
 
     backoff: Backoff = field(default_factory=Backoff)
     sleep: Sleep = asyncio.sleep
+
+
+async def merged(*iterators: AsyncGenerator[Response]) -> AsyncGenerator[Response]:
+    """Yields what any of the iterators yields, as it comes, and closes them in the end."""
+    waiting = {asyncio.ensure_future(anext(iterator)): iterator for iterator in iterators}
+    try:
+        while waiting:
+            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for future in done:
+                iterator = waiting.pop(future)
+                try:
+                    value = future.result()
+                except StopAsyncIteration:
+                    continue
+                waiting[asyncio.ensure_future(anext(iterator))] = iterator
+                yield value
+    finally:
+        for future in waiting:
+            future.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        for iterator in iterators:
+            await iterator.aclose()
 
 
 async def responses(stream: StreamCall[Response]) -> AsyncIterator[Response]:
