@@ -16,6 +16,7 @@ from config_server import validation
 from config_server.batch import Batch
 from config_server.diff import DiffRoom, diff, set_diff
 from config_server.edits import Edit, Stamp, edits_of
+from config_server.node_selector import Selection
 from config_server.preconditions import check_preconditions
 from config_server.reference_index import ReferenceIndex
 from config_server.resources import StoredChange, key_to_proto
@@ -26,13 +27,18 @@ MAX_WARNINGS: Final = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The outcome of a batch. `changes` is empty if it changes nothing."""
+    """The outcome of a batch. `changes` is empty if it changes nothing.
+
+    `nodes`: those that it is for, None for all. `message`: what is kept of it instead of the batch's own.
+    """
 
     base_revision: int
     changes: Sequence[StoredChange]
     update: CacheUpdate
     results: Sequence[ChangeResult]
     warnings: Sequence[ApplyWarning]
+    nodes: Selection | None = None
+    message: str | None = None
 
     def answer_if_written(self, *, connected_nodes: int) -> ApplyResponse:
         revision = self.update.revision if self.changes else self.base_revision

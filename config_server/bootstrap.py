@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 import structlog
 
 from config_server.apply import Applier
+from config_server.canary import Canaries
+from config_server.canary_guard import CanaryGuard
 from config_server.config_service import ConfigService
 from config_server.discovery import DiscoveryService
 from config_server.fleet_watch import FleetWatcher
@@ -81,7 +83,7 @@ async def run(
 class _Parts:
     server: ConfigServer
     housekeeping: Housekeeping
-    background: tuple[Writer | PushSchedule | Housekeeping, ...]
+    background: tuple[Writer | PushSchedule | Housekeeping | CanaryGuard, ...]
     revision: int
 
 
@@ -103,6 +105,8 @@ async def _assemble(settings: Settings, store: Store) -> _Parts:
     housekeeping = Housekeeping(
         store=store, nodes=nodes, signal=signal, kept_revisions=settings.kept_revisions, clock=_now
     )
+    canaries = Canaries(cache=cache, applier=applier, writer=writer, clock=_now)
+    guard = CanaryGuard(cache=cache, nodes=nodes, signal=signal, abort=canaries.abort)
     history = History(store=store, cache=cache)
     server = ConfigServer(
         config=ConfigService(
@@ -112,6 +116,8 @@ async def _assemble(settings: Settings, store: Store) -> _Parts:
             watcher=watcher,
             nodes=nodes,
             fleet=FleetWatcher(nodes=nodes, history=history, signal=signal),
+            canaries=canaries,
+            guard=guard,
         ),
         node=NodeService(nodes),
         discovery=discovery,
@@ -121,7 +127,7 @@ async def _assemble(settings: Settings, store: Store) -> _Parts:
     return _Parts(
         server=server,
         housekeeping=housekeeping,
-        background=(writer, schedule, housekeeping),
+        background=(writer, schedule, housekeeping, guard),
         revision=world.revision,
     )
 

@@ -10,6 +10,8 @@ from janua.config.v1 import config_service_pb2_grpc
 
 from config_server import rpc
 from config_server.apply import Applier
+from config_server.canary import Canaries
+from config_server.canary_guard import CanaryGuard
 from config_server.errors import ApiError
 from config_server.fleet_watch import FleetWatcher
 from config_server.history import History
@@ -34,6 +36,8 @@ class ConfigService(config_service_pb2_grpc.ConfigServiceServicer):
         watcher: Watcher,
         nodes: NodeRegistry,
         fleet: FleetWatcher,
+        canaries: Canaries,
+        guard: CanaryGuard,
     ) -> None:
         self._history = history
         self._rollbacks = Rollbacks(cache=cache, history=history, applier=applier)
@@ -42,9 +46,13 @@ class ConfigService(config_service_pb2_grpc.ConfigServiceServicer):
         self._watcher = watcher
         self._nodes = nodes
         self._fleet = fleet
+        self._canaries = canaries
+        self._guard = guard
 
     @rpc.answers_once
     async def Apply(self, request: pb.ApplyRequest, context: rpc.Context) -> pb.ApplyResponse:
+        if request.HasField("canary"):
+            return await self._canaries.propose(request)
         return await self._applier.apply(request)
 
     @rpc.answers_once
@@ -93,7 +101,7 @@ class ConfigService(config_service_pb2_grpc.ConfigServiceServicer):
     async def GetRollout(self, request: pb.GetRolloutRequest, context: rpc.Context) -> pb.GetRolloutResponse:
         check_request(request)
         rollout = await self._history.rollout(request.revision)
-        nodes = [rollout.on(record) for record in self._nodes.records()]
+        nodes = filter(None, map(rollout.on, self._nodes.records()))
         return pb.GetRolloutResponse(revision=rollout.revision, nodes=nodes)
 
     @rpc.answers_many
@@ -135,6 +143,28 @@ class ConfigService(config_service_pb2_grpc.ConfigServiceServicer):
     async def Rollback(self, request: pb.RollbackRequest, context: rpc.Context) -> pb.RollbackResponse:
         check_request(request)
         return await self._rollbacks.rollback(request)
+
+    @rpc.answers_once
+    async def GetCanary(self, request: pb.GetCanaryRequest, context: rpc.Context) -> pb.GetCanaryResponse:
+        proposal, canary = self._canaries.latest()
+        response = pb.GetCanaryResponse(canary=canary)
+        if proposal.is_running:
+            rollout = self._history.canary_rollout(proposal)
+            response.nodes.extend(filter(None, map(rollout.on, self._nodes.records())))
+            tally = self._guard.tally(proposal.revision)
+            response.requests, response.failed_requests = tally.requests, tally.failed
+        return response
+
+    @rpc.answers_once
+    async def PromoteCanary(self, request: pb.PromoteCanaryRequest, context: rpc.Context) -> pb.PromoteCanaryResponse:
+        check_request(request)
+        return await self._canaries.promote(request)
+
+    @rpc.answers_once
+    async def AbortCanary(self, request: pb.AbortCanaryRequest, context: rpc.Context) -> pb.AbortCanaryResponse:
+        check_request(request)
+        revision = await self._canaries.abort(revision=request.revision, author=request.author, reason=request.message)
+        return pb.AbortCanaryResponse(revision=revision)
 
 
 def _not_found(key: Key, revision: int = 0) -> ApiError:

@@ -10,6 +10,7 @@ from google.rpc import status_pb2
 from janua.config.v1.config_service_pb2 import Node, NodeStatus
 
 from config_server.node_changes import NodeChanges
+from config_server.node_selector import Selection
 from config_server.progress import TypeProgress, progress_from_proto
 from config_server.resources import timestamp
 from config_server.store.base import NodeRow
@@ -80,6 +81,9 @@ class NodeRecord:
     def is_connected(self) -> bool:
         return bool(self.sessions)
 
+    def is_among(self, selection: Selection) -> bool:
+        return selection.covers(self.node_id, self.latest.identity.cluster)
+
     def to_proto(self) -> Node:
         return Node(
             id=self.node_id,
@@ -109,6 +113,10 @@ class NodeRegistry:
     def connected_nodes(self) -> int:
         """How many nodes have at least one stream."""
         return self._connected
+
+    def connected_among(self, selection: Selection) -> int:
+        """How many of the nodes that are meant have at least one stream."""
+        return sum(record.is_connected and record.is_among(selection) for record in self._records.values())
 
     def records(self) -> Sequence[NodeRecord]:
         """All nodes by id."""

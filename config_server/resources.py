@@ -22,6 +22,8 @@ class RecordKind(IntEnum):
     `janua.config.v1.Kind`.
     """
 
+    PROPOSAL = 1001  # see `proposal`
+
 
 class Key(NamedTuple):
     """Names one resource or record. Sorts by kind and name, the order in which resources are listed."""

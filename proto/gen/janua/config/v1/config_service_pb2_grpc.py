@@ -103,6 +103,21 @@ class ConfigServiceStub(object):
                 request_serializer=janua_dot_config_dot_v1_dot_config__service__pb2.RollbackRequest.SerializeToString,
                 response_deserializer=janua_dot_config_dot_v1_dot_config__service__pb2.RollbackResponse.FromString,
                 _registered_method=True)
+        self.GetCanary = channel.unary_unary(
+                '/janua.config.v1.ConfigService/GetCanary',
+                request_serializer=janua_dot_config_dot_v1_dot_config__service__pb2.GetCanaryRequest.SerializeToString,
+                response_deserializer=janua_dot_config_dot_v1_dot_config__service__pb2.GetCanaryResponse.FromString,
+                _registered_method=True)
+        self.PromoteCanary = channel.unary_unary(
+                '/janua.config.v1.ConfigService/PromoteCanary',
+                request_serializer=janua_dot_config_dot_v1_dot_config__service__pb2.PromoteCanaryRequest.SerializeToString,
+                response_deserializer=janua_dot_config_dot_v1_dot_config__service__pb2.PromoteCanaryResponse.FromString,
+                _registered_method=True)
+        self.AbortCanary = channel.unary_unary(
+                '/janua.config.v1.ConfigService/AbortCanary',
+                request_serializer=janua_dot_config_dot_v1_dot_config__service__pb2.AbortCanaryRequest.SerializeToString,
+                response_deserializer=janua_dot_config_dot_v1_dot_config__service__pb2.AbortCanaryResponse.FromString,
+                _registered_method=True)
 
 
 class ConfigServiceServicer(object):
@@ -214,6 +229,29 @@ class ConfigServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetCanary(self, request, context):
+        """Reads the canary under way, or the last one: what is tried, on which nodes, and how that went. NOT_FOUND: there
+        was never one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PromoteCanary(self, request, context):
+        """Writes what a canary tries. Nodes that have it already are sent nothing. FAILED_PRECONDITION: none is under way.
+        ABORTED: it is another one than named.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AbortCanary(self, request, context):
+        """Drops what a canary tries: its nodes go back to what all others have. Errors as of `PromoteCanary`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ConfigServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -281,6 +319,21 @@ def add_ConfigServiceServicer_to_server(servicer, server):
                     servicer.Rollback,
                     request_deserializer=janua_dot_config_dot_v1_dot_config__service__pb2.RollbackRequest.FromString,
                     response_serializer=janua_dot_config_dot_v1_dot_config__service__pb2.RollbackResponse.SerializeToString,
+            ),
+            'GetCanary': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCanary,
+                    request_deserializer=janua_dot_config_dot_v1_dot_config__service__pb2.GetCanaryRequest.FromString,
+                    response_serializer=janua_dot_config_dot_v1_dot_config__service__pb2.GetCanaryResponse.SerializeToString,
+            ),
+            'PromoteCanary': grpc.unary_unary_rpc_method_handler(
+                    servicer.PromoteCanary,
+                    request_deserializer=janua_dot_config_dot_v1_dot_config__service__pb2.PromoteCanaryRequest.FromString,
+                    response_serializer=janua_dot_config_dot_v1_dot_config__service__pb2.PromoteCanaryResponse.SerializeToString,
+            ),
+            'AbortCanary': grpc.unary_unary_rpc_method_handler(
+                    servicer.AbortCanary,
+                    request_deserializer=janua_dot_config_dot_v1_dot_config__service__pb2.AbortCanaryRequest.FromString,
+                    response_serializer=janua_dot_config_dot_v1_dot_config__service__pb2.AbortCanaryResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -638,6 +691,87 @@ class ConfigService(object):
             '/janua.config.v1.ConfigService/Rollback',
             janua_dot_config_dot_v1_dot_config__service__pb2.RollbackRequest.SerializeToString,
             janua_dot_config_dot_v1_dot_config__service__pb2.RollbackResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCanary(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/janua.config.v1.ConfigService/GetCanary',
+            janua_dot_config_dot_v1_dot_config__service__pb2.GetCanaryRequest.SerializeToString,
+            janua_dot_config_dot_v1_dot_config__service__pb2.GetCanaryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PromoteCanary(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/janua.config.v1.ConfigService/PromoteCanary',
+            janua_dot_config_dot_v1_dot_config__service__pb2.PromoteCanaryRequest.SerializeToString,
+            janua_dot_config_dot_v1_dot_config__service__pb2.PromoteCanaryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AbortCanary(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/janua.config.v1.ConfigService/AbortCanary',
+            janua_dot_config_dot_v1_dot_config__service__pb2.AbortCanaryRequest.SerializeToString,
+            janua_dot_config_dot_v1_dot_config__service__pb2.AbortCanaryResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -78,6 +78,16 @@ class ConfigServiceStub:
     FAILED_PRECONDITION: something would dangle. INVALID_ARGUMENT: the old content breaks a rule of today. ABORTED:
     what is to be undone has been changed since. Else as `Apply` and `GetRevision`.
     """
+    GetCanary: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.GetCanaryRequest, _config_service_pb2.GetCanaryResponse]
+    """Reads the canary under way, or the last one: what is tried, on which nodes, and how that went. NOT_FOUND: there
+    was never one.
+    """
+    PromoteCanary: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.PromoteCanaryRequest, _config_service_pb2.PromoteCanaryResponse]
+    """Writes what a canary tries. Nodes that have it already are sent nothing. FAILED_PRECONDITION: none is under way.
+    ABORTED: it is another one than named.
+    """
+    AbortCanary: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.AbortCanaryRequest, _config_service_pb2.AbortCanaryResponse]
+    """Drops what a canary tries: its nodes go back to what all others have. Errors as of `PromoteCanary`."""
 
 @_typing.type_check_only
 class ConfigServiceAsyncStub(ConfigServiceStub):
@@ -129,6 +139,16 @@ class ConfigServiceAsyncStub(ConfigServiceStub):
     FAILED_PRECONDITION: something would dangle. INVALID_ARGUMENT: the old content breaks a rule of today. ABORTED:
     what is to be undone has been changed since. Else as `Apply` and `GetRevision`.
     """
+    GetCanary: _aio.UnaryUnaryMultiCallable[_config_service_pb2.GetCanaryRequest, _config_service_pb2.GetCanaryResponse]  # type: ignore[assignment]
+    """Reads the canary under way, or the last one: what is tried, on which nodes, and how that went. NOT_FOUND: there
+    was never one.
+    """
+    PromoteCanary: _aio.UnaryUnaryMultiCallable[_config_service_pb2.PromoteCanaryRequest, _config_service_pb2.PromoteCanaryResponse]  # type: ignore[assignment]
+    """Writes what a canary tries. Nodes that have it already are sent nothing. FAILED_PRECONDITION: none is under way.
+    ABORTED: it is another one than named.
+    """
+    AbortCanary: _aio.UnaryUnaryMultiCallable[_config_service_pb2.AbortCanaryRequest, _config_service_pb2.AbortCanaryResponse]  # type: ignore[assignment]
+    """Drops what a canary tries: its nodes go back to what all others have. Errors as of `PromoteCanary`."""
 
 class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
     """Reads and writes the configuration. Served by the config server, with reflection.
@@ -255,5 +275,33 @@ class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
         FAILED_PRECONDITION: something would dangle. INVALID_ARGUMENT: the old content breaks a rule of today. ABORTED:
         what is to be undone has been changed since. Else as `Apply` and `GetRevision`.
         """
+
+    @_abc_1.abstractmethod
+    def GetCanary(
+        self,
+        request: _config_service_pb2.GetCanaryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_config_service_pb2.GetCanaryResponse, _abc.Awaitable[_config_service_pb2.GetCanaryResponse]]:
+        """Reads the canary under way, or the last one: what is tried, on which nodes, and how that went. NOT_FOUND: there
+        was never one.
+        """
+
+    @_abc_1.abstractmethod
+    def PromoteCanary(
+        self,
+        request: _config_service_pb2.PromoteCanaryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_config_service_pb2.PromoteCanaryResponse, _abc.Awaitable[_config_service_pb2.PromoteCanaryResponse]]:
+        """Writes what a canary tries. Nodes that have it already are sent nothing. FAILED_PRECONDITION: none is under way.
+        ABORTED: it is another one than named.
+        """
+
+    @_abc_1.abstractmethod
+    def AbortCanary(
+        self,
+        request: _config_service_pb2.AbortCanaryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_config_service_pb2.AbortCanaryResponse, _abc.Awaitable[_config_service_pb2.AbortCanaryResponse]]:
+        """Drops what a canary tries: its nodes go back to what all others have. Errors as of `PromoteCanary`."""
 
 def add_ConfigServiceServicer_to_server(servicer: ConfigServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
