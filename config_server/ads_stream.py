@@ -1,6 +1,6 @@
 """One discovery stream over all types: which response comes next. Pure and synchronous; no gRPC."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -9,8 +9,9 @@ from janua.config.v1.sync_state_pb2 import SyncState
 from janua_resources.kinds import KINDS, SYNC_STATE_NAME, SYNC_STATE_TYPE_URL, kind_info
 
 from config_server.resources import digest_of, encode
-from config_server.snapshot_cache import SnapshotCache, TypeView
+from config_server.snapshot_cache import SnapshotCache
 from config_server.subscription import Delivery, Page, Subscription, SubscriptionRequest
+from config_server.type_view import TypeView
 from config_server.wire import EncodedResource, ResponseEncoder, encode_resource
 
 # What a client may make one stream remember. Far beyond any real one.
@@ -40,10 +41,13 @@ class AdsStream:
     Answers come before pushes. Pushes make before they break: new and changed resources first, what is named before
     what names it, then removals the other way round. A type whose last response is not acknowledged holds up the
     pushes of the types behind it, or the order would be lost. At the end of the first sync comes `SyncState`.
+
+    `source` gives what the node is shown: the same cache as long as no canary that it is of begins or ends.
     """
 
-    def __init__(self, cache: SnapshotCache, encoder: ResponseEncoder, *, stream_id: str) -> None:
-        self._cache = cache
+    def __init__(self, source: Callable[[], SnapshotCache], encoder: ResponseEncoder, *, stream_id: str) -> None:
+        self._source = source
+        self._cache = cache = source()
         self._encoder = encoder
         self._stream_id = stream_id
         self._responses = 0
@@ -76,12 +80,14 @@ class AdsStream:
         if type_url == SYNC_STATE_TYPE_URL:
             subscription = self._sync = Subscription(self._sync_view)
         else:
-            # A type that is not ours is one without resources.
-            view = self._cache.view(type_url) or TypeView(type_url)
-            subscription = Subscription(view, is_by_name_only=type_url == _SECRET_TYPE_URL)
+            subscription = Subscription(self._view(type_url), is_by_name_only=type_url == _SECRET_TYPE_URL)
             self._ordered = sorted((*self._ordered, (type_url, subscription)), key=_place)
         self._subscriptions[type_url] = subscription
         return subscription
+
+    def _view(self, type_url: str) -> TypeView:
+        # A type that is not ours is one without resources.
+        return self._cache.view(type_url) or TypeView(type_url)
 
     @property
     def revision(self) -> int:
@@ -115,7 +121,13 @@ class AdsStream:
 
     def _absorb(self) -> None:
         """Brings all types to one revision: what is sent never mixes two."""
-        if self._revision != self._cache.revision:
+        source = self._source()
+        if source is not self._cache:
+            self._cache = source
+            self._revision = source.revision
+            for type_url, subscription in self._ordered:
+                subscription.move_to(self._view(type_url))
+        elif self._revision != self._cache.revision:
             self._revision = self._cache.revision
             for _, subscription in self._ordered:
                 subscription.absorb()

@@ -44,6 +44,12 @@ class ConsumerKeys:
         self._consumers: dict[Key, str] = {}
         self._keys: dict[str, dict[Key, ApiKey]] = {}
 
+    def copy(self) -> "ConsumerKeys":
+        copied = ConsumerKeys()
+        copied._consumers.update(self._consumers)
+        copied._keys.update((consumer, dict(keys)) for consumer, keys in self._keys.items())
+        return copied
+
     def replace(self, key: Key, entry: StoredEntry | None) -> list[Key]:
         """Takes in what has become of a record. Returns the keys of the resources that look different by it."""
         if int(key.kind) != RecordKind.API_KEY:

@@ -4,10 +4,10 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, TypeAlias
 
 from google.rpc import code_pb2
-from janua.config.v1.config_service_pb2 import ApplyRequest, ApplyResponse, RollbackRequest
+from janua.config.v1.config_service_pb2 import ApplyRequest, ApplyResponse, PromoteCanaryRequest, RollbackRequest
 
 from config_server.apply_plan import Plan, plan_apply
 from config_server.batch import Batch, parse_batch
@@ -16,6 +16,9 @@ from config_server.nodes import NodeRegistry
 from config_server.snapshot_cache import SnapshotCache
 from config_server.store.base import AnsweredRequest, Commit, Store
 from config_server.writer import Writer
+
+WriteRequest: TypeAlias = ApplyRequest | RollbackRequest | PromoteCanaryRequest
+Finish: TypeAlias = Callable[[Plan, datetime], Plan]
 
 REQUEST_IDS_KEPT: Final = timedelta(hours=24)
 
@@ -46,32 +49,42 @@ class Applier:
         return await self.write(request, lambda: asyncio.to_thread(parse_batch, request))
 
     async def write(
-        self, request: ApplyRequest | RollbackRequest, make_batch: Callable[[], Awaitable[Batch]]
+        self, request: WriteRequest, make_batch: Callable[[], Awaitable[Batch]], finish: Finish | None = None
     ) -> ApplyResponse:
-        """Writes in its turn the batch that `make_batch` then makes for `request`. Raises as `apply`."""
-        return await self._writer.in_turn(lambda: self._write(request, make_batch))
+        """Writes in its turn the batch that `make_batch` then makes for `request`. Raises as `apply`.
+
+        `finish` makes of its plan what is written. Without one it is refused while a canary runs.
+        """
+        return await self._writer.in_turn(lambda: self._write(request, make_batch, finish))
 
     async def _write(
-        self, request: ApplyRequest | RollbackRequest, make_batch: Callable[[], Awaitable[Batch]]
+        self, request: WriteRequest, make_batch: Callable[[], Awaitable[Batch]], finish: Finish | None
     ) -> ApplyResponse:
-        batch = await make_batch()
         if not request.request_id or request.validate_only:
-            return await self._carry_out(batch, request, digest=b"")
+            return await self._carry_out(await make_batch(), request, finish, digest=b"")
+        # Before the batch is made: what has been written already could perhaps not be written again.
         digest = await asyncio.to_thread(_digest, request)
         known = await self._store.find_request(request.request_id, not_before=self._clock() - REQUEST_IDS_KEPT)
         if known is None:
-            return await self._carry_out(batch, request, digest)
+            return await self._carry_out(await make_batch(), request, finish, digest)
         if known.digest != digest:
             text = f"request_id {request.request_id!r} was used for another request: give each its own"
             raise ApiError(code_pb2.ALREADY_EXISTS, "REQUEST_ID_REUSED", text)
         return ApplyResponse.FromString(known.response)
 
-    async def _carry_out(self, batch: Batch, request: ApplyRequest | RollbackRequest, digest: bytes) -> ApplyResponse:
+    async def _carry_out(
+        self, batch: Batch, request: WriteRequest, finish: Finish | None, digest: bytes
+    ) -> ApplyResponse:
         now = self._clock()
         plan = await asyncio.to_thread(plan_apply, batch, self._cache, now=now, takes_values=self._takes_values)
-        connected_nodes = self._nodes.connected_nodes
+        if finish is not None:
+            plan = finish(plan, now)
+        nodes = self._nodes
+        connected_nodes = nodes.connected_nodes if plan.nodes is None else nodes.connected_among(plan.nodes)
         if request.validate_only:
             return plan.answer_if_not_written(connected_nodes=connected_nodes)
+        if finish is None and plan.changes:
+            check_no_canary(self._cache)
         response = plan.answer_if_written(connected_nodes=connected_nodes)
         answered = None
         if request.request_id:
@@ -85,18 +98,26 @@ class Applier:
         return response
 
 
+def check_no_canary(cache: SnapshotCache) -> None:
+    """Raises ApiError while one runs: what it tries was planned on the configuration as it is."""
+    if cache.canary is not None:
+        proposal = cache.canary.proposal
+        text = f"a canary runs since revision {proposal.revision}, by {proposal.message.author or 'somebody'}"
+        raise ApiError(code_pb2.FAILED_PRECONDITION, "CANARY_RUNNING", f"{text}: promote or abort it first")
+
+
 def _commit(plan: Plan, batch: Batch, answered: AnsweredRequest | None, now: datetime) -> Commit:
     return Commit(
         base_revision=plan.base_revision,
         changes=plan.changes,
         author=batch.author,
-        message=batch.message,
+        message=batch.message if plan.message is None else plan.message,
         time=now,
         request=answered,
     )
 
 
-def _digest(request: ApplyRequest | RollbackRequest) -> bytes:
+def _digest(request: WriteRequest) -> bytes:
     """What the request asks for: equal for a retry of the same client."""
-    kind = b"" if isinstance(request, ApplyRequest) else b"rollback:"
+    kind = b"" if isinstance(request, ApplyRequest) else request.DESCRIPTOR.name.encode()
     return hashlib.sha256(kind + request.SerializeToString(deterministic=True)).digest()

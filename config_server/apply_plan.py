@@ -18,6 +18,7 @@ from config_server.api_keys import revoked_with
 from config_server.batch import Batch
 from config_server.diff import DiffRoom, resource_diff, set_diff
 from config_server.edits import Edit, edits_of
+from config_server.node_selector import Selection
 from config_server.preconditions import check_preconditions
 from config_server.reference_index import ReferenceIndex
 from config_server.resources import StoredChange, key_to_proto
@@ -29,13 +30,18 @@ MAX_WARNINGS: Final = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The outcome of a batch. `changes` is empty if it changes nothing."""
+    """The outcome of a batch. `changes` is empty if it changes nothing.
+
+    `nodes`: those that it is for, None for all. `message`: what is kept of it instead of the batch's own.
+    """
 
     base_revision: int
     changes: Sequence[StoredChange]
     update: CacheUpdate
     results: Sequence[ChangeResult]
     warnings: Sequence[ApplyWarning]
+    nodes: Selection | None = None
+    message: str | None = None
 
     def answer_if_written(self, *, connected_nodes: int) -> ApplyResponse:
         revision = self.update.revision if self.changes else self.base_revision

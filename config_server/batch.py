@@ -91,12 +91,15 @@ def _envelope_violations(request: config_service_pb2.ApplyRequest) -> Iterator[R
         prune_kinds=request.prune_kinds,
         author=request.author,
         message=request.message,
+        canary=request.canary if request.HasField("canary") else None,
     )
     yield from request_violations(envelope)
     if request.prune and not request.set:
         yield _violation("set", "is required with prune: only what is marked with a set is ever pruned")
     if request.prune and not request.changes:
         yield _violation("changes", "is empty: with prune this would delete the whole set")
+    if request.HasField("canary") and not request.canary.nodes.ByteSize():
+        yield _violation("canary.nodes", "says nothing of the nodes: give ids, clusters or percent")
     if request.prune_kinds and not request.prune:
         yield _violation("prune_kinds", "has no meaning without prune")
 

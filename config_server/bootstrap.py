@@ -11,9 +11,13 @@ from typing import Final
 import structlog
 
 from config_server.apply import Applier
+from config_server.canary import Canaries
+from config_server.canary_guard import CanaryGuard
 from config_server.config_service import ConfigService
 from config_server.discovery import DiscoveryService
+from config_server.fleet_watch import FleetWatcher
 from config_server.follower import Follower
+from config_server.history import History
 from config_server.housekeeping import Housekeeping
 from config_server.key_service import ApiKeys
 from config_server.listen_address import ListenAddress
@@ -140,7 +144,7 @@ async def _serve(
 class _Parts:
     server: ConfigServer
     housekeeping: Housekeeping
-    background: tuple[Writer | PushSchedule | Housekeeping | Follower, ...]
+    background: tuple[Writer | PushSchedule | Housekeeping | CanaryGuard | Follower, ...]
     revision: int
 
 
@@ -148,7 +152,7 @@ async def _assemble(settings: Settings, store: Store) -> _Parts:
     world = await store.load()
     cache = SnapshotCache(world)
     signal = RevisionSignal(world.revision)
-    nodes = NodeRegistry(await store.load_nodes(), clock=_now)
+    nodes = NodeRegistry(await store.load_nodes(), clock=_now, replica=settings.replica_id)
     writer = Writer(store=store, cache=cache, signal=signal)
     applier = Applier(
         store=store, cache=cache, writer=writer, nodes=nodes, takes_values=bool(settings.encryption_keys), clock=_now
@@ -165,9 +169,22 @@ async def _assemble(settings: Settings, store: Store) -> _Parts:
     housekeeping = Housekeeping(
         store=store, nodes=nodes, signal=signal, kept_revisions=settings.kept_revisions, clock=_now
     )
+    canaries = Canaries(cache=cache, applier=applier, writer=writer, clock=_now)
+    guard = CanaryGuard(cache=cache, nodes=nodes, signal=signal, abort=canaries.abort)
+    history = History(store=store, cache=cache)
     server = ConfigServer(
         config=ConfigService(
-            cache=cache, store=store, signal=signal, applier=applier, watcher=watcher, nodes=nodes, keys=keys
+            cache=cache,
+            store=store,
+            signal=signal,
+            keys=keys,
+            history=history,
+            applier=applier,
+            watcher=watcher,
+            nodes=nodes,
+            fleet=FleetWatcher(nodes=nodes, history=history, signal=signal),
+            canaries=canaries,
+            guard=guard,
         ),
         node=NodeService(nodes),
         discovery=discovery,
@@ -178,7 +195,7 @@ async def _assemble(settings: Settings, store: Store) -> _Parts:
         server=server,
         housekeeping=housekeeping,
         background=(
-            *(writer, schedule, housekeeping),
+            *(writer, schedule, housekeeping, guard),
             *([] if store.peers is None else [Follower(peers=store.peers, writer=writer)]),
         ),
         revision=world.revision,

@@ -12,7 +12,10 @@ from janua.config.v1 import config_service_pb2_grpc
 
 from config_server import rpc
 from config_server.apply import Applier
+from config_server.canary import Canaries
+from config_server.canary_guard import CanaryGuard
 from config_server.errors import ApiError
+from config_server.fleet_watch import FleetWatcher
 from config_server.history import History
 from config_server.key_service import ApiKeys
 from config_server.listing import PastListing, list_page
@@ -21,7 +24,6 @@ from config_server.request_rules import check_request
 from config_server.resources import Key, key_from_proto, stored_resource
 from config_server.revision_signal import RevisionSignal, SignalClosedError
 from config_server.rollback import Rollbacks
-from config_server.rollout import changed_versions, node_rollout
 from config_server.snapshot_cache import SnapshotCache
 from config_server.store.base import Store
 from config_server.watch import Watcher
@@ -39,23 +41,32 @@ class ConfigService(config_service_pb2_grpc.ConfigServiceServicer):
         cache: SnapshotCache,
         store: Store,
         signal: RevisionSignal,
+        keys: ApiKeys,
+        history: History,
         applier: Applier,
         watcher: Watcher,
         nodes: NodeRegistry,
-        keys: ApiKeys,
+        fleet: FleetWatcher,
+        canaries: Canaries,
+        guard: CanaryGuard,
     ) -> None:
+        self._store = store
         self._keys = keys
         self._signal = signal
-        self._history = History(store=store, cache=cache)
-        self._rollbacks = Rollbacks(cache=cache, history=self._history, applier=applier)
+        self._history = history
+        self._rollbacks = Rollbacks(cache=cache, history=history, applier=applier)
         self._cache = cache
-        self._store = store
         self._applier = applier
         self._watcher = watcher
         self._nodes = nodes
+        self._fleet = fleet
+        self._canaries = canaries
+        self._guard = guard
 
     @rpc.answers_once
     async def Apply(self, request: pb.ApplyRequest, context: rpc.Context) -> pb.ApplyResponse:
+        if request.HasField("canary"):
+            return await self._canaries.propose(request)
         return await self._applier.apply(request)
 
     @rpc.answers_once
@@ -116,18 +127,29 @@ class ConfigService(config_service_pb2_grpc.ConfigServiceServicer):
         check_request(request)
         if self._store.peers is not None and request.revision > self._cache.revision:
             await self._has(request.revision)
-        revision = request.revision or self._cache.revision
-        if revision > self._cache.revision:
-            text = f"revision {revision} was never made; the current one is {self._cache.revision}"
-            raise ApiError(code_pb2.NOT_FOUND, "REVISION_NOT_FOUND", text)
-        changed = changed_versions(await self._store.changes_of(revision))
-        nodes = [node_rollout(record, revision, changed) for record in self._nodes.records()]
-        return pb.GetRolloutResponse(revision=revision, nodes=nodes)
+        rollout = await self._history.rollout(request.revision)
+        nodes = filter(None, map(rollout.on, self._nodes.records()))
+        return pb.GetRolloutResponse(revision=rollout.revision, nodes=nodes)
+
+    @rpc.answers_many
+    async def WatchRollout(
+        self, request: pb.WatchRolloutRequest, context: rpc.Context
+    ) -> AsyncIterator[pb.WatchRolloutResponse]:
+        check_request(request)
+        async for response in self._fleet.watch_rollout(request):
+            yield response
 
     @rpc.answers_once
     async def ListNodes(self, request: pb.ListNodesRequest, context: rpc.Context) -> pb.ListNodesResponse:
         nodes = [record.to_proto() for record in self._nodes.records()]
         return pb.ListNodesResponse(nodes=nodes, revision=self._cache.revision)
+
+    @rpc.answers_many
+    async def WatchNodes(
+        self, request: pb.WatchNodesRequest, context: rpc.Context
+    ) -> AsyncIterator[pb.WatchNodesResponse]:
+        async for response in self._fleet.watch_nodes():
+            yield response
 
     @rpc.answers_once
     async def ListRevisions(self, request: pb.ListRevisionsRequest, context: rpc.Context) -> pb.ListRevisionsResponse:
@@ -163,6 +185,28 @@ class ConfigService(config_service_pb2_grpc.ConfigServiceServicer):
     async def Rollback(self, request: pb.RollbackRequest, context: rpc.Context) -> pb.RollbackResponse:
         check_request(request)
         return await self._rollbacks.rollback(request)
+
+    @rpc.answers_once
+    async def GetCanary(self, request: pb.GetCanaryRequest, context: rpc.Context) -> pb.GetCanaryResponse:
+        proposal, canary = self._canaries.latest()
+        response = pb.GetCanaryResponse(canary=canary)
+        if proposal.is_running:
+            rollout = self._history.canary_rollout(proposal)
+            response.nodes.extend(filter(None, map(rollout.on, self._nodes.records())))
+            tally = self._guard.tally(proposal.revision)
+            response.requests, response.failed_requests = tally.requests, tally.failed
+        return response
+
+    @rpc.answers_once
+    async def PromoteCanary(self, request: pb.PromoteCanaryRequest, context: rpc.Context) -> pb.PromoteCanaryResponse:
+        check_request(request)
+        return await self._canaries.promote(request)
+
+    @rpc.answers_once
+    async def AbortCanary(self, request: pb.AbortCanaryRequest, context: rpc.Context) -> pb.AbortCanaryResponse:
+        check_request(request)
+        revision = await self._canaries.abort(revision=request.revision, author=request.author, reason=request.message)
+        return pb.AbortCanaryResponse(revision=revision)
 
 
 def _not_found(key: Key, revision: int = 0) -> ApiError:

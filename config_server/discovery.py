@@ -1,6 +1,7 @@
 """The aggregated discovery service: accepts streams, pushes changes to all, ends them when the server drains."""
 
 import asyncio
+import functools
 import itertools
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -87,9 +88,11 @@ class DiscoveryService:
         first = await self._first_request(context)
         if first is None:
             return
-        with self._nodes.connected(_identity(first.node)) as session:
+        identity = _identity(first.node)
+        source = functools.partial(self._cache.for_node, identity.node_id, identity.cluster)
+        with self._nodes.connected(identity) as session:
             connection = DiscoveryConnection(
-                stream=AdsStream(self._cache, self._encoder, stream_id=f"{next(self._stream_ids):x}"),
+                stream=AdsStream(source, self._encoder, stream_id=f"{next(self._stream_ids):x}"),
                 session=session,
                 cache=self._cache,
                 nodes=self._nodes,

@@ -109,6 +109,7 @@ class DiscoveryConnection:
     async def _write(self, wire: Wire) -> None:
         while (response := self.stream.next_response(push=self._is_push_due)) is not None:
             self._session.sent(response.type_url, response.revision)
+            self._nodes.changed(self._session.identity.node_id)
             await wire.write(response.data)
         self._schedule_push()
         if self._session.revision != self.stream.revision:

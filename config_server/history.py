@@ -8,7 +8,9 @@ from janua.config.v1 import config_service_pb2 as pb
 
 from config_server.diff import DiffRoom, resource_diff, set_diff
 from config_server.errors import ApiError
+from config_server.proposal import PROPOSAL_KEY, Proposal, proposal_of
 from config_server.resources import Key, StoredEntry, key_to_proto, timestamp
+from config_server.rollout import CanaryRollout, Rollout, changed_versions
 from config_server.snapshot_cache import SnapshotCache
 from config_server.store.base import RevisionRecord, Store
 
@@ -44,6 +46,25 @@ class History:
         before = await self.resources_at(request.from_revision)
         after = await self.resources_at(to_revision)
         return pb.DiffRevisionsResponse(to_revision=to_revision, changes=differences(before, after))
+
+    async def rollout(self, revision: int) -> Rollout:
+        """What nodes have to take over for a revision; 0 is the current one."""
+        revision = revision or self._cache.revision
+        self._check_made(revision)
+        changes = await self._store.changes_of(revision)
+        for change in changes:
+            if change.entry.key == PROPOSAL_KEY and (proposal := proposal_of(change.entry)).is_running:
+                return self.canary_rollout(proposal)
+        return Rollout(revision=revision, changed=changed_versions(changes))
+
+    def canary_rollout(self, proposal: Proposal) -> CanaryRollout:
+        """What its nodes have to take over for a canary."""
+        return CanaryRollout(
+            revision=proposal.revision,
+            changed=proposal.versions,
+            proposal=proposal,
+            latest=lambda: self._cache.proposal,
+        )
 
     async def resources_at(self, revision: int) -> Mapping[Key, StoredEntry]:
         """All resources as they were, by kind and name. No records."""

@@ -9,6 +9,8 @@ from typing import Final
 from google.rpc import status_pb2
 from janua.config.v1.config_service_pb2 import Node, NodeStatus
 
+from config_server.node_changes import NodeChanges
+from config_server.node_selector import Selection
 from config_server.progress import TypeProgress, progress_from_proto
 from config_server.resources import timestamp
 from config_server.store.base import NodeRow, PeerNode
@@ -29,10 +31,14 @@ class NodeIdentity:
 
 @dataclass(slots=True, kw_only=True)
 class NodeSession:
-    """One stream of a node. `revision`: the last one that the stream has looked at, whatever it had to send for it."""
+    """One stream of a node. `revision`: the last one that the stream has looked at, whatever it had to send for it.
+
+    `replica`: the config server that it is at.
+    """
 
     identity: NodeIdentity
     connect_time: datetime
+    replica: str = ""
     revision: int = 0
     types: dict[str, TypeProgress] = field(default_factory=dict)
 
@@ -82,6 +88,9 @@ class NodeRecord:
         """Of two servers' records of a node the one that ranks higher is true: of open streams the newest counts."""
         return self.is_connected, self.latest.connect_time, self.last_seen_time
 
+    def is_among(self, selection: Selection) -> bool:
+        return selection.covers(self.node_id, self.latest.identity.cluster)
+
     def to_proto(self) -> Node:
         return Node(
             id=self.node_id,
@@ -93,16 +102,19 @@ class NodeRecord:
             types=[self.latest.types[type_url].to_proto() for type_url in sorted(self.latest.types)],
             status=self.status,
             seen_revision=self.latest.revision,
+            replica=self.latest.replica,
         )
 
 
 class NodeRegistry:
     """All nodes, by id. What it holds is written down in batches: a write per acknowledgement would be too many."""
 
-    def __init__(self, kept: Iterable[NodeRow], *, clock: Callable[[], datetime]) -> None:
+    def __init__(self, kept: Iterable[NodeRow], *, clock: Callable[[], datetime], replica: str = "") -> None:
+        self.changes: Final = NodeChanges()
         self._clock = clock
         self._records = {row.node_id: record_of(Node.FromString(row.record)) for row in kept}
         self._peers = NodesElsewhere()
+        self._replica = replica
         self._connected = 0
         self._unsaved: set[str] = set()
 
@@ -116,6 +128,10 @@ class NodeRegistry:
         own = self._records.get(node_id)
         return own is not None and own.is_connected
 
+    def connected_among(self, selection: Selection) -> int:
+        """How many of the nodes that are meant have at least one stream."""
+        return sum(record.is_connected and record.is_among(selection) for record in self.records())
+
     def records(self) -> Sequence[NodeRecord]:
         """All nodes by id, those of other servers too."""
         merged = dict(self._records) | {record.node_id: record for record in self._elsewhere()}
@@ -123,20 +139,25 @@ class NodeRegistry:
 
     def take_peers(self, nodes: Sequence[PeerNode], alive: frozenset[str]) -> None:
         """What other servers have written of their nodes since the last time, and which servers are there."""
-        self._peers.take(nodes, alive, forget_before=self._clock() - FORGET_AFTER)
+        for node_id in sorted(self._peers.take(nodes, alive, forget_before=self._clock() - FORGET_AFTER)):
+            self.changes.changed(node_id)
 
     def _elsewhere(self) -> Iterator[NodeRecord]:
         """The nodes that another server knows better."""
         for record in self._peers.records():
-            own = self._records.get(record.node_id)
-            if own is None or record.rank > own.rank:
+            if self.record(record.node_id) is record:
                 yield record
+
+    def record(self, node_id: str) -> NodeRecord | None:
+        """The node, as the server knows it that knows it best."""
+        known = (self._records.get(node_id), self._peers.record(node_id))
+        return max((record for record in known if record is not None), key=lambda record: record.rank, default=None)
 
     @contextmanager
     def connected(self, identity: NodeIdentity) -> Iterator[NodeSession]:
         """A stream of the node, for as long as the context is open."""
         now = self._clock()
-        session = NodeSession(identity=identity, connect_time=now)
+        session = NodeSession(identity=identity, connect_time=now, replica=self._replica)
         record = self._records.get(identity.node_id)
         if record is None:
             record = self._records[identity.node_id] = NodeRecord(latest=session, last_seen_time=now)
@@ -150,16 +171,17 @@ class NodeRegistry:
             record.sessions.remove(session)
             record.latest = record.sessions[-1] if record.sessions else session
             self._connected -= not record.is_connected
-            self._unsaved.add(identity.node_id)
+            self.changed(identity.node_id)
 
     def heard(self, node_id: str) -> None:
         """Something came from the node, so that its record has changed."""
         self._records[node_id].last_seen_time = self._clock()
-        self._unsaved.add(node_id)
+        self.changed(node_id)
 
     def changed(self, node_id: str) -> None:
-        """The node's record is to be written."""
+        """The node's record is to be written, and who follows the nodes is told."""
         self._unsaved.add(node_id)
+        self.changes.changed(node_id)
 
     def report(self, node_id: str, status: NodeStatus) -> bool:
         """Keeps what a node says about itself. False: there is no such node."""
@@ -185,6 +207,7 @@ class NodeRegistry:
         for node_id, record in list(self._records.items()):
             if not record.is_connected and record.last_seen_time < deadline:
                 del self._records[node_id]
+                self.changes.forgotten(node_id)
                 yield node_id
 
 
@@ -200,6 +223,7 @@ def record_of(node: Node) -> NodeRecord:
         identity=NodeIdentity(node_id=node.id, cluster=node.cluster, version=node.version),
         connect_time=node.connect_time.ToDatetime(UTC),
         revision=node.seen_revision,
+        replica=node.replica,
         types=dict(types),
     )
     return NodeRecord(latest=session, last_seen_time=node.last_seen_time.ToDatetime(UTC))
@@ -241,6 +265,9 @@ class NodesElsewhere:
     def records(self) -> Iterable[NodeRecord]:
         """One for each node: that of the server that knows it best."""
         return self._best.values()
+
+    def record(self, node_id: str) -> NodeRecord | None:
+        return self._best.get(node_id)
 
     def _choose(self, alive: Collection[str], forget_before: datetime) -> None:
         best: dict[str, NodeRecord] = {}

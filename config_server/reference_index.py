@@ -22,6 +22,11 @@ class ReferenceIndex:
     def users(self, key: Key) -> Collection[Key]:
         return self._users.get(key, ())
 
+    def copy(self) -> "ReferenceIndex":
+        copy = ReferenceIndex()
+        copy._users = {key: set(users) for key, users in self._users.items()}
+        return copy
+
     def replace(self, key: Key, before: frozenset[Key], after: frozenset[Key]) -> None:
         """Takes in that the resource `key` names `after` instead of `before`."""
         for named in before - after:

@@ -26,6 +26,7 @@ class RecordKind(IntEnum):
     """
 
     API_KEY = 2001
+    PROPOSAL = 1001  # see `proposal`
 
 
 class Key(NamedTuple):

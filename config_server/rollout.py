@@ -1,16 +1,18 @@
 """How far a revision has come on each node. Pure: from what changed in it and what the nodes have answered."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from janua.config.v1.config_service_pb2 import NodeRollout
+from janua.config.v1.config_service_pb2 import NodeRollout, Rejection
 from janua.config.v1.resource_pb2 import KIND_CONSUMER
 from janua_resources.kinds import kind_by_type_url, kind_info
 
 from config_server.api_keys import consumer_of
 from config_server.nodes import NodeRecord, NodeSession
 from config_server.progress import TypeProgress
-from config_server.resources import Operation, StoredChange
+from config_server.proposal import Proposal
+from config_server.resources import Operation, StoredChange, timestamp
 
 # By type, the names that a revision changed, each with its version then; "" for a name it deleted.
 ChangedVersions: TypeAlias = Mapping[str, Mapping[str, str]]
@@ -40,6 +42,39 @@ def changed_versions(changes: Iterable[StoredChange]) -> ChangedVersions:
     return found
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollout:
+    """A revision on its way to the nodes."""
+
+    revision: int
+    changed: ChangedVersions
+
+    def on(self, record: NodeRecord) -> NodeRollout | None:
+        """How far it has come on a node; None for one that it is not for."""
+        return node_rollout(record, self.revision, self.changed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanaryRollout(Rollout):
+    """A canary on its way to its nodes. `latest` gives how the newest canary stands."""
+
+    proposal: Proposal
+    latest: Callable[[], Proposal | None]
+
+    def on(self, record: NodeRecord) -> NodeRollout | None:
+        if not record.is_among(self.proposal.selection):
+            return None
+        rollout = node_rollout(record, self.revision, self.changed)
+        # An aborted canary is taken back from the nodes, who then refuse nothing any more.
+        latest = self.latest()
+        refused = latest.refusals.get(record.node_id) if latest and latest.revision == self.revision else None
+        if refused:
+            rollout.state = NodeRollout.STATE_ERROR
+            del rollout.rejections[:]
+            rollout.rejections.extend(refused)
+        return rollout
+
+
 def node_rollout(record: NodeRecord, revision: int, changed: ChangedVersions) -> NodeRollout:
     session = record.latest
     states = {
@@ -53,7 +88,20 @@ def node_rollout(record: NodeRecord, revision: int, changed: ChangedVersions) ->
         acked_revision=min((known.acked_revision for known in progress), default=0),
         rejections=[rejection for known in progress for rejection in known.rejections.values()],
         connected=record.is_connected,
+        replica=session.replica,
+        connect_time=timestamp(session.connect_time),
     )
+
+
+def rejections_of(record: NodeRecord, changed: ChangedVersions) -> list[Rejection]:
+    """What the node refuses of just these changes."""
+    return [
+        rejection
+        for type_url, versions in changed.items()
+        if (progress := record.latest.types.get(type_url)) is not None
+        for name, rejection in progress.rejections.items()
+        if versions.get(name) == rejection.version
+    ]
 
 
 def _type_state(

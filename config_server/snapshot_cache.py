@@ -3,7 +3,6 @@
 Everything here runs on the event loop and is shared by all streams.
 """
 
-import bisect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -12,8 +11,10 @@ from janua.config.v1.resource_pb2 import KIND_SECRET
 from janua_resources.kinds import KINDS, ConfigMessage, World, kind_info
 
 from config_server.api_keys import ConsumerKeys
+from config_server.proposal import PROPOSAL_KEY, Proposal, proposal_of
 from config_server.reference_index import ReferenceIndex, named_by
 from config_server.resources import Key, Kind, StoredEntry, StoredWorld
+from config_server.type_view import TypeView
 from config_server.wire import EncodedResource, encode_resource
 
 
@@ -46,116 +47,23 @@ class CacheUpdate:
 
 
 @dataclass(frozen=True, slots=True)
-class Changed:
-    """A name whose content is not what it was at some earlier revision. `held`: the version then, None if none."""
+class CanaryView:
+    """What the nodes of a canary see: a cache of its own, which shares all but what is proposed."""
 
-    name: str
-    held: str | None
-
-
-class TypeView:
-    """What nodes may see of one resource type, and a log of how it changed.
-
-    A stream that knows the revision it was last brought to needs to keep nothing else: `changes_since` tells the
-    names that differ, each with the version that the stream was left with.
-    """
-
-    def __init__(self, type_url: str, revision: int = 0, resources: Iterable[EncodedResource] = ()) -> None:
-        self.type_url = type_url
-        self._revision = revision
-        self._resources = {resource.name: resource for resource in resources}
-        self._sorted_names: list[str] | None = None
-        # Parallel lists, ascending by revision: what changed, and the version it had before.
-        self._log_revisions: list[int] = []
-        self._log: list[Changed] = []
-        self._log_start = revision
-        self._memo: dict[int, Sequence[Changed]] = {}
-
-    @property
-    def revision(self) -> int:
-        return self._revision
-
-    def get(self, name: str) -> EncodedResource | None:
-        return self._resources.get(name)
-
-    def version_of(self, name: str) -> str | None:
-        resource = self._resources.get(name)
-        return None if resource is None else resource.version
-
-    def resources(self) -> Iterable[EncodedResource]:
-        return self._resources.values()
-
-    def names_after(self, cursor: str) -> Iterator[str]:
-        """The names greater than `cursor`, ascending; "" is before all of them."""
-        if self._sorted_names is None:
-            self._sorted_names = sorted(self._resources)
-        names = self._sorted_names
-        return (names[index] for index in range(bisect.bisect_right(names, cursor), len(names)))
-
-    def changes_since(self, revision: int) -> Sequence[Changed]:
-        """The names that differ from what they were at `revision`. One that changed and changed back is not listed.
-
-        Streams mostly ask from the same revision, so the answer is kept until the next change.
-        """
-        if revision < self._log_start:
-            raise ValueError(f"the log of {self.type_url} begins at revision {self._log_start}, not {revision}")
-        found = self._memo.get(revision)
-        if found is None:
-            found = self._memo[revision] = self._net_changes(revision)
-        return found
-
-    def _net_changes(self, revision: int) -> Sequence[Changed]:
-        first: dict[str, Changed] = {}
-        for index in range(bisect.bisect_right(self._log_revisions, revision), len(self._log)):
-            first.setdefault(self._log[index].name, self._log[index])
-        return tuple(changed for changed in first.values() if changed.held != self.version_of(changed.name))
-
-    def advance(self, revision: int) -> None:
-        """Moves on to a revision in which this type may have changed: `put` and `remove` follow."""
-        self._revision = revision
-        self._memo.clear()
-
-    def put(self, resource: EncodedResource) -> None:
-        held = self.version_of(resource.name)
-        if held == resource.version:
-            return
-        if held is None:
-            self._sorted_names = None
-        self._resources[resource.name] = resource
-        self._record(resource.name, held)
-
-    def remove(self, name: str) -> None:
-        resource = self._resources.pop(name, None)
-        if resource is not None:
-            self._sorted_names = None
-            self._record(name, resource.version)
-
-    def _record(self, name: str, held: str | None) -> None:
-        self._log_revisions.append(self._revision)
-        self._log.append(Changed(name, held))
-
-    @property
-    def log_length(self) -> int:
-        return len(self._log)
-
-    def trim(self, revision: int) -> None:
-        """Forgets how the type changed up to `revision`: no stream will ask from before it."""
-        end = bisect.bisect_right(self._log_revisions, revision)
-        del self._log_revisions[:end]
-        del self._log[:end]
-        self._log_start = max(self._log_start, min(revision, self._revision))
+    proposal: Proposal
+    cache: "SnapshotCache"
 
 
 class SnapshotCache:
     """All resources at the current revision.
 
     Nodes are shown every resource, but of the secrets only those that a service names: a credential goes nowhere
-    without a use for it.
+    without a use for it. While a canary runs, its nodes are shown another cache.
     """
 
     def __init__(self, world: StoredWorld) -> None:
         self.epoch: Final = world.epoch
-        self.references: Final = ReferenceIndex()
+        self.references = ReferenceIndex()
         self._revision = world.revision
         self._resources: dict[Key, CachedResource] = {}
         self._records: dict[Key, StoredEntry] = {}
@@ -173,6 +81,9 @@ class SnapshotCache:
         self._views: Final = {
             info.type_url: TypeView(info.type_url, world.revision, self._shown(info.kind)) for info in KINDS
         }
+        self._proposal: Proposal | None = None
+        self._canary: CanaryView | None = None
+        self._take_proposal()
 
     @property
     def revision(self) -> int:
@@ -190,6 +101,21 @@ class SnapshotCache:
     def records(self) -> Mapping[Key, StoredEntry]:
         """What the server keeps for itself. Not among the resources."""
         return self._records
+
+    @property
+    def proposal(self) -> Proposal | None:
+        """The canary under way, or the last one."""
+        return self._proposal
+
+    @property
+    def canary(self) -> CanaryView | None:
+        """The canary under way."""
+        return self._canary
+
+    def for_node(self, node_id: str, cluster: str) -> "SnapshotCache":
+        """What a node is shown: this, or the cache of the canary."""
+        canary = self._canary
+        return self if canary is None or not canary.proposal.selection.covers(node_id, cluster) else canary.cache
 
     def entry(self, key: Key) -> StoredEntry:
         return self._resources[key].entry
@@ -209,10 +135,41 @@ class SnapshotCache:
 
     @property
     def views(self) -> Iterable[TypeView]:
-        return self._views.values()
+        """All views, those of a canary too."""
+        return (*self._views.values(), *(self._canary.cache.views if self._canary else ()))
 
     def apply(self, update: CacheUpdate) -> None:
         """Moves on to a committed revision."""
+        self._apply(update)
+        if any(entry.key == PROPOSAL_KEY for entry in update.records):
+            self._take_proposal()
+        elif self._canary is not None:
+            # No resource is written while it runs: only records are, which all nodes are concerned by.
+            self._canary.cache.apply(update)
+
+    def _take_proposal(self) -> None:
+        entry = self._records.get(PROPOSAL_KEY)
+        proposal = self._proposal = None if entry is None else proposal_of(entry)
+        self._canary = None
+        if proposal is not None and proposal.is_running:
+            fork = self._fork()
+            upserts = [cached_resource(entry, entry.decode()) for entry in proposal.upserts]
+            fork._apply(CacheUpdate(revision=self._revision, upserts=upserts, deletes=proposal.deletes))
+            self._canary = CanaryView(proposal, fork)
+
+    def _fork(self) -> "SnapshotCache":
+        """The same once more, of the same resources."""
+        fork = SnapshotCache(StoredWorld(epoch=self.epoch, revision=self._revision, entries={}))
+        fork.references = self.references.copy()
+        fork._resources.update(self._resources)
+        fork._messages.update(self._messages)
+        fork._keys = self._keys.copy()
+        fork._records.update({key: entry for key, entry in self._records.items() if key != PROPOSAL_KEY})
+        for type_url, view in self._views.items():
+            fork._views[type_url] = TypeView(type_url, self._revision, view.resources())
+        return fork
+
+    def _apply(self, update: CacheUpdate) -> None:
         self._revision = update.revision
         for view in self._views.values():
             view.advance(update.revision)

@@ -3,12 +3,12 @@
 The rules are those of delta xDS ("Incremental variants", xDS REST and gRPC protocol).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
-from config_server.snapshot_cache import TypeView
+from config_server.type_view import Changed, TypeView
 from config_server.wire import EncodedResource, removed_size
 
 WILDCARD: Final = "*"
@@ -222,10 +222,20 @@ class Subscription:
         """Takes in how the view has changed since it was last looked at."""
         if self._revision == self._view.revision:
             return
-        for changed in self._view.changes_since(self._revision):
+        self._absorb_all(self._view.changes_since(self._revision))
+        self._revision = self._view.revision
+
+    def move_to(self, view: TypeView) -> None:
+        """Goes on with another view of the type: what differs there is a change like any other."""
+        self.absorb()
+        differences = view.changes_from(self._view)
+        self._view, self._revision = view, view.revision
+        self._absorb_all(differences)
+
+    def _absorb_all(self, changes: Iterable[Changed]) -> None:
+        for changed in changes:
             if self._covers(changed.name) and changed.name not in self._answers:
                 self._absorb(changed.name, changed.held)
-        self._revision = self._view.revision
 
     def _absorb(self, name: str, held: str | None) -> None:
         version = self._view.version_of(name)

@@ -59,7 +59,7 @@ class Node:
         self._settings = settings
         self._metrics = Metrics()
         self._access_log = AccessLog(access_log_output)
-        self._clusters = ClusterManager(random=Random(), on_health_change=self._on_health_change)  # noqa: S311
+        self._clusters = ClusterManager(random=Random(), on_health_change=self._poke_reporter)  # noqa: S311
         caller = Caller(metrics=self._metrics, random=Random())  # noqa: S311  # for spreading load, not for secrets
         self._mirrors = Mirrors()
         self._store = (
@@ -71,7 +71,9 @@ class Node:
         self._published_keys = KeyDirectory(KeyFetcher(), time.monotonic)
         self._answers = ResponseCache(max_bytes=settings.cache_bytes, shared=self._store)
         self._live = LiveState(self._clusters, caller, self._mirrors, self._limits, self._published_keys, self._answers)
-        self._service = GatewayService(metrics=self._metrics, access_log=self._access_log)
+        self._service = GatewayService(
+            metrics=self._metrics, access_log=self._access_log, on_failure=self._poke_reporter
+        )
         servicer = InferenceServicer(self._service, created=int(time.time()))
         proxy = GrpcProxyHandler(self._service)
         open_inference = OpenInferenceServicer(self._service)
@@ -287,6 +289,8 @@ class Node:
             addresses=self._addresses,
             draining=self._is_draining,
             active_requests=self._service.active_requests,
+            requests=self._service.failures.requests,
+            failed_requests=self._service.failures.failed,
             endpoints=self._clusters.report(),
         )
 
@@ -308,7 +312,7 @@ class Node:
         if self._subscriber is not None:
             self._subscriber.recover(type_url, names)
 
-    def _on_health_change(self) -> None:
+    def _poke_reporter(self) -> None:
         if self._reporter is not None:
             self._reporter.poke()
 

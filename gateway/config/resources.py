@@ -108,9 +108,11 @@ class BreakerReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeStatusReport:
-    """What a node says of itself."""
+    """What a node says of itself. `requests` and `failed_requests` are those that have ended since it started."""
 
     addresses: ListenerAddresses
     draining: bool
     active_requests: int
+    requests: int = 0
+    failed_requests: int = 0
     endpoints: Sequence[EndpointReport] = ()

@@ -136,6 +136,8 @@ def _status_message(report: NodeStatusReport, now: datetime) -> config_service_p
         ),
         draining=report.draining,
         active_requests=report.active_requests,
+        requests=report.requests,
+        failed_requests=report.failed_requests,
         endpoints=[_endpoint_message(endpoint) for endpoint in report.endpoints],
     )
     message.report_time.FromDatetime(now)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from gateway.config.prices import PricedModel, cost
 from gateway.context import RequestContext
 from gateway.errors import UnavailableError
+from gateway.listeners.failures import FailureCount
 from gateway.pipeline import Pipeline
 from gateway.telemetry.access_log import AccessLog, AccessLogEntry
 from gateway.telemetry.metrics import Metrics
@@ -22,12 +23,23 @@ _OPERATIONS = {
     Operation.MODERATIONS: "moderations",
 }
 
+# Most requests end so: nothing about them needs a second look.
+_FINE = frozenset({"200", "OK"})
+
 
 class GatewayService:
     """The node as its listeners see it. `pipeline` is replaced as a whole when the configuration changes."""
 
-    def __init__(self, *, metrics: Metrics, access_log: AccessLog, wall_clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        *,
+        metrics: Metrics,
+        access_log: AccessLog,
+        on_failure: Callable[[], None] = lambda: None,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
         self.metrics = metrics
+        self.failures = FailureCount(on_failure)
         self.pipeline: Pipeline | None = None
         self.active_requests = 0
         self.is_draining = False
@@ -48,6 +60,9 @@ class GatewayService:
 
     def settle(self, context: RequestContext, status: str, reason: str = "") -> None:
         """Accounts for a request that has ended; `reason` is that of its error."""
+        self.failures.requests += 1
+        if reason or status not in _FINE:
+            self.failures.ended(status, reason)
         now = time.perf_counter()
         seconds = now - context.started
         until_content = (context.first_content_at or now) - context.started

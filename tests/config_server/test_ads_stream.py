@@ -15,7 +15,7 @@ class Client:
     """Takes responses from a stream and acknowledges them when told so."""
 
     def __init__(self, cache: SnapshotCache) -> None:
-        self.stream = AdsStream(cache, ResponseEncoder("replica"), stream_id="7")
+        self.stream = AdsStream(lambda: cache, ResponseEncoder("replica"), stream_id="7")
 
     def ask(self, type_url: str, *subscribe: str, nonce: str = "") -> None:
         self.stream.request(type_url, SubscriptionRequest(subscribe=subscribe, nonce=nonce))

@@ -4,7 +4,7 @@ import pytest
 from janua.config.v1.resource_pb2 import KIND_ROUTE, KIND_SECRET, KIND_SERVICE
 
 from config_server.resources import Key
-from config_server.snapshot_cache import Changed, TypeView
+from config_server.type_view import Changed, TypeView
 from config_server.wire import EncodedResource, encode_resource
 from tests.config_server.stored import cache_of, change
 from tests.config_server.worlds import ROUTE, SECRET, proxy_service, route, secret, service, upstream

@@ -4,8 +4,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from config_server.snapshot_cache import TypeView
 from config_server.subscription import Page, PageLimit, Subscription, SubscriptionRequest
+from config_server.type_view import TypeView
 from config_server.wire import encode_resource
 
 NAMES = tuple("abcdef")
@@ -45,6 +45,15 @@ class ModelClient(RuleBasedStateMachine):
     @rule(world=edits)
     def apply(self, world: dict[str, int | None]) -> None:
         self.change(world)
+
+    @rule(world=edits, before=edits)
+    def move(self, world: dict[str, int | None], before: dict[str, int | None]) -> None:
+        """The stream goes on with another view, which has gone on otherwise from here."""
+        other = TypeView(TYPE, self.revision, self.view.resources())
+        self.change(before)  # in the old view, and perhaps not taken in yet
+        self.view, self.revision = other, self.revision - 1
+        self.change(world)
+        self.subscription.move_to(other)
 
     @rule(subscribe=interest, unsubscribe=interest)
     def connect(self, subscribe: list[str], unsubscribe: list[str]) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from types import TracebackType
 from typing import Self
 
@@ -32,18 +33,21 @@ from janua.config.v1.config_service_pb2 import (
     RevokeApiKeyResponse,
     RollbackRequest,
     RollbackResponse,
+    WatchNodesRequest,
     WatchResourcesRequest,
+    WatchRolloutRequest,
 )
 from janua.config.v1.config_service_pb2_grpc import ConfigServiceStub
 from janua.config.v1.resource_pb2 import Kind, ResourceKey, StoredResource
 
 from janua_client.channel import open_channel
 from janua_client.errors import AbortedError
-from janua_client.rollout import ALL, RolloutProgress, RolloutTracker, RolloutVerdict, WaitTarget
+from janua_client.fleet_watch import NodesMerger, RolloutMerger, follow_states
+from janua_client.rollout import ALL, RolloutProgress, RolloutTracker, RolloutVerdict, WaitTarget, is_over
+from janua_client.streams import Reconnecting
 from janua_client.unary import ONCE, Retries, call
-from janua_client.watch import Reconnecting, WatchBatch, follow
+from janua_client.watch import WatchBatch, follow
 
-_POLL_INTERVAL = 0.2  # seconds between two looks at a rollout
 _REJECTION_SETTLES = 1.0  # seconds in which further nodes may add their reasons
 _SNAPSHOT_ATTEMPTS = 5
 _WATCH_STREAM_AGE = 900.0  # seconds; a new stream now and then, so that no call is without a deadline
@@ -189,14 +193,23 @@ class ConfigClient:
             request.page_token = page.next_page_token
 
     async def delete(
-        self, kind: Kind.ValueType, name: str, *, etag: str = "", author: str = "", timeout: float | None = None
+        self,
+        kind: Kind.ValueType,
+        name: str,
+        *,
+        etag: str = "",
+        author: str = "",
+        message: str = "",
+        timeout: float | None = None,
     ) -> int:
         """Deletes one resource and returns the revision without it. Not repeated by itself.
 
         Raises `NotFoundError`, `AbortedError` for an old etag, and `FailedPreconditionError` naming what still refers
         to the resource.
         """
-        request = DeleteResourceRequest(key=ResourceKey(kind=kind, name=name), etag=etag, author=author)
+        request = DeleteResourceRequest(
+            key=ResourceKey(kind=kind, name=name), etag=etag, author=author, message=message
+        )
         answer = await call(self._stub.DeleteResource, request, timeout=timeout or self._timeout, retries=ONCE)
         return answer.revision
 
@@ -283,6 +296,27 @@ class ConfigClient:
             self._stub.ListNodes, ListNodesRequest(), timeout=timeout or self._timeout, retries=self._retries
         )
 
+    async def watch_rollout(self, revision: int = 0) -> AsyncGenerator[GetRolloutResponse]:
+        """Yields how far a revision has come on all nodes, each time that has changed; 0 follows the newest revision.
+
+        A lost stream is opened again. Close the iterator (`contextlib.aclosing`) to end it. Raises `NotFoundError`,
+        `OutOfRangeError`, and `UnavailableError` if the first stream cannot be opened.
+        """
+        request = WatchRolloutRequest(revision=revision)
+        async for state in follow_states(
+            lambda: self._stub.WatchRollout(request, timeout=_WATCH_STREAM_AGE), RolloutMerger, self._reconnecting
+        ):
+            yield state
+
+    async def watch_nodes(self) -> AsyncGenerator[ListNodesResponse]:
+        """Yields all nodes each time one has changed, without the revision. Else as `watch_rollout`."""
+        async for state in follow_states(
+            lambda: self._stub.WatchNodes(WatchNodesRequest(), timeout=_WATCH_STREAM_AGE),
+            NodesMerger,
+            self._reconnecting,
+        ):
+            yield state
+
     async def wait_for_rollout(
         self,
         revision: int,
@@ -297,22 +331,23 @@ class ConfigClient:
         Returns the last state: its verdict is `WAITING` if the time was not enough. `connected_at_commit` is
         `ApplyResponse.connected_nodes`; nodes that join later count too, nodes that were away do not.
         """
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout
         tracker = RolloutTracker(target, connected_at_commit=connected_at_commit)
-        while True:
-            progress = tracker.progress(await self.rollout(revision))
-            if on_progress is not None:
-                on_progress(progress)
-            match progress.verdict:
-                case RolloutVerdict.SYNCED | RolloutVerdict.NO_NODES:
-                    return progress
-                case RolloutVerdict.REJECTED:
-                    deadline = min(deadline, loop.time() + _REJECTION_SETTLES)
-                    if not progress.missing:
+        progress = tracker.progress(await self.rollout(revision))
+        if on_progress is not None:
+            on_progress(progress)
+        if is_over(progress):
+            return progress
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(timeout) as limit, aclosing(self.watch_rollout(revision)) as states:
+                async for rollout in states:
+                    progress = tracker.progress(rollout)
+                    if on_progress is not None:
+                        on_progress(progress)
+                    if is_over(progress):
                         return progress
-                case RolloutVerdict.WAITING:
-                    pass
-            if loop.time() + _POLL_INTERVAL > deadline:
-                return progress
-            await asyncio.sleep(_POLL_INTERVAL)
+                    if progress.verdict is RolloutVerdict.REJECTED:
+                        limit.reschedule(min(limit.when() or 0.0, loop.time() + _REJECTION_SETTLES))
+        except TimeoutError:
+            pass
+        return progress

@@ -1,4 +1,4 @@
-"""How far a revision has come, and when that is far enough. Pure: who polls, and how long, is the caller's business."""
+"""How far a revision has come, and when that is far enough. Pure: who asks, and how long, is the caller's business."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -105,6 +105,13 @@ class RolloutTracker:
             counted=counted,
             disconnected=tuple(node for node in rollout.nodes if node.node_id not in self._seen_connected),
         )
+
+
+def is_over(progress: RolloutProgress) -> bool:
+    """Whether nothing more is to be waited for: it is met, or every node has answered and some have refused."""
+    if progress.verdict is RolloutVerdict.REJECTED:
+        return not progress.missing
+    return progress.verdict is not RolloutVerdict.WAITING
 
 
 def _verdict(counted: Iterable[NodeRollout], *, total: int, needed: int) -> RolloutVerdict:

@@ -1,28 +1,18 @@
 """Following the configuration over streams that may break: every change once, in order, none left out."""
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 import grpc
 from janua.config.v1.config_service_pb2 import ResourceEvent, WatchResourcesRequest, WatchResourcesResponse
 from janua.config.v1.resource_pb2 import StoredResource
 from janua_resources.kinds import key_of, unwrap
 
-from janua_client.backoff import Backoff
-from janua_client.errors import (
-    CancelledCallError,
-    DeadlineExceededError,
-    JanuaError,
-    UnavailableError,
-    from_rpc_error,
-)
-from janua_client.unary import Sleep
+from janua_client.errors import JanuaError
+from janua_client.streams import LOST, Reconnecting, responses
 
 WatchCall = grpc.aio.UnaryStreamCall[WatchResourcesRequest, WatchResourcesResponse]
 OpenWatch = Callable[[WatchResourcesRequest], WatchCall]
-
-_LOST = (UnavailableError, CancelledCallError, DeadlineExceededError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,14 +23,6 @@ class WatchBatch:
 
     revision: int
     """Where to resume once the events are handled; 0 within the first list, which only its BOOKMARK ends."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reconnecting:
-    """How a lost stream is opened again."""
-
-    backoff: Backoff = field(default_factory=Backoff)
-    sleep: Sleep = asyncio.sleep
 
 
 async def follow(
@@ -56,7 +38,7 @@ async def follow(
     opened = False
     while True:
         try:
-            async for response in _responses(open_stream(request)):
+            async for response in responses(open_stream(request)):
                 opened, waits = True, reconnecting.backoff.waits()
                 events = tuple(response.events)
                 if first_list is not None:
@@ -68,21 +50,11 @@ async def follow(
                 yield WatchBatch(events=events, revision=response.revision)
                 request = WatchResourcesRequest(kind=request.kind, after_revision=response.revision)
         except JanuaError as error:
-            if not opened or not isinstance(error, _LOST):
+            if not opened or not isinstance(error, LOST):
                 raise
         if first_list is not None:
             first_list.begin_again()
         await reconnecting.sleep(next(waits))
-
-
-async def _responses(stream: WatchCall) -> AsyncIterator[WatchResourcesResponse]:
-    try:
-        async for response in stream:
-            yield response
-    except grpc.aio.AioRpcError as error:
-        raise from_rpc_error(error) from error
-    finally:
-        stream.cancel()
 
 
 class FirstList:

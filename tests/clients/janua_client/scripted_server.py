@@ -1,5 +1,6 @@
 """A config server and a gateway whose answers a test writes down: real gRPC on a real socket, nothing behind it."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,6 +11,13 @@ from google.protobuf.message_factory import GetMessageClass
 from google.rpc import status_pb2
 from grpc_status import rpc_status
 from janua.config.v1 import config_service_pb2
+from janua.config.v1.config_service_pb2 import (
+    GetRolloutRequest,
+    GetRolloutResponse,
+    NodeRollout,
+    WatchRolloutRequest,
+    WatchRolloutResponse,
+)
 from janua.inference.v1 import inference_service_pb2
 
 Handler = Callable[[Any, grpc.aio.ServicerContext[Any, Any]], Awaitable[Message] | AsyncIterator[Message]]
@@ -47,6 +55,24 @@ def _method(method: Any, handler: Handler) -> "grpc.RpcMethodHandler[Any, Any]":
         request_deserializer=GetMessageClass(method.input_type).FromString,
         response_serializer=lambda message: message.SerializeToString(),
     )
+
+
+def rollouts(*answers: Sequence[NodeRollout]) -> dict[str, Handler]:
+    """How far the nodes have come, one answer after the other; a stream ends with the last one and stays open."""
+    remaining = iter(answers)
+    last: list[NodeRollout] = []
+
+    async def get_rollout(request: GetRolloutRequest, context: Any) -> Message:
+        last[:] = next(remaining, last)
+        return GetRolloutResponse(revision=request.revision, nodes=last)
+
+    async def watch_rollout(request: WatchRolloutRequest, context: Any) -> AsyncIterator[Message]:
+        yield WatchRolloutResponse(revision=request.revision, nodes=last, complete=True)
+        for answer in remaining:
+            yield WatchRolloutResponse(revision=request.revision, nodes=answer, complete=True)
+        await asyncio.Event().wait()
+
+    return {"GetRollout": get_rollout, "WatchRollout": watch_rollout}
 
 
 async def fail(

@@ -23,7 +23,7 @@ from janua.config.v1.config_service_pb2 import (
 )
 
 from tests.clients.janua_client.cli_runner import JANUA, Finished, janua
-from tests.clients.janua_client.scripted_server import serving
+from tests.clients.janua_client.scripted_server import rollouts, serving
 from tests.support.processes import ConfigServer, NodeFactory
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -424,10 +424,7 @@ def rollout(*nodes: NodeRollout) -> dict[str, Any]:
     async def apply_(request: ApplyRequest, context: Context) -> ApplyResponse:
         return ApplyResponse(revision=4, connected_nodes=sum(node.connected for node in nodes))
 
-    async def get_rollout(request: GetRolloutRequest, context: Context) -> GetRolloutResponse:
-        return GetRolloutResponse(revision=request.revision, nodes=nodes)
-
-    return {"Apply": apply_, "GetRollout": get_rollout}
+    return {"Apply": apply_, **rollouts(nodes)}
 
 
 async def test_nodes_that_do_not_answer_in_time(write: Write) -> None:

@@ -13,8 +13,6 @@ from janua.config.v1.config_service_pb2 import (
     DeleteResourceResponse,
     GetResourceRequest,
     GetResourceResponse,
-    GetRolloutRequest,
-    GetRolloutResponse,
     ListResourcesRequest,
     ListResourcesResponse,
     NodeRollout,
@@ -29,7 +27,7 @@ from janua_client.errors import AbortedError, DeadlineExceededError, FailedPreco
 from janua_client.rollout import MAJORITY, RolloutProgress, RolloutVerdict
 from janua_client.unary import Retries
 
-from tests.clients.janua_client.scripted_server import serving
+from tests.clients.janua_client.scripted_server import rollouts, serving
 
 Context = grpc.aio.ServicerContext[Any, Any]
 POOL = Upstream(name="pool", endpoints=[Endpoint(address="127.0.0.1:9001")])
@@ -235,18 +233,6 @@ def node(id_: str, state: NodeRollout.State.ValueType, *, connected: bool = True
     return NodeRollout(node_id=id_, state=state, connected=connected)
 
 
-def rollouts(*answers: list[NodeRollout]) -> Any:
-    """Answers one after the other, the last one for ever."""
-    remaining = iter(answers)
-    last: list[NodeRollout] = []
-
-    async def get_rollout(request: GetRolloutRequest, context: Context) -> GetRolloutResponse:
-        last[:] = next(remaining, last)
-        return GetRolloutResponse(revision=request.revision, nodes=last)
-
-    return get_rollout
-
-
 async def test_waits_until_all_nodes_have_the_revision() -> None:
     seen: list[RolloutProgress] = []
     script = rollouts(
@@ -254,17 +240,17 @@ async def test_waits_until_all_nodes_have_the_revision() -> None:
         [node("a", NodeRollout.STATE_STALE), node("b", NodeRollout.STATE_SYNCED)],
         [node("a", NodeRollout.STATE_SYNCED), node("b", NodeRollout.STATE_SYNCED)],
     )
-    async with serving(GetRollout=script) as address, ConfigClient(address) as client:
+    async with serving(**script) as address, ConfigClient(address) as client:
         progress = await client.wait_for_rollout(3, connected_at_commit=2, on_progress=seen.append)
     assert progress.verdict is RolloutVerdict.SYNCED
     assert progress.revision == 3
-    assert [len(each.synced) for each in seen] == [1, 1, 2]
+    assert [len(each.synced) for each in seen] == [1, 1, 1, 2]
 
 
 async def test_a_majority_is_enough_if_that_was_asked() -> None:
     states = (NodeRollout.STATE_SYNCED, NodeRollout.STATE_SYNCED, NodeRollout.STATE_STALE)
     script = rollouts([node(id_, state) for id_, state in zip("abc", states, strict=True)])
-    async with serving(GetRollout=script) as address, ConfigClient(address) as client:
+    async with serving(**script) as address, ConfigClient(address) as client:
         progress = await client.wait_for_rollout(3, target=MAJORITY)
     assert progress.verdict is RolloutVerdict.SYNCED
     assert [each.node_id for each in progress.missing] == ["c"]
@@ -272,7 +258,7 @@ async def test_a_majority_is_enough_if_that_was_asked() -> None:
 
 async def test_time_is_over() -> None:
     script = rollouts([node("a", NodeRollout.STATE_STALE), node("b", NodeRollout.STATE_SYNCED)])
-    async with serving(GetRollout=script) as address, ConfigClient(address) as client:
+    async with serving(**script) as address, ConfigClient(address) as client:
         progress = await client.wait_for_rollout(3, timeout=0.1)
     assert progress.verdict is RolloutVerdict.WAITING
     assert [each.node_id for each in progress.missing] == ["a"]
@@ -283,7 +269,7 @@ async def test_a_rejection_ends_the_wait_once_the_other_nodes_have_answered() ->
         [node("a", NodeRollout.STATE_ERROR), node("b", NodeRollout.STATE_STALE)],
         [node("a", NodeRollout.STATE_ERROR), node("b", NodeRollout.STATE_ERROR)],
     )
-    async with serving(GetRollout=script) as address, ConfigClient(address) as client:
+    async with serving(**script) as address, ConfigClient(address) as client:
         progress = await client.wait_for_rollout(3)
     assert progress.verdict is RolloutVerdict.REJECTED
     assert [each.node_id for each in progress.rejecting] == ["a", "b"]
@@ -291,7 +277,7 @@ async def test_a_rejection_ends_the_wait_once_the_other_nodes_have_answered() ->
 
 async def test_a_rejection_does_not_wait_for_ever_for_the_others() -> None:
     script = rollouts([node("a", NodeRollout.STATE_ERROR), node("b", NodeRollout.STATE_STALE)])
-    async with serving(GetRollout=script) as address, ConfigClient(address) as client:
+    async with serving(**script) as address, ConfigClient(address) as client:
         progress = await client.wait_for_rollout(3, timeout=50)
     assert progress.verdict is RolloutVerdict.REJECTED
     assert [each.node_id for each in progress.missing] == ["b"]
@@ -299,7 +285,7 @@ async def test_a_rejection_does_not_wait_for_ever_for_the_others() -> None:
 
 async def test_without_nodes_there_is_nothing_to_wait_for() -> None:
     script = rollouts([node("gone", NodeRollout.STATE_NOT_SENT, connected=False)])
-    async with serving(GetRollout=script) as address, ConfigClient(address) as client:
+    async with serving(**script) as address, ConfigClient(address) as client:
         progress = await client.wait_for_rollout(3)
     assert progress.verdict is RolloutVerdict.NO_NODES
     assert [each.node_id for each in progress.disconnected] == ["gone"]

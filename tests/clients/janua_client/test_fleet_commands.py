@@ -138,6 +138,7 @@ async def test_nodes_as_data() -> None:
             }
         ],
         "connected_since": "2030-01-01T08:00:00Z",
+        "config_server": "",
         "last_seen": "2030-01-01T08:00:00Z",
         "addresses": {"http": "10.0.0.1:8080", "grpc": "10.0.0.1:8081", "admin": "10.0.0.1:9901"},
         "active_requests": 3,

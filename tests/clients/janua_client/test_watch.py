@@ -12,7 +12,8 @@ from janua.config.v1.resource_pb2 import KIND_UPSTREAM, Resource, StoredResource
 from janua.config.v1.upstream_pb2 import Upstream
 from janua_client.config_client import ConfigClient
 from janua_client.errors import JanuaError, OutOfRangeError, UnavailableError
-from janua_client.watch import Reconnecting, WatchBatch
+from janua_client.streams import Reconnecting
+from janua_client.watch import WatchBatch
 
 from tests.clients.janua_client.scripted_server import serving
 

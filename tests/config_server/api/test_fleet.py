@@ -62,9 +62,17 @@ async def test_a_refused_resource_is_an_error_with_its_reason(filled: RunningSer
     await client.nack(response, "a: cannot be", [rejection])
     await client.expect_no_answer()
     rollout = await filled.config.GetRollout(GetRolloutRequest())
-    assert rollout.nodes == [
-        NodeRollout(node_id="node-1", state=ERROR, acked_revision=1, rejections=[rejection], connected=True)
-    ]
+    (node,) = rollout.nodes
+    assert node.connect_time.seconds
+    node.ClearField("connect_time")
+    assert node == NodeRollout(
+        node_id="node-1",
+        state=ERROR,
+        acked_revision=1,
+        rejections=[rejection],
+        connected=True,
+        replica="replica-a",
+    )
     await filled.apply(route("a", description="better"))
     await client.receive_and_ack()
     await client.expect_no_answer()

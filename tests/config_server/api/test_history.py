@@ -157,6 +157,12 @@ async def test_a_rollback_that_is_repeated_is_made_once(filled: RunningServer) -
     assert (refusal.code, refusal.reason) == (grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED")
 
 
+async def test_an_undoing_that_is_repeated_is_made_once(filled: RunningServer) -> None:
+    await filled.apply(upstream("u", description="wrong"))
+    request = pb.RollbackRequest(undo_revision=2, request_id="once")
+    assert await filled.config.Rollback(request) == await filled.config.Rollback(request)
+
+
 async def test_secrets_go_back_only_if_asked(filled: RunningServer) -> None:
     await filled.apply(secret("key", env="OLD"), proxy_service("p", secret="key"))
     await filled.apply(secret("key", env="NEW"), proxy_service("p", secret="key", description="new"))

@@ -177,7 +177,11 @@ async def test_what_was_deleted_while_the_node_was_away_is_removed(
 
 async def test_reports_reach_the_server(client: ConfigClient, subscriber: Subscriber) -> None:
     report = NodeStatusReport(
-        addresses=ListenerAddresses(http="127.0.0.1:8080"), draining=True, active_requests=3, endpoints=()
+        addresses=ListenerAddresses(http="127.0.0.1:8080"),
+        draining=True,
+        active_requests=3,
+        requests=9,
+        failed_requests=2,
     )
     assert await subscriber.next_stream(0) == 1
     assert await StatusReporter(NODE.id, subscriber, lambda: report).report_now(10)
@@ -185,3 +189,4 @@ async def test_reports_reach_the_server(client: ConfigClient, subscriber: Subscr
     assert (node.id, node.cluster, node.version, node.connected) == ("node-1", "edge", "1.2.3", True)
     assert (node.status.addresses.http, node.status.draining) == ("127.0.0.1:8080", True)
     assert node.status.active_requests == 3
+    assert (node.status.requests, node.status.failed_requests) == (9, 2)

@@ -58,6 +58,13 @@ def test_without_a_configuration_nothing_can_be_served() -> None:
     assert (caught.value.reason, caught.value.retry_after_s) == ("NOT_READY", 1.0)
 
 
+def test_requests_and_those_that_failed_are_counted() -> None:
+    service = Rig().service
+    for status, reason in (("200", ""), ("404", "NO_ROUTE"), ("502", "UPSTREAM"), ("OK", ""), ("OK", "UPSTREAM_CUT")):
+        service.settle(context(), status, reason)
+    assert (service.failures.requests, service.failures.failed) == (5, 2)
+
+
 def test_answered_request() -> None:
     rig = Rig()
     usage = Usage(input_tokens=5, output_tokens=7)

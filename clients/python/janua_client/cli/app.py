@@ -72,6 +72,13 @@ COMMANDS = (
         subcommands=("set",),
         summary="Give the config server the values of secrets.",
     ),
+    Command(
+        name="rollout",
+        module="rollout",
+        group=_FLEET,
+        subcommands=("status",),
+        summary="Say how far a revision has come on the nodes.",
+    ),
     Command(name="nodes", module="fleet", group=_FLEET, summary="List the gateway nodes."),
     Command(name="status", module="fleet", group=_FLEET, summary="Show revision, nodes, and the health of endpoints."),
     Command(name="chat", module="chat", group=_FLEET, summary="Talk to a model through a gateway."),

@@ -20,9 +20,20 @@ from janua_client.cli.apply_report import (
 )
 from janua_client.cli.batch import Batch, read_batch
 from janua_client.cli.failures import CommandError, ExitCode, one_line, usage_error
-from janua_client.cli.options import DEFAULT_SERVER, Files, Message, Output, Server, Timeout, Wait, duration_seconds
+from janua_client.cli.options import (
+    DEFAULT_SERVER,
+    Author,
+    Files,
+    Message,
+    Output,
+    Server,
+    Timeout,
+    Wait,
+    duration_seconds,
+)
 from janua_client.cli.output import OutputFormat, print_data, stderr, stdout, warn
-from janua_client.cli.push import author, push
+from janua_client.cli.push import author as default_author
+from janua_client.cli.push import push
 from janua_client.cli.rollout_report import print_end, rollout_data
 from janua_client.cli.rollout_wait import wait, wait_target
 from janua_client.cli.server import connect
@@ -49,6 +60,7 @@ class ApplyOptions:
     timeout: str
     rollback_on_nack: bool
     message: str
+    author: str
 
     def check(self) -> None:
         """Refuses combinations that make no sense. Raises `CommandError`."""
@@ -87,6 +99,7 @@ def apply(
         ),
     ] = False,
     message: Message = "",
+    author: Author = "",
     server: Server = DEFAULT_SERVER,
     output: Output = OutputFormat.TABLE,
 ) -> None:
@@ -120,6 +133,7 @@ def apply(
         timeout=timeout,
         rollback_on_nack=rollback_on_nack,
         message=message,
+        author=author,
     )
     seconds = duration_seconds("--timeout", timeout)
     options.check()
@@ -141,7 +155,7 @@ async def _apply(options: ApplyOptions, batch: Batch, timeout: float) -> None:
             warn(f"{name} left the files and stays: `janua delete {name.replace('/', ' ')}` deletes it")
         progress, failure = await wait(client, response, options.wait, options.timeout, timeout)
         if failure is not None and options.rollback_on_nack and progress is not None and progress.rejecting:
-            failure = await _undo(client, response, progress, failure)
+            failure = await _undo(client, options, response, progress, failure)
     _finish(options, response, progress)
     if failure is not None:
         raise failure
@@ -157,6 +171,7 @@ async def _write(client: ConfigClient, options: ApplyOptions, batch: Batch) -> A
             set_name=options.set_name,
             prune=options.prune,
             base_revision=base_revision,
+            by=options.author,
             message=options.message,
         )
     except AbortedError as error:
@@ -189,12 +204,18 @@ async def _spared(client: ConfigClient, set_name: str, batch: Batch) -> Sequence
 
 
 async def _undo(
-    client: ConfigClient, response: ApplyResponse, progress: RolloutProgress, failure: CommandError
+    client: ConfigClient,
+    options: ApplyOptions,
+    response: ApplyResponse,
+    progress: RolloutProgress,
+    failure: CommandError,
 ) -> CommandError:
     """Takes back what was applied and a node has refused. The failure that tells of both."""
     refusing = ", ".join(node.node_id for node in progress.rejecting)
     request = RollbackRequest(
-        undo_revision=response.revision, author=author(), message=f"revision {response.revision} refused by {refusing}"
+        undo_revision=response.revision,
+        author=options.author or default_author(),
+        message=f"revision {response.revision} refused by {refusing}",
     )
     try:
         undone = await client.rollback(request)

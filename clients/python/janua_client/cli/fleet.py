@@ -1,7 +1,8 @@
 """The commands `nodes` and `status`: the gateway nodes, and the endpoints as the nodes see them."""
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime
 
 from janua.config.v1.config_service_pb2 import (
@@ -11,27 +12,57 @@ from janua.config.v1.config_service_pb2 import (
     NodeRollout,
     Rejection,
 )
+from rich.console import Group, RenderableType
 from rich.text import Text
 
 from janua_client.cli.ages import ago, rfc3339
 from janua_client.cli.endpoint_report import Seen, endpoint_data, print_endpoints
+from janua_client.cli.live import Watch, check_watch, show_live
 from janua_client.cli.options import DEFAULT_SERVER, Output, Server
-from janua_client.cli.output import Cell, Json, OutputFormat, print_data, print_table, stdout, warn
+from janua_client.cli.output import Cell, Json, OutputFormat, make_table, print_data, print_table, stdout, warn, warning
 from janua_client.cli.rollout_report import rejection_data, rejection_line, state, state_words
 from janua_client.cli.server import connect
 from janua_client.config_client import ConfigClient
 from janua_client.errors import NotFoundError
+from janua_client.streams import merged
+
+_COLUMNS = ("NODE", "CLUSTER", "VERSION", "STATE", "CONFIG", "ACKED", "REFUSED", "LAST SEEN")
 
 
-def nodes(server: Server = DEFAULT_SERVER, output: Output = OutputFormat.TABLE) -> None:
+def nodes(watch: Watch = False, server: Server = DEFAULT_SERVER, output: Output = OutputFormat.TABLE) -> None:
     """List the gateway nodes: whether they are connected, what they run, and whether they have the configuration.
 
     Examples:
 
       janua nodes
       janua nodes -o json
+      janua nodes --watch
     """
-    asyncio.run(_nodes(server, output))
+    if watch:
+        check_watch(output)
+    asyncio.run(_watch_nodes(server, output) if watch else _nodes(server, output))
+
+
+async def _watch_nodes(server: str, output: OutputFormat) -> None:
+    async with connect(server) as client, aclosing(_fleets(client)) as fleets:
+        await show_live(
+            fleets, output, view=lambda fleet: fleet.view(datetime.now(UTC)), data=lambda fleet: fleet.nodes_data()
+        )
+
+
+async def _fleets(client: ConfigClient) -> "AsyncGenerator[Fleet]":
+    """The fleet each time a node has changed, or how far it has come."""
+    listed: ListNodesResponse | None = None
+    rollout: GetRolloutResponse | None = None
+    news: AsyncGenerator[ListNodesResponse | GetRolloutResponse] = merged(client.watch_nodes(), client.watch_rollout())
+    async with aclosing(news):
+        async for state in news:
+            if isinstance(state, ListNodesResponse):
+                listed = state
+            else:
+                rollout = state
+            if listed is not None and rollout is not None:
+                yield Fleet(ListNodesResponse(nodes=listed.nodes, revision=rollout.revision), rollout)
 
 
 async def _nodes(server: str, output: OutputFormat) -> None:
@@ -40,7 +71,7 @@ async def _nodes(server: str, output: OutputFormat) -> None:
     if output is OutputFormat.TABLE:
         fleet.print_nodes(datetime.now(UTC))
     else:
-        print_data({"revision": fleet.revision, "nodes": fleet.node_data()}, output)
+        print_data(fleet.nodes_data(), output)
 
 
 def status(server: Server = DEFAULT_SERVER, output: Output = OutputFormat.TABLE) -> None:
@@ -82,11 +113,23 @@ class Fleet:
 
     def print_nodes(self, now: datetime) -> None:
         """A table of the nodes, and on stderr what they refuse."""
-        columns = ("NODE", "CLUSTER", "VERSION", "STATE", "CONFIG", "ACKED", "REFUSED", "LAST SEEN")
-        print_table(columns, [self._row(node, now) for node in self._nodes], empty="no node has been seen yet")
+        print_table(_COLUMNS, [self._row(node, now) for node in self._nodes], empty="no node has been seen yet")
+        for text in self._refusals():
+            warn(text)
+
+    def view(self, now: datetime) -> RenderableType:
+        """All that in one."""
+        table = make_table(_COLUMNS, [self._row(node, now) for node in self._nodes])
+        return Group(f"revision {self.revision}\n", table, *map(warning, self._refusals()))
+
+    def _refusals(self) -> Iterator[str]:
         for node in self._nodes:
             for rejection in _rejections(node):
-                warn(f"{node.id} refuses {rejection_line(rejection)}")
+                yield f"{node.id} refuses {rejection_line(rejection)}"
+
+    def nodes_data(self) -> Json:
+        """The revision and the nodes as data."""
+        return {"revision": self.revision, "nodes": self.node_data()}
 
     def _row(self, node: Node, now: datetime) -> Sequence[Cell]:
         rollout = self._rollouts.get(node.id)
@@ -102,7 +145,7 @@ class Fleet:
         )
 
     def node_data(self) -> Sequence[Json]:
-        """The same as data."""
+        """The nodes as data."""
         return [self._data(node) for node in self._nodes]
 
     def _data(self, node: Node) -> Json:
@@ -117,6 +160,7 @@ class Fleet:
             "acked_revision": rollout.acked_revision if rollout else None,
             "rejections": [rejection_data(each) for each in _rejections(node)],
             "connected_since": rfc3339(node.connect_time) if node.connected else None,
+            "config_server": node.replica,
             "last_seen": rfc3339(node.last_seen_time),
             "addresses": {"http": addresses.http, "grpc": addresses.grpc, "admin": addresses.admin},
             "active_requests": node.status.active_requests,

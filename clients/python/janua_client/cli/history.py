@@ -19,9 +19,9 @@ from janua_client.cli.apply_report import (
     summary,
 )
 from janua_client.cli.failures import CommandError, one_line, usage_error
-from janua_client.cli.options import DEFAULT_SERVER, Message, Output, Server, Timeout, Wait, duration_seconds
+from janua_client.cli.options import DEFAULT_SERVER, Author, Message, Output, Server, Timeout, Wait, duration_seconds
 from janua_client.cli.output import Json, OutputFormat, print_data, print_table, stderr, stdout
-from janua_client.cli.push import author
+from janua_client.cli.push import author as default_author
 from janua_client.cli.rollout_report import print_end, rollout_data
 from janua_client.cli.rollout_wait import wait, wait_target
 from janua_client.cli.server import connect
@@ -111,6 +111,7 @@ def rollback(
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", envvar="JANUA_YES", help="Do not ask.")] = False,
     message: Message = "",
+    author: Author = "",
     wait_: Wait = "",
     timeout: Timeout = "30s",
     server: Server = DEFAULT_SERVER,
@@ -138,7 +139,7 @@ def rollback(
     can_ask = sys.stdin.isatty() and sys.stderr.isatty()
     if not yes and not dry_run and not can_ask:
         raise usage_error("a rollback asks before it changes anything, and there is no terminal to ask on: add --yes")
-    request = RollbackRequest(include_secrets=include_secrets, author=author(), message=message)
+    request = RollbackRequest(include_secrets=include_secrets, author=author or default_author(), message=message)
     if undo:
         request.undo_revision = revision
     else:

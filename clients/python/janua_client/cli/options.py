@@ -52,6 +52,10 @@ Message = Annotated[
     str, typer.Option("--message", "-m", envvar="JANUA_MESSAGE", metavar="TEXT", help="Why, kept with the revision.")
 ]
 
+Author = Annotated[
+    str, typer.Option("--author", envvar="JANUA_AUTHOR", metavar="WHO", help="Who does this. Default: user@host.")
+]
+
 Files = Annotated[
     list[str],
     typer.Option(

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 import yaml
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -50,24 +50,41 @@ def print_data(data: Json, form: OutputFormat) -> None:
         print(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), end="")
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[Cell]], *, empty: str) -> None:
-    """Prints rows on stdout, or on stderr that there are none."""
+def make_table(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Table:
+    """Rows below the names of their columns."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*row)
-    console = stdout()
-    if not table.row_count:
-        stderr().print(empty)
-    elif console.is_terminal:
-        console.print(table)
+    return table
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[Cell]], *, empty: str) -> None:
+    """Prints rows on stdout, or on stderr that there are none."""
+    table = make_table(columns, rows)
+    if table.row_count:
+        print_view(table)
     else:
-        with console.capture() as captured:
-            console.print(table)
-        print(*(line.rstrip() for line in captured.get().splitlines()), sep="\n")
+        stderr().print(empty)
+
+
+def print_view(view: RenderableType) -> None:
+    """Prints what has columns on stdout, where nobody looks without the blanks at the ends of lines."""
+    console = stdout()
+    if console.is_terminal:
+        console.print(view)
+        return
+    with console.capture() as captured:
+        console.print(view)
+    print(*(line.rstrip() for line in captured.get().splitlines()), sep="\n", flush=True)
 
 
 def warn(message: str) -> None:
     """Says on stderr what a person should know although the command goes on."""
-    stderr().print(Text.assemble(("warning: ", "yellow"), message), soft_wrap=True)
+    stderr().print(warning(message), soft_wrap=True)
+
+
+def warning(message: str) -> Text:
+    """The line that says so."""
+    return Text.assemble(("warning: ", "yellow"), message)

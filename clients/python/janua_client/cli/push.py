@@ -26,6 +26,7 @@ async def push(
     prune: bool = False,
     prune_kinds: Iterable[Kind.ValueType] = (),
     base_revision: int | None = None,
+    by: str = "",
     message: str = "",
 ) -> ApplyResponse:
     """Applies the batch, or with `validate_only` asks what would happen.
@@ -40,7 +41,7 @@ async def push(
             prune=prune,
             prune_kinds=prune_kinds,
             base_revision=base_revision,
-            author=author(),
+            author=by or author(),
             message=message,
         )
     except InvalidArgumentError as error:

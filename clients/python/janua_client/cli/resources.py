@@ -13,9 +13,9 @@ from janua_resources.nearest import did_you_mean
 
 from janua_client.cli.ages import ago
 from janua_client.cli.failures import CommandError, usage_error
-from janua_client.cli.options import DEFAULT_SERVER, Output, Server
+from janua_client.cli.options import DEFAULT_SERVER, Author, Message, Output, Server
 from janua_client.cli.output import OutputFormat, print_data, print_table, stdout
-from janua_client.cli.push import author
+from janua_client.cli.push import author as default_author
 from janua_client.cli.server import connect
 from janua_client.cli.summaries import summarize
 from janua_client.errors import FailedPreconditionError, NotFoundError
@@ -104,6 +104,8 @@ def _print_resources(stored: Sequence[StoredResource], *, with_kind: bool) -> No
 def delete(
     kind: KindArgument,
     name: Annotated[str, typer.Argument(metavar="NAME", help="Its name.")],
+    message: Message = "",
+    author: Author = "",
     server: Server = DEFAULT_SERVER,
     output: Output = OutputFormat.TABLE,
 ) -> None:
@@ -111,15 +113,15 @@ def delete(
 
     Examples:
 
-      janua delete route chat
+      janua delete route chat -m "nobody asks for it"
     """
-    asyncio.run(_delete(_kind(kind), name, server, output))
+    asyncio.run(_delete(_kind(kind), name, message, author or default_author(), server, output))
 
 
-async def _delete(kind: KindInfo, name: str, server: str, output: OutputFormat) -> None:
+async def _delete(kind: KindInfo, name: str, message: str, author: str, server: str, output: OutputFormat) -> None:
     async with connect(server) as client:
         try:
-            revision = await client.delete(kind.kind, name, author=author())
+            revision = await client.delete(kind.kind, name, author=author, message=message)
         except NotFoundError as error:
             raise _missing(kind, name) from error
         except FailedPreconditionError as error:

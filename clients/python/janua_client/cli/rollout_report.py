@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from janua.config.v1.config_service_pb2 import NodeRollout, Rejection
 from janua_resources.kinds import kind_by_type_url
 
+from janua_client.cli.ages import rfc3339
 from janua_client.cli.failures import CommandError, ExitCode, one_line
 from janua_client.cli.output import Json, stderr, stdout, warn
 from janua_client.config_client import Progress
@@ -37,16 +38,22 @@ def rollout_data(progress: RolloutProgress) -> Json:
         "verdict": "timed_out" if timed_out else progress.verdict.name.lower(),
         "needed": progress.needed,
         "nodes": [
-            {
-                "id": node.node_id,
-                "state": state(node),
-                "connected": node.connected,
-                "counted": node.node_id in counted,
-                "acked_revision": node.acked_revision,
-                "rejections": [rejection_data(rejection) for rejection in node.rejections],
-            }
+            node_data(node) | {"counted": node.node_id in counted}
             for node in (*progress.counted, *progress.disconnected)
         ],
+    }
+
+
+def node_data(node: NodeRollout) -> dict[str, Json]:
+    """How far it has come on a node."""
+    return {
+        "id": node.node_id,
+        "state": state(node),
+        "connected": node.connected,
+        "connected_since": rfc3339(node.connect_time) if node.connected else None,
+        "config_server": node.replica,
+        "acked_revision": node.acked_revision,
+        "rejections": [rejection_data(rejection) for rejection in node.rejections],
     }
 
 

@@ -38,6 +38,7 @@ class ApplyRequest(_message.Message):
     PRUNE_KINDS_FIELD_NUMBER: _builtins.int
     AUTHOR_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
+    CANARY_FIELD_NUMBER: _builtins.int
     base_revision: _builtins.int
     """If given, the revision the whole configuration must still be at."""
     validate_only: _builtins.bool
@@ -64,6 +65,13 @@ class ApplyRequest(_message.Message):
     def prune_kinds(self) -> _containers.RepeatedScalarFieldContainer[_resource_pb2.Kind.ValueType]:
         """Kinds that `prune` may delete although it spares them by default: secrets and consumers."""
 
+    @_builtins.property
+    def canary(self) -> Global___CanaryOptions:
+        """If given, the batch is tried on some nodes first. Only these are sent it, and no resource is changed until
+        `PromoteCanary`. Until then, or `AbortCanary`, all other writes of resources are FAILED_PRECONDITION. Secrets
+        cannot be tried: what is new is applied under a new name first, and goes nowhere until something names it.
+        """
+
     def __init__(
         self,
         *,
@@ -76,16 +84,84 @@ class ApplyRequest(_message.Message):
         prune_kinds: _abc.Iterable[_resource_pb2.Kind.ValueType] | None = ...,
         author: _builtins.str = ...,
         message: _builtins.str = ...,
+        canary: Global___CanaryOptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_base_revision", b"_base_revision", "base_revision", b"base_revision"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_base_revision", b"_base_revision", "base_revision", b"base_revision", "canary", b"canary"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_base_revision", b"_base_revision", "author", b"author", "base_revision", b"base_revision", "changes", b"changes", "message", b"message", "prune", b"prune", "prune_kinds", b"prune_kinds", "request_id", b"request_id", "set", b"set", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_base_revision", b"_base_revision", "author", b"author", "base_revision", b"base_revision", "canary", b"canary", "changes", b"changes", "message", b"message", "prune", b"prune", "prune_kinds", b"prune_kinds", "request_id", b"request_id", "set", b"set", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__base_revision: _TypeAlias = _typing.Literal["base_revision"]  # noqa: Y015
     _WhichOneofArgType__base_revision: _TypeAlias = _typing.Literal["_base_revision", b"_base_revision"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__base_revision) -> _WhichOneofReturnType__base_revision | None: ...
 
 Global___ApplyRequest: _TypeAlias = ApplyRequest  # noqa: Y015
+
+@_typing.final
+class CanaryOptions(_message.Message):
+    """How a batch is tried."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODES_FIELD_NUMBER: _builtins.int
+    MAX_FAILED_PERCENT_FIELD_NUMBER: _builtins.int
+    max_failed_percent: _builtins.int
+    """Aborts once more than so many of a hundred requests fail on these nodes, counted from two seconds after a node
+    has accepted the batch, when there have been 20 on all of them. 0: never. A node that refuses the batch aborts it
+    in any case.
+    """
+    @_builtins.property
+    def nodes(self) -> Global___NodeSelector:
+        """On which nodes. Required."""
+
+    def __init__(
+        self,
+        *,
+        nodes: Global___NodeSelector | None = ...,
+        max_failed_percent: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["nodes", b"nodes"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_failed_percent", b"max_failed_percent", "nodes", b"nodes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CanaryOptions: _TypeAlias = CanaryOptions  # noqa: Y015
+
+@_typing.final
+class NodeSelector(_message.Message):
+    """Some of the nodes: those that all the given fields say. At least one is required."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IDS_FIELD_NUMBER: _builtins.int
+    CLUSTERS_FIELD_NUMBER: _builtins.int
+    PERCENT_FIELD_NUMBER: _builtins.int
+    percent: _builtins.int
+    """So many of a hundred nodes, chosen by a hash of their ids: the same at each time, and those of a smaller number
+    are among those of a larger one. 0: it does not matter.
+    """
+    @_builtins.property
+    def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The node has one of these ids; `*` stands for any characters."""
+
+    @_builtins.property
+    def clusters(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The node is of one of these clusters; `*` stands for any characters."""
+
+    def __init__(
+        self,
+        *,
+        ids: _abc.Iterable[_builtins.str] | None = ...,
+        clusters: _abc.Iterable[_builtins.str] | None = ...,
+        percent: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clusters", b"clusters", "ids", b"ids", "percent", b"percent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NodeSelector: _TypeAlias = NodeSelector  # noqa: Y015
 
 @_typing.final
 class Change(_message.Message):
@@ -140,7 +216,9 @@ class ApplyResponse(_message.Message):
     revision: _builtins.int
     """The revision that holds the changes; the current one if nothing changed or nothing was written."""
     connected_nodes: _builtins.int
-    """Nodes that were connected when the revision was made: those that a caller may wait for."""
+    """Nodes that were connected when the revision was made: those that a caller may wait for. Of a canary only those
+    that it is tried on.
+    """
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChangeResult]:
         """One result per change, in the order of the request, then one per pruned resource."""
@@ -725,6 +803,8 @@ class NodeRollout(_message.Message):
     ACKED_REVISION_FIELD_NUMBER: _builtins.int
     REJECTIONS_FIELD_NUMBER: _builtins.int
     CONNECTED_FIELD_NUMBER: _builtins.int
+    REPLICA_FIELD_NUMBER: _builtins.int
+    CONNECT_TIME_FIELD_NUMBER: _builtins.int
     node_id: _builtins.str
     """The node."""
     state: Global___NodeRollout.State.ValueType
@@ -733,9 +813,15 @@ class NodeRollout(_message.Message):
     """The last revision of which the node has accepted everything; 0 if none."""
     connected: _builtins.bool
     """Whether the node has an open stream."""
+    replica: _builtins.str
+    """The config server that its stream is at, or was last."""
     @_builtins.property
     def rejections(self) -> _containers.RepeatedCompositeFieldContainer[Global___Rejection]:
         """What the node refuses at present."""
+
+    @_builtins.property
+    def connect_time(self) -> _timestamp_pb2.Timestamp:
+        """When its newest stream was opened."""
 
     def __init__(
         self,
@@ -745,14 +831,76 @@ class NodeRollout(_message.Message):
         acked_revision: _builtins.int = ...,
         rejections: _abc.Iterable[Global___Rejection] | None = ...,
         connected: _builtins.bool = ...,
+        replica: _builtins.str = ...,
+        connect_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["connect_time", b"connect_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acked_revision", b"acked_revision", "connected", b"connected", "node_id", b"node_id", "rejections", b"rejections", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acked_revision", b"acked_revision", "connect_time", b"connect_time", "connected", b"connected", "node_id", b"node_id", "rejections", b"rejections", "replica", b"replica", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___NodeRollout: _TypeAlias = NodeRollout  # noqa: Y015
+
+@_typing.final
+class WatchRolloutRequest(_message.Message):
+    """Which revision to follow."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """The revision. 0: the current one, and from then on each newer one."""
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchRolloutRequest: _TypeAlias = WatchRolloutRequest  # noqa: Y015
+
+@_typing.final
+class WatchRolloutResponse(_message.Message):
+    """What is known of some nodes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    NODES_FIELD_NUMBER: _builtins.int
+    REMOVED_NODE_IDS_FIELD_NUMBER: _builtins.int
+    COMPLETE_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """The revision. Another one than before: what was sent before is void, and all nodes come anew."""
+    complete: _builtins.bool
+    """Whether all that is known has been sent with this. False in the pages before the last."""
+    @_builtins.property
+    def nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___NodeRollout]:
+        """The nodes of which something is new, by id; the newest state, however many there were between."""
+
+    @_builtins.property
+    def removed_node_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Nodes that are known no longer."""
+
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+        nodes: _abc.Iterable[Global___NodeRollout] | None = ...,
+        removed_node_ids: _abc.Iterable[_builtins.str] | None = ...,
+        complete: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "nodes", b"nodes", "removed_node_ids", b"removed_node_ids", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchRolloutResponse: _TypeAlias = WatchRolloutResponse  # noqa: Y015
 
 @_typing.final
 class Rejection(_message.Message):
@@ -842,6 +990,57 @@ class ListNodesResponse(_message.Message):
 Global___ListNodesResponse: _TypeAlias = ListNodesResponse  # noqa: Y015
 
 @_typing.final
+class WatchNodesRequest(_message.Message):
+    """Which nodes to follow: all."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchNodesRequest: _TypeAlias = WatchNodesRequest  # noqa: Y015
+
+@_typing.final
+class WatchNodesResponse(_message.Message):
+    """What is known of some nodes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODES_FIELD_NUMBER: _builtins.int
+    REMOVED_NODE_IDS_FIELD_NUMBER: _builtins.int
+    COMPLETE_FIELD_NUMBER: _builtins.int
+    complete: _builtins.bool
+    """Whether all that is known has been sent with this. False in the pages before the last."""
+    @_builtins.property
+    def nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Node]:
+        """The nodes of which something is new, by id; the newest state, however many there were between."""
+
+    @_builtins.property
+    def removed_node_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Nodes that are known no longer."""
+
+    def __init__(
+        self,
+        *,
+        nodes: _abc.Iterable[Global___Node] | None = ...,
+        removed_node_ids: _abc.Iterable[_builtins.str] | None = ...,
+        complete: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "nodes", b"nodes", "removed_node_ids", b"removed_node_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchNodesResponse: _TypeAlias = WatchNodesResponse  # noqa: Y015
+
+@_typing.final
 class Node(_message.Message):
     """A gateway node, as the config server knows it."""
 
@@ -856,6 +1055,7 @@ class Node(_message.Message):
     TYPES_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
     SEEN_REVISION_FIELD_NUMBER: _builtins.int
+    REPLICA_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Its id, unique in the fleet."""
     cluster: _builtins.str
@@ -866,6 +1066,8 @@ class Node(_message.Message):
     """Whether it has an open stream."""
     seen_revision: _builtins.int
     """The last revision that its stream has come by, whatever had to be sent for it."""
+    replica: _builtins.str
+    """The config server that its stream is at, or was last."""
     @_builtins.property
     def connect_time(self) -> _timestamp_pb2.Timestamp:
         """When its newest stream was opened."""
@@ -894,10 +1096,11 @@ class Node(_message.Message):
         types: _abc.Iterable[Global___NodeType] | None = ...,
         status: Global___NodeStatus | None = ...,
         seen_revision: _builtins.int = ...,
+        replica: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["connect_time", b"connect_time", "last_seen_time", b"last_seen_time", "status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster", b"cluster", "connect_time", b"connect_time", "connected", b"connected", "id", b"id", "last_seen_time", b"last_seen_time", "seen_revision", b"seen_revision", "status", b"status", "types", b"types", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster", b"cluster", "connect_time", b"connect_time", "connected", b"connected", "id", b"id", "last_seen_time", b"last_seen_time", "replica", b"replica", "seen_revision", b"seen_revision", "status", b"status", "types", b"types", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -958,10 +1161,18 @@ class NodeStatus(_message.Message):
     ACTIVE_REQUESTS_FIELD_NUMBER: _builtins.int
     ENDPOINTS_FIELD_NUMBER: _builtins.int
     REPORT_TIME_FIELD_NUMBER: _builtins.int
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    FAILED_REQUESTS_FIELD_NUMBER: _builtins.int
     draining: _builtins.bool
     """Whether it is going out of service."""
     active_requests: _builtins.int
     """Requests in flight."""
+    requests: _builtins.int
+    """Requests that have ended since the node started."""
+    failed_requests: _builtins.int
+    """Those of them that failed by no fault of the caller: status 5xx, a gRPC status of that meaning, or a stream that
+    broke off.
+    """
     @_builtins.property
     def addresses(self) -> Global___NodeAddresses:
         """Where it serves, as it advertises it."""
@@ -982,10 +1193,12 @@ class NodeStatus(_message.Message):
         active_requests: _builtins.int = ...,
         endpoints: _abc.Iterable[Global___EndpointStatus] | None = ...,
         report_time: _timestamp_pb2.Timestamp | None = ...,
+        requests: _builtins.int = ...,
+        failed_requests: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "report_time", b"report_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_requests", b"active_requests", "addresses", b"addresses", "draining", b"draining", "endpoints", b"endpoints", "report_time", b"report_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_requests", b"active_requests", "addresses", b"addresses", "draining", b"draining", "endpoints", b"endpoints", "failed_requests", b"failed_requests", "report_time", b"report_time", "requests", b"requests"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1627,3 +1840,279 @@ class RevokeApiKeyResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RevokeApiKeyResponse: _TypeAlias = RevokeApiKeyResponse  # noqa: Y015
+
+@_typing.final
+class GetCanaryRequest(_message.Message):
+    """Nothing: there is one canary at most."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCanaryRequest: _TypeAlias = GetCanaryRequest  # noqa: Y015
+
+@_typing.final
+class GetCanaryResponse(_message.Message):
+    """The canary under way, or the last one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CANARY_FIELD_NUMBER: _builtins.int
+    NODES_FIELD_NUMBER: _builtins.int
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    FAILED_REQUESTS_FIELD_NUMBER: _builtins.int
+    requests: _builtins.int
+    """Requests that count against `max_failed_percent`."""
+    failed_requests: _builtins.int
+    """Those of them that failed."""
+    @_builtins.property
+    def canary(self) -> Global___Canary:
+        """What it is."""
+
+    @_builtins.property
+    def nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___NodeRollout]:
+        """How far it has come on the nodes that it is tried on, by id. Empty once it has ended."""
+
+    def __init__(
+        self,
+        *,
+        canary: Global___Canary | None = ...,
+        nodes: _abc.Iterable[Global___NodeRollout] | None = ...,
+        requests: _builtins.int = ...,
+        failed_requests: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["canary", b"canary"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["canary", b"canary", "failed_requests", b"failed_requests", "nodes", b"nodes", "requests", b"requests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCanaryResponse: _TypeAlias = GetCanaryResponse  # noqa: Y015
+
+@_typing.final
+class Canary(_message.Message):
+    """A batch that is tried on some nodes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _State:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _StateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Canary._State.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        STATE_UNSPECIFIED: Canary._State.ValueType  # 0
+        """Not a valid value."""
+        STATE_RUNNING: Canary._State.ValueType  # 1
+        """The nodes have it, or are being sent it."""
+        STATE_PROMOTED: Canary._State.ValueType  # 2
+        """It was written for all."""
+        STATE_ABORTED: Canary._State.ValueType  # 3
+        """It was dropped."""
+
+    class State(_State, metaclass=_StateEnumTypeWrapper):
+        """Whether it is under way."""
+
+    STATE_UNSPECIFIED: Canary.State.ValueType  # 0
+    """Not a valid value."""
+    STATE_RUNNING: Canary.State.ValueType  # 1
+    """The nodes have it, or are being sent it."""
+    STATE_PROMOTED: Canary.State.ValueType  # 2
+    """It was written for all."""
+    STATE_ABORTED: Canary.State.ValueType  # 3
+    """It was dropped."""
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    OPTIONS_FIELD_NUMBER: _builtins.int
+    AUTHOR_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    END_REVISION_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    END_REASON_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """The revision that began it, which names it. That revision changed no resource."""
+    state: Global___Canary.State.ValueType
+    """Whether it is under way."""
+    author: _builtins.str
+    """Who began it."""
+    message: _builtins.str
+    """Why."""
+    end_revision: _builtins.int
+    """The revision that ended it; 0 while it runs."""
+    end_reason: _builtins.str
+    """Why it was aborted."""
+    @_builtins.property
+    def options(self) -> Global___CanaryOptions:
+        """How it is tried."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it began."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """When it ended."""
+
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChangeResult]:
+        """What a promotion will change. Empty once it has ended. Limits as of `GetRevision`."""
+
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+        state: Global___Canary.State.ValueType = ...,
+        options: Global___CanaryOptions | None = ...,
+        author: _builtins.str = ...,
+        message: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        end_revision: _builtins.int = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        end_reason: _builtins.str = ...,
+        changes: _abc.Iterable[Global___ChangeResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "options", b"options"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "changes", b"changes", "create_time", b"create_time", "end_reason", b"end_reason", "end_revision", b"end_revision", "end_time", b"end_time", "message", b"message", "options", b"options", "revision", b"revision", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Canary: _TypeAlias = Canary  # noqa: Y015
+
+@_typing.final
+class PromoteCanaryRequest(_message.Message):
+    """Which canary to promote."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    AUTHOR_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """Its revision. 0: whichever is under way."""
+    request_id: _builtins.str
+    """Makes a retry safe, as in `ApplyRequest`."""
+    author: _builtins.str
+    """Who promotes it, for people."""
+    message: _builtins.str
+    """Why, for people. Default: that of the canary."""
+    validate_only: _builtins.bool
+    """Checks everything, answers what would happen, and writes nothing."""
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+        request_id: _builtins.str = ...,
+        author: _builtins.str = ...,
+        message: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "message", b"message", "request_id", b"request_id", "revision", b"revision", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PromoteCanaryRequest: _TypeAlias = PromoteCanaryRequest  # noqa: Y015
+
+@_typing.final
+class PromoteCanaryResponse(_message.Message):
+    """What a promotion did."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    RESULTS_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
+    CONNECTED_NODES_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """The revision that holds the changes."""
+    connected_nodes: _builtins.int
+    """Nodes that were connected when the revision was made."""
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChangeResult]:
+        """One result per resource."""
+
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Warning]:
+        """Doubtful but valid content."""
+
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+        results: _abc.Iterable[Global___ChangeResult] | None = ...,
+        warnings: _abc.Iterable[Global___Warning] | None = ...,
+        connected_nodes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["connected_nodes", b"connected_nodes", "results", b"results", "revision", b"revision", "warnings", b"warnings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PromoteCanaryResponse: _TypeAlias = PromoteCanaryResponse  # noqa: Y015
+
+@_typing.final
+class AbortCanaryRequest(_message.Message):
+    """Which canary to abort."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    AUTHOR_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """Its revision. 0: whichever is under way."""
+    author: _builtins.str
+    """Who aborts it, for people."""
+    message: _builtins.str
+    """Why, for people."""
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+        author: _builtins.str = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "message", b"message", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AbortCanaryRequest: _TypeAlias = AbortCanaryRequest  # noqa: Y015
+
+@_typing.final
+class AbortCanaryResponse(_message.Message):
+    """What an abort did."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """The revision that ended it. It changed no resource."""
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AbortCanaryResponse: _TypeAlias = AbortCanaryResponse  # noqa: Y015

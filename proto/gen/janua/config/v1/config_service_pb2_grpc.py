@@ -68,10 +68,20 @@ class ConfigServiceStub(object):
                 request_serializer=janua_dot_config_dot_v1_dot_config__service__pb2.GetRolloutRequest.SerializeToString,
                 response_deserializer=janua_dot_config_dot_v1_dot_config__service__pb2.GetRolloutResponse.FromString,
                 _registered_method=True)
+        self.WatchRollout = channel.unary_stream(
+                '/janua.config.v1.ConfigService/WatchRollout',
+                request_serializer=janua_dot_config_dot_v1_dot_config__service__pb2.WatchRolloutRequest.SerializeToString,
+                response_deserializer=janua_dot_config_dot_v1_dot_config__service__pb2.WatchRolloutResponse.FromString,
+                _registered_method=True)
         self.ListNodes = channel.unary_unary(
                 '/janua.config.v1.ConfigService/ListNodes',
                 request_serializer=janua_dot_config_dot_v1_dot_config__service__pb2.ListNodesRequest.SerializeToString,
                 response_deserializer=janua_dot_config_dot_v1_dot_config__service__pb2.ListNodesResponse.FromString,
+                _registered_method=True)
+        self.WatchNodes = channel.unary_stream(
+                '/janua.config.v1.ConfigService/WatchNodes',
+                request_serializer=janua_dot_config_dot_v1_dot_config__service__pb2.WatchNodesRequest.SerializeToString,
+                response_deserializer=janua_dot_config_dot_v1_dot_config__service__pb2.WatchNodesResponse.FromString,
                 _registered_method=True)
         self.ListRevisions = channel.unary_unary(
                 '/janua.config.v1.ConfigService/ListRevisions',
@@ -107,6 +117,21 @@ class ConfigServiceStub(object):
                 '/janua.config.v1.ConfigService/RevokeApiKey',
                 request_serializer=janua_dot_config_dot_v1_dot_config__service__pb2.RevokeApiKeyRequest.SerializeToString,
                 response_deserializer=janua_dot_config_dot_v1_dot_config__service__pb2.RevokeApiKeyResponse.FromString,
+                _registered_method=True)
+        self.GetCanary = channel.unary_unary(
+                '/janua.config.v1.ConfigService/GetCanary',
+                request_serializer=janua_dot_config_dot_v1_dot_config__service__pb2.GetCanaryRequest.SerializeToString,
+                response_deserializer=janua_dot_config_dot_v1_dot_config__service__pb2.GetCanaryResponse.FromString,
+                _registered_method=True)
+        self.PromoteCanary = channel.unary_unary(
+                '/janua.config.v1.ConfigService/PromoteCanary',
+                request_serializer=janua_dot_config_dot_v1_dot_config__service__pb2.PromoteCanaryRequest.SerializeToString,
+                response_deserializer=janua_dot_config_dot_v1_dot_config__service__pb2.PromoteCanaryResponse.FromString,
+                _registered_method=True)
+        self.AbortCanary = channel.unary_unary(
+                '/janua.config.v1.ConfigService/AbortCanary',
+                request_serializer=janua_dot_config_dot_v1_dot_config__service__pb2.AbortCanaryRequest.SerializeToString,
+                response_deserializer=janua_dot_config_dot_v1_dot_config__service__pb2.AbortCanaryResponse.FromString,
                 _registered_method=True)
 
 
@@ -166,8 +191,23 @@ class ConfigServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchRollout(self, request, context):
+        """Follows how far a revision has come: first every node, then those of which that has changed. Does not end by
+        itself. Errors as of `GetRollout`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListNodes(self, request, context):
         """Lists the gateway nodes that are connected or were seen before.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchNodes(self, request, context):
+        """Follows the nodes: first all of them, then those that have changed. Does not end by itself.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -228,6 +268,29 @@ class ConfigServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetCanary(self, request, context):
+        """Reads the canary under way, or the last one: what is tried, on which nodes, and how that went. NOT_FOUND: there
+        was never one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PromoteCanary(self, request, context):
+        """Writes what a canary tries. Nodes that have it already are sent nothing. FAILED_PRECONDITION: none is under way.
+        ABORTED: it is another one than named.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AbortCanary(self, request, context):
+        """Drops what a canary tries: its nodes go back to what all others have. Errors as of `PromoteCanary`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ConfigServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -261,10 +324,20 @@ def add_ConfigServiceServicer_to_server(servicer, server):
                     request_deserializer=janua_dot_config_dot_v1_dot_config__service__pb2.GetRolloutRequest.FromString,
                     response_serializer=janua_dot_config_dot_v1_dot_config__service__pb2.GetRolloutResponse.SerializeToString,
             ),
+            'WatchRollout': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchRollout,
+                    request_deserializer=janua_dot_config_dot_v1_dot_config__service__pb2.WatchRolloutRequest.FromString,
+                    response_serializer=janua_dot_config_dot_v1_dot_config__service__pb2.WatchRolloutResponse.SerializeToString,
+            ),
             'ListNodes': grpc.unary_unary_rpc_method_handler(
                     servicer.ListNodes,
                     request_deserializer=janua_dot_config_dot_v1_dot_config__service__pb2.ListNodesRequest.FromString,
                     response_serializer=janua_dot_config_dot_v1_dot_config__service__pb2.ListNodesResponse.SerializeToString,
+            ),
+            'WatchNodes': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchNodes,
+                    request_deserializer=janua_dot_config_dot_v1_dot_config__service__pb2.WatchNodesRequest.FromString,
+                    response_serializer=janua_dot_config_dot_v1_dot_config__service__pb2.WatchNodesResponse.SerializeToString,
             ),
             'ListRevisions': grpc.unary_unary_rpc_method_handler(
                     servicer.ListRevisions,
@@ -300,6 +373,21 @@ def add_ConfigServiceServicer_to_server(servicer, server):
                     servicer.RevokeApiKey,
                     request_deserializer=janua_dot_config_dot_v1_dot_config__service__pb2.RevokeApiKeyRequest.FromString,
                     response_serializer=janua_dot_config_dot_v1_dot_config__service__pb2.RevokeApiKeyResponse.SerializeToString,
+            ),
+            'GetCanary': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCanary,
+                    request_deserializer=janua_dot_config_dot_v1_dot_config__service__pb2.GetCanaryRequest.FromString,
+                    response_serializer=janua_dot_config_dot_v1_dot_config__service__pb2.GetCanaryResponse.SerializeToString,
+            ),
+            'PromoteCanary': grpc.unary_unary_rpc_method_handler(
+                    servicer.PromoteCanary,
+                    request_deserializer=janua_dot_config_dot_v1_dot_config__service__pb2.PromoteCanaryRequest.FromString,
+                    response_serializer=janua_dot_config_dot_v1_dot_config__service__pb2.PromoteCanaryResponse.SerializeToString,
+            ),
+            'AbortCanary': grpc.unary_unary_rpc_method_handler(
+                    servicer.AbortCanary,
+                    request_deserializer=janua_dot_config_dot_v1_dot_config__service__pb2.AbortCanaryRequest.FromString,
+                    response_serializer=janua_dot_config_dot_v1_dot_config__service__pb2.AbortCanaryResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -479,6 +567,33 @@ class ConfigService(object):
             _registered_method=True)
 
     @staticmethod
+    def WatchRollout(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/janua.config.v1.ConfigService/WatchRollout',
+            janua_dot_config_dot_v1_dot_config__service__pb2.WatchRolloutRequest.SerializeToString,
+            janua_dot_config_dot_v1_dot_config__service__pb2.WatchRolloutResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ListNodes(request,
             target,
             options=(),
@@ -495,6 +610,33 @@ class ConfigService(object):
             '/janua.config.v1.ConfigService/ListNodes',
             janua_dot_config_dot_v1_dot_config__service__pb2.ListNodesRequest.SerializeToString,
             janua_dot_config_dot_v1_dot_config__service__pb2.ListNodesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchNodes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/janua.config.v1.ConfigService/WatchNodes',
+            janua_dot_config_dot_v1_dot_config__service__pb2.WatchNodesRequest.SerializeToString,
+            janua_dot_config_dot_v1_dot_config__service__pb2.WatchNodesResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -684,6 +826,87 @@ class ConfigService(object):
             '/janua.config.v1.ConfigService/RevokeApiKey',
             janua_dot_config_dot_v1_dot_config__service__pb2.RevokeApiKeyRequest.SerializeToString,
             janua_dot_config_dot_v1_dot_config__service__pb2.RevokeApiKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCanary(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/janua.config.v1.ConfigService/GetCanary',
+            janua_dot_config_dot_v1_dot_config__service__pb2.GetCanaryRequest.SerializeToString,
+            janua_dot_config_dot_v1_dot_config__service__pb2.GetCanaryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PromoteCanary(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/janua.config.v1.ConfigService/PromoteCanary',
+            janua_dot_config_dot_v1_dot_config__service__pb2.PromoteCanaryRequest.SerializeToString,
+            janua_dot_config_dot_v1_dot_config__service__pb2.PromoteCanaryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AbortCanary(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/janua.config.v1.ConfigService/AbortCanary',
+            janua_dot_config_dot_v1_dot_config__service__pb2.AbortCanaryRequest.SerializeToString,
+            janua_dot_config_dot_v1_dot_config__service__pb2.AbortCanaryResponse.FromString,
             options,
             channel_credentials,
             insecure,

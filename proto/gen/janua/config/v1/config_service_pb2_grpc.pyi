@@ -58,8 +58,14 @@ class ConfigServiceStub:
     """
     GetRollout: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.GetRolloutRequest, _config_service_pb2.GetRolloutResponse]
     """Tells how far a revision has come: one line per node. NOT_FOUND for a revision that was never made."""
+    WatchRollout: _grpc.UnaryStreamMultiCallable[_config_service_pb2.WatchRolloutRequest, _config_service_pb2.WatchRolloutResponse]
+    """Follows how far a revision has come: first every node, then those of which that has changed. Does not end by
+    itself. Errors as of `GetRollout`.
+    """
     ListNodes: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.ListNodesRequest, _config_service_pb2.ListNodesResponse]
     """Lists the gateway nodes that are connected or were seen before."""
+    WatchNodes: _grpc.UnaryStreamMultiCallable[_config_service_pb2.WatchNodesRequest, _config_service_pb2.WatchNodesResponse]
+    """Follows the nodes: first all of them, then those that have changed. Does not end by itself."""
     ListRevisions: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.ListRevisionsRequest, _config_service_pb2.ListRevisionsResponse]
     """Lists revisions, the newest first: who made each, when and why."""
     GetRevision: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.GetRevisionRequest, _config_service_pb2.GetRevisionResponse]
@@ -83,6 +89,16 @@ class ConfigServiceStub:
     """Takes a key away for good. Nodes refuse it once they have the revision. Revoking again changes nothing. NOT_FOUND:
     there is no such key.
     """
+    GetCanary: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.GetCanaryRequest, _config_service_pb2.GetCanaryResponse]
+    """Reads the canary under way, or the last one: what is tried, on which nodes, and how that went. NOT_FOUND: there
+    was never one.
+    """
+    PromoteCanary: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.PromoteCanaryRequest, _config_service_pb2.PromoteCanaryResponse]
+    """Writes what a canary tries. Nodes that have it already are sent nothing. FAILED_PRECONDITION: none is under way.
+    ABORTED: it is another one than named.
+    """
+    AbortCanary: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.AbortCanaryRequest, _config_service_pb2.AbortCanaryResponse]
+    """Drops what a canary tries: its nodes go back to what all others have. Errors as of `PromoteCanary`."""
 
 @_typing.type_check_only
 class ConfigServiceAsyncStub(ConfigServiceStub):
@@ -114,8 +130,14 @@ class ConfigServiceAsyncStub(ConfigServiceStub):
     """
     GetRollout: _aio.UnaryUnaryMultiCallable[_config_service_pb2.GetRolloutRequest, _config_service_pb2.GetRolloutResponse]  # type: ignore[assignment]
     """Tells how far a revision has come: one line per node. NOT_FOUND for a revision that was never made."""
+    WatchRollout: _aio.UnaryStreamMultiCallable[_config_service_pb2.WatchRolloutRequest, _config_service_pb2.WatchRolloutResponse]  # type: ignore[assignment]
+    """Follows how far a revision has come: first every node, then those of which that has changed. Does not end by
+    itself. Errors as of `GetRollout`.
+    """
     ListNodes: _aio.UnaryUnaryMultiCallable[_config_service_pb2.ListNodesRequest, _config_service_pb2.ListNodesResponse]  # type: ignore[assignment]
     """Lists the gateway nodes that are connected or were seen before."""
+    WatchNodes: _aio.UnaryStreamMultiCallable[_config_service_pb2.WatchNodesRequest, _config_service_pb2.WatchNodesResponse]  # type: ignore[assignment]
+    """Follows the nodes: first all of them, then those that have changed. Does not end by itself."""
     ListRevisions: _aio.UnaryUnaryMultiCallable[_config_service_pb2.ListRevisionsRequest, _config_service_pb2.ListRevisionsResponse]  # type: ignore[assignment]
     """Lists revisions, the newest first: who made each, when and why."""
     GetRevision: _aio.UnaryUnaryMultiCallable[_config_service_pb2.GetRevisionRequest, _config_service_pb2.GetRevisionResponse]  # type: ignore[assignment]
@@ -139,6 +161,16 @@ class ConfigServiceAsyncStub(ConfigServiceStub):
     """Takes a key away for good. Nodes refuse it once they have the revision. Revoking again changes nothing. NOT_FOUND:
     there is no such key.
     """
+    GetCanary: _aio.UnaryUnaryMultiCallable[_config_service_pb2.GetCanaryRequest, _config_service_pb2.GetCanaryResponse]  # type: ignore[assignment]
+    """Reads the canary under way, or the last one: what is tried, on which nodes, and how that went. NOT_FOUND: there
+    was never one.
+    """
+    PromoteCanary: _aio.UnaryUnaryMultiCallable[_config_service_pb2.PromoteCanaryRequest, _config_service_pb2.PromoteCanaryResponse]  # type: ignore[assignment]
+    """Writes what a canary tries. Nodes that have it already are sent nothing. FAILED_PRECONDITION: none is under way.
+    ABORTED: it is another one than named.
+    """
+    AbortCanary: _aio.UnaryUnaryMultiCallable[_config_service_pb2.AbortCanaryRequest, _config_service_pb2.AbortCanaryResponse]  # type: ignore[assignment]
+    """Drops what a canary tries: its nodes go back to what all others have. Errors as of `PromoteCanary`."""
 
 class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
     """Reads and writes the configuration. Served by the config server, with reflection.
@@ -205,12 +237,30 @@ class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
         """Tells how far a revision has come: one line per node. NOT_FOUND for a revision that was never made."""
 
     @_abc_1.abstractmethod
+    def WatchRollout(
+        self,
+        request: _config_service_pb2.WatchRolloutRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_config_service_pb2.WatchRolloutResponse], _abc.AsyncIterator[_config_service_pb2.WatchRolloutResponse]]:
+        """Follows how far a revision has come: first every node, then those of which that has changed. Does not end by
+        itself. Errors as of `GetRollout`.
+        """
+
+    @_abc_1.abstractmethod
     def ListNodes(
         self,
         request: _config_service_pb2.ListNodesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_config_service_pb2.ListNodesResponse, _abc.Awaitable[_config_service_pb2.ListNodesResponse]]:
         """Lists the gateway nodes that are connected or were seen before."""
+
+    @_abc_1.abstractmethod
+    def WatchNodes(
+        self,
+        request: _config_service_pb2.WatchNodesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_config_service_pb2.WatchNodesResponse], _abc.AsyncIterator[_config_service_pb2.WatchNodesResponse]]:
+        """Follows the nodes: first all of them, then those that have changed. Does not end by itself."""
 
     @_abc_1.abstractmethod
     def ListRevisions(
@@ -276,5 +326,33 @@ class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
         """Takes a key away for good. Nodes refuse it once they have the revision. Revoking again changes nothing. NOT_FOUND:
         there is no such key.
         """
+
+    @_abc_1.abstractmethod
+    def GetCanary(
+        self,
+        request: _config_service_pb2.GetCanaryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_config_service_pb2.GetCanaryResponse, _abc.Awaitable[_config_service_pb2.GetCanaryResponse]]:
+        """Reads the canary under way, or the last one: what is tried, on which nodes, and how that went. NOT_FOUND: there
+        was never one.
+        """
+
+    @_abc_1.abstractmethod
+    def PromoteCanary(
+        self,
+        request: _config_service_pb2.PromoteCanaryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_config_service_pb2.PromoteCanaryResponse, _abc.Awaitable[_config_service_pb2.PromoteCanaryResponse]]:
+        """Writes what a canary tries. Nodes that have it already are sent nothing. FAILED_PRECONDITION: none is under way.
+        ABORTED: it is another one than named.
+        """
+
+    @_abc_1.abstractmethod
+    def AbortCanary(
+        self,
+        request: _config_service_pb2.AbortCanaryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_config_service_pb2.AbortCanaryResponse, _abc.Awaitable[_config_service_pb2.AbortCanaryResponse]]:
+        """Drops what a canary tries: its nodes go back to what all others have. Errors as of `PromoteCanary`."""
 
 def add_ConfigServiceServicer_to_server(servicer: ConfigServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
