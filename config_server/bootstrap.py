@@ -14,6 +14,9 @@ from config_server.apply import Applier
 from config_server.config_service import ConfigService
 from config_server.discovery import DiscoveryService
 from config_server.follower import Follower
+from config_server.fleet.departures import Departures
+from config_server.fleet.fleet_view import FleetView
+from config_server.fleet.fleet_watch import FleetWatch
 from config_server.housekeeping import Housekeeping
 from config_server.key_service import ApiKeys
 from config_server.listen_address import ListenAddress
@@ -140,7 +143,7 @@ async def _serve(
 class _Parts:
     server: ConfigServer
     housekeeping: Housekeeping
-    background: tuple[Writer | PushSchedule | Housekeeping | Follower, ...]
+    background: tuple[Writer | PushSchedule | Housekeeping | FleetWatch | Follower, ...]
     revision: int
 
 
@@ -154,8 +157,10 @@ async def _assemble(settings: Settings, store: Store) -> _Parts:
         store=store, cache=cache, writer=writer, nodes=nodes, takes_values=bool(settings.encryption_keys), clock=_now
     )
     keys = ApiKeys(cache=cache, writer=writer, clock=_now)
+    fleet = FleetView(nodes)
     discovery = DiscoveryService(
         cache=cache,
+        fleet=fleet,
         nodes=nodes,
         replica_id=settings.replica_id,
         push_delay_s=settings.debounce.quiet_s,
@@ -169,16 +174,17 @@ async def _assemble(settings: Settings, store: Store) -> _Parts:
         config=ConfigService(
             cache=cache, store=store, signal=signal, applier=applier, watcher=watcher, nodes=nodes, keys=keys
         ),
-        node=NodeService(nodes),
+        node=NodeService(nodes, Departures(fleet, discovery)),
         discovery=discovery,
         watches=signal,
     )
     schedule = PushSchedule(signal, discovery.push, debounce=settings.debounce, clock=time.monotonic)
+    watch = FleetWatch(fleet, nodes, discovery.push_fleet, debounce=settings.debounce, clock=time.monotonic)
     return _Parts(
         server=server,
         housekeeping=housekeeping,
         background=(
-            *(writer, schedule, housekeeping),
+            *(writer, schedule, housekeeping, watch),
             *([] if store.peers is None else [Follower(peers=store.peers, writer=writer)]),
         ),
         revision=world.revision,

@@ -11,6 +11,7 @@ from janua.config.v1.config_service_pb2 import Node, NodeStatus
 
 from config_server.progress import TypeProgress, progress_from_proto
 from config_server.resources import timestamp
+from config_server.revision_signal import RevisionSignal
 from config_server.store.base import NodeRow, PeerNode
 from config_server.subscription import Delivery
 
@@ -105,6 +106,8 @@ class NodeRegistry:
         self._peers = NodesElsewhere()
         self._connected = 0
         self._unsaved: set[str] = set()
+        # Counts what may change which nodes take requests, and where.
+        self.changes: Final = RevisionSignal(0)
 
     @property
     def connected_nodes(self) -> int:
@@ -123,7 +126,8 @@ class NodeRegistry:
 
     def take_peers(self, nodes: Sequence[PeerNode], alive: frozenset[str]) -> None:
         """What other servers have written of their nodes since the last time, and which servers are there."""
-        self._peers.take(nodes, alive, forget_before=self._clock() - FORGET_AFTER)
+        if self._peers.take(nodes, alive, forget_before=self._clock() - FORGET_AFTER):
+            self._announce()
 
     def _elsewhere(self) -> Iterator[NodeRecord]:
         """The nodes that another server knows better."""
@@ -140,10 +144,14 @@ class NodeRegistry:
         record = self._records.get(identity.node_id)
         if record is None:
             record = self._records[identity.node_id] = NodeRecord(latest=session, last_seen_time=now)
-        self._connected += not record.is_connected
+        if not record.is_connected:
+            # How it was says nothing of how it is after a restart.
+            record.status = None
+            self._connected += 1
         record.sessions.append(session)
         record.latest = session
         self.heard(identity.node_id)
+        self._announce()
         try:
             yield session
         finally:
@@ -151,6 +159,7 @@ class NodeRegistry:
             record.latest = record.sessions[-1] if record.sessions else session
             self._connected -= not record.is_connected
             self._unsaved.add(identity.node_id)
+            self._announce()
 
     def heard(self, node_id: str) -> None:
         """Something came from the node, so that its record has changed."""
@@ -166,9 +175,15 @@ class NodeRegistry:
         record = self._records.get(node_id)
         if record is None:
             return False
+        is_news = record.status is None or _serving(record.status) != _serving(status)
         record.status = status
         self.heard(node_id)
+        if is_news:
+            self._announce()
         return True
+
+    def _announce(self) -> None:
+        self.changes.announce(self.changes.revision + 1)
 
     def take_unsaved(self) -> tuple[Sequence[NodeRow], Sequence[str]]:
         """The nodes to be written and those to be dropped since this was last asked."""
@@ -186,6 +201,11 @@ class NodeRegistry:
             if not record.is_connected and record.last_seen_time < deadline:
                 del self._records[node_id]
                 yield node_id
+
+
+def _serving(status: NodeStatus) -> tuple[bool, bool, str]:
+    """What of a report says whether the node takes requests, and where."""
+    return status.ready, status.draining, status.addresses.grpc
 
 
 def _kept(record: NodeRecord) -> bytes:

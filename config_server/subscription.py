@@ -30,7 +30,10 @@ class PageLimit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriptionRequest:
-    """The parts of a discovery request that concern one type's subscription. `nonce` is empty if it answers none."""
+    """The parts of a discovery request that concern one type's subscription. `nonce` is empty if it answers none.
+
+    In delta, `subscribe` are names that are wanted from now on; in state of the world, all that are wanted.
+    """
 
     subscribe: Sequence[str] = ()
     unsubscribe: Sequence[str] = ()
@@ -95,10 +98,6 @@ class Subscription:
         self._outstanding: Delivery | None = None
 
     @property
-    def name_count(self) -> int:
-        return len(self._names)
-
-    @property
     def is_awaiting_ack(self) -> bool:
         return self._outstanding is not None
 
@@ -123,6 +122,10 @@ class Subscription:
     @property
     def is_answer_owed(self) -> bool:
         return self._owes_response or bool(self._answers) or self._cursor is not None
+
+    def name_count_after(self, request: SubscriptionRequest) -> int:
+        """How many names it holds once it has taken in the request, at most."""
+        return len(self._names) + len(request.subscribe)
 
     def request(self, request: SubscriptionRequest) -> Delivery | None:
         """Takes in a request. Returns the delivery that it accepts or refuses, if it is the one under way.

@@ -958,10 +958,13 @@ class NodeStatus(_message.Message):
     ACTIVE_REQUESTS_FIELD_NUMBER: _builtins.int
     ENDPOINTS_FIELD_NUMBER: _builtins.int
     REPORT_TIME_FIELD_NUMBER: _builtins.int
+    READY_FIELD_NUMBER: _builtins.int
     draining: _builtins.bool
     """Whether it is going out of service."""
     active_requests: _builtins.int
     """Requests in flight."""
+    ready: _builtins.bool
+    """Whether it has a configuration to serve."""
     @_builtins.property
     def addresses(self) -> Global___NodeAddresses:
         """Where it serves, as it advertises it."""
@@ -982,10 +985,11 @@ class NodeStatus(_message.Message):
         active_requests: _builtins.int = ...,
         endpoints: _abc.Iterable[Global___EndpointStatus] | None = ...,
         report_time: _timestamp_pb2.Timestamp | None = ...,
+        ready: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "report_time", b"report_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_requests", b"active_requests", "addresses", b"addresses", "draining", b"draining", "endpoints", b"endpoints", "report_time", b"report_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_requests", b"active_requests", "addresses", b"addresses", "draining", b"draining", "endpoints", b"endpoints", "ready", b"ready", "report_time", b"report_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
