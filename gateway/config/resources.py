@@ -111,6 +111,7 @@ class NodeStatusReport:
     """What a node says of itself."""
 
     addresses: ListenerAddresses
+    ready: bool
     draining: bool
     active_requests: int
     endpoints: Sequence[EndpointReport] = ()
