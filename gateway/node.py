@@ -47,6 +47,7 @@ from gateway.upstream.cluster_manager import ClusterManager
 
 # The admin listener outlives the others while a node drains, but not for long.
 _ADMIN_DRAIN_S = 1.0
+_READY_REPORT_TIMEOUT_S = 1.0
 _FLUSH_TIMEOUT_S = 2.0
 
 _log = structlog.get_logger("janua.node")
@@ -205,7 +206,8 @@ class Node:
         await self._config.wait_until_started()
         self._grpc_server.set_serving(serving=not self._is_draining)
         if self._reporter is not None:
-            self._reporter.poke()
+            # By the time that it says it is ready, clients of discovery hear of it.
+            await self._reporter.report_now(_READY_REPORT_TIMEOUT_S)
         line = {
             "event": "ready",
             "component": "gateway",
