@@ -6,11 +6,10 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from tests.integration.configuration import KEY, apply, pool
+from tests.integration.fleet_load import gets_requests, requests
 from tests.support.client_programs import LineProgram
 from tests.support.interop.discovery_clients import node_client, python_client
 from tests.support.polling import eventually
@@ -31,36 +30,6 @@ def client(request: pytest.FixtureRequest, config_server: ConfigServer, tmp_path
         program = node_client(config_server.address, KEY, folder)
     yield program
     program.stop()
-
-
-@pytest.fixture
-async def nodes(config_server: ConfigServer, node: NodeFactory, echo_models: EchoFactory) -> list[Node]:
-    """Two nodes that serve a model."""
-    (model,) = await echo_models(1)
-    started = [await node(config_server) for _ in range(2)]
-    await apply(config_server, pool([model.address]))
-    return started
-
-
-async def requests(node: Node) -> float:
-    """How many requests a node has had."""
-    async with aiohttp.ClientSession() as session, session.get(f"http://{node.admin}/metrics") as response:
-        text = await response.text()
-    return sum(
-        sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-        if sample.name == "janua_requests_total"
-    )
-
-
-async def gets_requests(node: Node) -> None:
-    before = await requests(node)
-
-    async def has_more() -> bool:
-        return await requests(node) >= before + 5
-
-    await eventually(has_more)
 
 
 def no_errors(result: Mapping[str, Any], *, at_least: int) -> None:
