@@ -10,6 +10,7 @@ from janua_resources.kinds import KINDS, SYNC_STATE_NAME, SYNC_STATE_TYPE_URL, k
 
 from config_server.fleet.envoy_types import BY_NAME_ONLY, ENVOY_TYPES
 from config_server.fleet.fleet_view import FleetView
+from config_server.resource_stages import ResourceStage
 from config_server.resources import digest_of, encode
 from config_server.snapshot_cache import SnapshotCache, TypeView
 from config_server.subscription import Delivery, Page, Subscription, SubscriptionRequest
@@ -138,6 +139,12 @@ class AdsStream:
         """Whether the client has acknowledged all there is of a type. So it has of one that it does not ask for."""
         subscription = self._subscriptions.get(type_url)
         return subscription is None or subscription.is_settled
+
+    def stages(self) -> Iterator[tuple[str, ResourceStage]]:
+        """By type, how far each resource has come that the client asks for."""
+        for type_url, subscription in self._subscriptions.items():
+            for stage in subscription.stages():
+                yield type_url, stage
 
     def next_response(self, *, push: bool) -> Response | None:
         """The response that comes next, None if there is none now. Without `push`, only answers and `SyncState`."""

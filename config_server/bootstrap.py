@@ -11,6 +11,7 @@ from typing import Final
 import structlog
 
 from config_server.apply import Applier
+from config_server.client_status import ClientStatusService
 from config_server.config_service import ConfigService
 from config_server.discovery import DiscoveryService
 from config_server.follower import Follower
@@ -176,6 +177,7 @@ async def _assemble(settings: Settings, store: Store) -> _Parts:
         ),
         node=NodeService(nodes, Departures(fleet, discovery)),
         discovery=discovery,
+        client_status=ClientStatusService(discovery),
         watches=signal,
     )
     schedule = PushSchedule(signal, discovery.push, debounce=settings.debounce, clock=time.monotonic)

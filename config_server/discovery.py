@@ -4,7 +4,7 @@ import asyncio
 import functools
 import itertools
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -27,7 +27,7 @@ _log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
 SERVICE_NAME: Final = ads_pb2.DESCRIPTOR.services_by_name["AggregatedDiscoveryService"].full_name
 
 _MAX_NODE_ID: Final = 253
-_VERSION_KEY: Final = "janua.version"
+VERSION_KEY: Final = "janua.version"
 
 # Logs of changes are cut when they have grown by so much.
 _LOG_LENGTH: Final = 1024
@@ -94,6 +94,10 @@ class DiscoveryService:
     def has_settled_fleet(self) -> bool:
         """Whether all who ask for nodes have acknowledged which ones there are."""
         return all(connection.stream.has_settled_fleet for connection in self._connections)
+
+    def clients(self) -> Sequence[DiscoveryConnection]:
+        """The streams that are open, by their nodes' ids."""
+        return sorted(self._connections, key=lambda connection: connection.session.identity.node_id)
 
     def drain(self) -> None:
         """Ends all streams, spread over some time so that their nodes do not reach the other servers at once."""
@@ -183,5 +187,5 @@ def _identity(node: ads_pb2.Node) -> NodeIdentity:
     if len(node.id) > _MAX_NODE_ID:
         text = f"node.id may have {_MAX_NODE_ID} characters, not {len(node.id)}"
         raise ApiError(code_pb2.INVALID_ARGUMENT, "NODE_ID_TOO_LONG", text)
-    version = node.metadata.fields[_VERSION_KEY].string_value if _VERSION_KEY in node.metadata.fields else ""
+    version = node.metadata.fields[VERSION_KEY].string_value if VERSION_KEY in node.metadata.fields else ""
     return NodeIdentity(node_id=node.id, cluster=node.cluster[:_MAX_NODE_ID], version=version[:_MAX_NODE_ID])

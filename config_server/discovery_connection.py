@@ -55,8 +55,8 @@ class DiscoveryConnection:
         push_delay_s: float,
     ) -> None:
         self.stream = stream
+        self.session = session
         self._variant = variant
-        self._session = session
         self._cache = cache
         self._nodes = nodes
         self._push_delay_s = push_delay_s
@@ -108,12 +108,12 @@ class DiscoveryConnection:
 
     async def _write(self, wire: Wire) -> None:
         while (response := self.stream.next_response(push=self._is_push_due)) is not None:
-            self._session.sent(response.type_url, response.revision)
+            self.session.sent(response.type_url, response.revision)
             await wire.write(response.data)
         self._schedule_push()
-        if self._session.revision != self.stream.revision:
-            self._session.looked_at(self.stream.revision, self.stream.settled_types())
-            self._nodes.changed(self._session.identity.node_id)
+        if self.session.revision != self.stream.revision:
+            self.session.looked_at(self.stream.revision, self.stream.settled_types())
+            self._nodes.changed(self.session.identity.node_id)
 
     def _schedule_push(self) -> None:
         if not self.stream.has_unsent_changes:
@@ -133,18 +133,18 @@ class DiscoveryConnection:
         if delivery is not None:
             self._answered(message, delivery)
         if self.stream.is_settled(message.type_url):
-            self._session.progress(message.type_url).nothing_to_send(self.stream.revision)
-        self._nodes.heard(self._session.identity.node_id)
+            self.session.progress(message.type_url).nothing_to_send(self.stream.revision)
+        self._nodes.heard(self.session.identity.node_id)
 
     def _answered(self, message: ClientRequest, delivery: Delivery) -> None:
-        self._session.answered(message.type_url, delivery, message.error)
+        self.session.answered(message.type_url, delivery, message.error)
         if message.error is not None:
             _log.warning(
                 "a node refuses configuration",
-                node_id=self._session.identity.node_id,
+                node_id=self.session.identity.node_id,
                 type_url=message.type_url,
                 revision=delivery.revision,
-                error=self._session.progress(message.type_url).error_message,
+                error=self.session.progress(message.type_url).error_message,
             )
 
     def _refuse_to_empty(self, message: ClientRequest) -> None:

@@ -3,13 +3,16 @@
 The rules are those of the basic variants ("Basic Protocol Overview", xDS REST and gRPC protocol).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from config_server.fleet.envoy_types import ENDPOINTS, ROUTES
+from config_server.resource_stages import ResourceStage, stages_of
 from config_server.snapshot_cache import TypeView
 from config_server.subscription import WILDCARD, Delivery, Page, SubscriptionRequest
 from config_server.wire import EncodedResource
+
+_NOTHING: Final = Page((), ())
 
 # Types of which a client takes what is absent for not yet there. Of all others, what is absent is gone.
 _PARTIAL_TYPES: Final = frozenset({ROUTES, ENDPOINTS})
@@ -130,7 +133,7 @@ class StateSubscription:
         return Page(list(self._covered()), removed)
 
     def _covered(self) -> Iterable[EncodedResource]:
-        if self._has_wildcard and not self._is_by_name_only:
+        if self._covers_all:
             return self._view.resources()
         return filter(None, map(self._view.get, sorted(self._names)))
 
@@ -139,5 +142,19 @@ class StateSubscription:
         self._nonce = nonce
         self._outstanding = Delivery(nonce=nonce, revision=revision, page=page, is_complete=self.is_caught_up)
 
+    def stages(self) -> Iterator[ResourceStage]:
+        """How far each resource has come that the client asks for, or that it has to be told is gone."""
+        page = _NOTHING if self._outstanding is None else self._outstanding.page
+        names = {*self._names, *self._changed, *page.removed}
+        if self._covers_all:
+            names.update(self._view.names_after(""))
+        unsent = {changed.name for changed in self._view.changes_since(self._revision)}
+        unsent.update(names if self._is_answer_owed else self._changed)
+        return stages_of(self._view, names, unsent=unsent, under_way=page.names)
+
+    @property
+    def _covers_all(self) -> bool:
+        return self._has_wildcard and not self._is_by_name_only
+
     def _covers(self, name: str) -> bool:
-        return (self._has_wildcard and not self._is_by_name_only) or name in self._names
+        return self._covers_all or name in self._names

@@ -1,7 +1,9 @@
 """What a stream needs of the subscription to one type, whichever variant of the protocol it speaks."""
 
+from collections.abc import Iterator
 from typing import Protocol
 
+from config_server.resource_stages import ResourceStage
 from config_server.snapshot_cache import TypeView
 from config_server.subscription import Delivery, Page, SubscriptionRequest
 
@@ -40,6 +42,8 @@ class TypeSubscription(Protocol):
     def next_removal(self) -> Page | None: ...
 
     def deliver(self, page: Page, *, nonce: str, revision: int) -> None: ...
+
+    def stages(self) -> Iterator[ResourceStage]: ...
 
 
 class SubscriptionFactory(Protocol):
