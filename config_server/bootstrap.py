@@ -14,10 +14,10 @@ from config_server.apply import Applier
 from config_server.client_status import ClientStatusService
 from config_server.config_service import ConfigService
 from config_server.discovery import DiscoveryService
-from config_server.follower import Follower
 from config_server.fleet.departures import Departures
 from config_server.fleet.fleet_view import FleetView
 from config_server.fleet.fleet_watch import FleetWatch
+from config_server.follower import Follower
 from config_server.housekeeping import Housekeeping
 from config_server.key_service import ApiKeys
 from config_server.listen_address import ListenAddress
