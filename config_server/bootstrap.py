@@ -158,7 +158,7 @@ async def _assemble(settings: Settings, store: Store) -> _Parts:
         store=store, cache=cache, writer=writer, nodes=nodes, takes_values=bool(settings.encryption_keys), clock=_now
     )
     keys = ApiKeys(cache=cache, writer=writer, clock=_now)
-    fleet = FleetView(nodes)
+    fleet = FleetView(nodes, has_peers=store.peers is not None)
     discovery = DiscoveryService(
         cache=cache,
         fleet=fleet,
@@ -175,7 +175,7 @@ async def _assemble(settings: Settings, store: Store) -> _Parts:
         config=ConfigService(
             cache=cache, store=store, signal=signal, applier=applier, watcher=watcher, nodes=nodes, keys=keys
         ),
-        node=NodeService(nodes, Departures(fleet, discovery)),
+        node=NodeService(nodes, Departures(fleet, nodes, discovery, write_nodes=housekeeping.write_nodes)),
         discovery=discovery,
         client_status=ClientStatusService(discovery),
         watches=signal,

@@ -34,8 +34,9 @@ def dialable(address: str) -> EndpointAddress | None:
 
 
 def takes_requests(record: NodeRecord) -> bool:
-    """Whether the node is connected and says that it serves."""
-    return record.is_connected and record.status is not None and record.status.ready and not record.status.draining
+    """Whether the node says that it serves, and is connected, or would be if its server had not gone."""
+    is_there = record.is_connected or record.has_lost_its_server
+    return is_there and record.status is not None and record.status.ready and not record.status.draining
 
 
 def serving(records: Iterable[NodeRecord]) -> Mapping[str, EndpointAddress]:
@@ -49,13 +50,17 @@ def serving(records: Iterable[NodeRecord]) -> Mapping[str, EndpointAddress]:
     return found
 
 
+def unknown(records: Iterable[NodeRecord]) -> frozenset[str]:
+    """The ids of nodes that are connected and have not yet said how they are."""
+    return frozenset(record.node_id for record in records if record.is_connected and record.status is None)
+
+
 def lost(records: Iterable[NodeRecord]) -> frozenset[str]:
-    """The ids of nodes of which nothing is known at present: they are gone without having said that they would go, or
-    have come back and not yet said how they are."""
+    """The ids of nodes that are gone without having said that they would go."""
     return frozenset(
         record.node_id
         for record in records
-        if record.status is None or not (record.is_connected or record.status.draining)
+        if not record.is_connected and not (record.status is not None and record.status.draining)
     )
 
 

@@ -1,6 +1,6 @@
 """The nodes that take requests, as resources that clients of the xDS protocols subscribe to. Knows no gRPC."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -20,12 +20,15 @@ class FleetView:
     """Follows the registry whenever it is told to `update`.
 
     Clients must not lose endpoints because this server knows too little. So the endpoints are held back after a start
-    until the nodes of before are back, or are given up; they stay as they were while the server goes down; and of a
-    fleet that is lost as a whole, the nodes that have not said that they go stay.
+    until the nodes of before are back, or are given up, and other servers have been heard; they stay as they were while
+    the server goes down; a node that comes from another server stays until it has said how it is; and of a fleet that
+    is lost as a whole, the nodes stay that have not said that they go.
     """
 
-    def __init__(self, nodes: NodeRegistry) -> None:
+    def __init__(self, nodes: NodeRegistry, *, has_peers: bool = False) -> None:
+        """`has_peers`: there may be other servers over the same store."""
         self._nodes = nodes
+        self._has_peers = has_peers
         self._expected = endpoints.expected(nodes.records())
         self._is_held = True
         self._is_frozen = False
@@ -55,22 +58,22 @@ class FleetView:
         return node_id in self._shown
 
     def release(self) -> None:
-        """Gives up waiting for nodes of before."""
+        """Gives up waiting for nodes of before, and for other servers."""
         self._expected = frozenset()
+        self._has_peers = False
 
     def freeze(self) -> None:
         """Nothing changes any more: nodes that leave now leave because the server does."""
         self._is_frozen = True
+        self._nodes.freeze()
 
     def update(self) -> None:
         """Takes in what the registry says now."""
         records = self._nodes.records()
         if self._is_frozen or (self._is_held and not self._has_all_expected(records)):
             return
-        shown = endpoints.serving(records)
-        if not shown:
-            lost = endpoints.lost(records)
-            shown = {node_id: address for node_id, address in self._shown.items() if node_id in lost}
+        shown = {**self._shown_before(endpoints.unknown(records)), **endpoints.serving(records)}
+        shown = shown or self._shown_before(endpoints.lost(records))
         self._tell_of_undialable(records)
         self._is_held = False
         self._shown = shown
@@ -85,6 +88,9 @@ class FleetView:
     def log_length(self) -> int:
         return sum(view.log_length for view in self._views.values())
 
+    def _shown_before(self, node_ids: Collection[str]) -> dict[str, EndpointAddress]:
+        return {node_id: address for node_id, address in self._shown.items() if node_id in node_ids}
+
     def _put(self, type_url: str, resource: EncodedResource) -> None:
         if self._views[type_url].version_of(resource.name) == resource.version:
             return
@@ -94,6 +100,8 @@ class FleetView:
         self._views[type_url].put(resource)
 
     def _has_all_expected(self, records: Sequence[NodeRecord]) -> bool:
+        if self._has_peers and not self._nodes.servers:
+            return False
         reported = {record.node_id for record in records if record.is_connected and record.status is not None}
         return self._expected <= reported
 

@@ -39,12 +39,12 @@ def assigned(assignment: ClusterLoadAssignment) -> list[str]:
 
 
 class Fleet:
-    """`kept` are the rows of a server that was there before."""
+    """That of one server. `kept` are the rows of one that was there before; `has_peers`: there may be others."""
 
-    def __init__(self, kept: list[NodeRow] | None = None) -> None:
+    def __init__(self, kept: list[NodeRow] | None = None, *, has_peers: bool = False) -> None:
         self.now = NOW
         self.nodes = NodeRegistry(kept or [], clock=lambda: self.now)
-        self.view = FleetView(self.nodes)
+        self.view = FleetView(self.nodes, has_peers=has_peers)
         self._streams: dict[str, ExitStack] = {}
 
     def connect(self, node_id: str, *, version: str = "1.0") -> None:

@@ -107,8 +107,8 @@ def test_a_fleet_that_is_lost_as_a_whole_stays(fleet: Fleet) -> None:
     assert fleet.addresses == [B]
     fleet.connect("b")
     assert fleet.addresses == [B]
-    fleet.join("c", C)
-    assert fleet.addresses == [C]
+    fleet.report("b", A)
+    assert fleet.addresses == [A]
 
 
 def test_nodes_that_said_that_they_go_do_not_stay(fleet: Fleet) -> None:
