@@ -18,7 +18,7 @@ help: ## Print this list
 
 setup: $(VENV)/.dev ## Make .venv with all that work on Janua needs
 
-components: $(VENV)/.components $(VENV)/mlserver/.made $(VENV)/frameworks/.made $(VENV)/node/.made ## Install the outside components that some tests need
+components: $(VENV)/.components $(VENV)/mlserver/.made $(VENV)/frameworks/.made $(VENV)/interop/.made $(VENV)/node/.made ## Install the outside components that some tests need
 
 # The echo model needs none of the 290 MB that the real one does.
 demo: $(if $(findstring echo,$(ARGS)),$(VENV)/.janua,$(VENV)/.demo) ## Run Janua before two local models (ARGS=--once, ARGS="--model echo")
@@ -140,6 +140,12 @@ $(VENV)/mlserver/.made: tests/support/mlserver/requirements.txt | $(VENV)/.made
 $(VENV)/frameworks/.made: tests/support/frameworks/requirements.txt | $(VENV)/.made
 	$(bin)/python -m venv $(VENV)/frameworks
 	$(VENV)/frameworks/bin/python -m pip install --quiet --requirement $<
+	@touch $@
+
+# Clients of discovery. Their xds-protos overwrites files of other distributions and must stay out of our environment.
+$(VENV)/interop/.made: tests/support/interop/requirements.txt | $(VENV)/.made
+	$(bin)/python -m venv $(VENV)/interop
+	$(VENV)/interop/bin/python -m pip install --quiet --requirement $<
 	@touch $@
 
 # Without a lock file, which would name hosts; the versions in package.json are exact.

@@ -8,18 +8,22 @@ from janua.config.v1.resource_pb2 import KIND_SECRET
 from janua.config.v1.sync_state_pb2 import SyncState
 from janua_resources.kinds import KINDS, SYNC_STATE_NAME, SYNC_STATE_TYPE_URL, kind_info
 
+from config_server.fleet.envoy_types import BY_NAME_ONLY, ENVOY_TYPES
+from config_server.fleet.fleet_view import FleetView
+from config_server.resource_stages import ResourceStage
 from config_server.resources import digest_of, encode
 from config_server.snapshot_cache import SnapshotCache
 from config_server.subscription import Delivery, Page, Subscription, SubscriptionRequest
+from config_server.type_subscription import SubscriptionFactory, TypeSubscription
 from config_server.type_view import TypeView
-from config_server.wire import EncodedResource, ResponseEncoder, encode_resource
+from config_server.wire import EncodedResource, Encoder, encode_resource
 
 # What a client may make one stream remember. Far beyond any real one.
 MAX_TYPES: Final = 64
 MAX_NAMES_PER_TYPE: Final = 100_000
 
-_PLACES: Final = {info.type_url: place for place, info in enumerate(KINDS)}
-_SECRET_TYPE_URL: Final = kind_info(KIND_SECRET).type_url
+_PLACES: Final = {type_url: place for place, type_url in enumerate((*(info.type_url for info in KINDS), *ENVOY_TYPES))}
+_BY_NAME_ONLY: Final = {kind_info(KIND_SECRET).type_url, *BY_NAME_ONLY}
 
 
 class TooManySubscriptionsError(Exception):
@@ -28,7 +32,7 @@ class TooManySubscriptionsError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
-    """A response to be written. `data` is the serialized `DeltaDiscoveryResponse`."""
+    """A response to be written. `data` is the serialized response."""
 
     type_url: str
     revision: int
@@ -45,19 +49,31 @@ class AdsStream:
     `source` gives what the node is shown: the same cache as long as no canary that it is of begins or ends.
     """
 
-    def __init__(self, source: Callable[[], SnapshotCache], encoder: ResponseEncoder, *, stream_id: str) -> None:
+    def __init__(
+        self,
+        source: Callable[[], SnapshotCache],
+        encoder: Encoder,
+        *,
+        fleet: FleetView,
+        stream_id: str,
+        make_subscription: SubscriptionFactory = Subscription,
+    ) -> None:
+        """Of delta, unless another kind of subscription is made, with the encoder that goes with it."""
         self._source = source
         self._cache = cache = source()
+        self._fleet = fleet
         self._encoder = encoder
         self._stream_id = stream_id
+        self._make_subscription = make_subscription
         self._responses = 0
         self._revision = cache.revision
-        self._subscriptions: dict[str, Subscription] = {}
+        self._fleet_revision = fleet.revision
+        self._subscriptions: dict[str, TypeSubscription] = {}
         # All but that to `SyncState`, make before break; types that are not ours last.
-        self._ordered: Sequence[tuple[str, Subscription]] = ()
+        self._ordered: Sequence[tuple[str, TypeSubscription]] = ()
         # Only of this stream: its one resource appears when the first sync is complete.
         self._sync_view = TypeView(SYNC_STATE_TYPE_URL)
-        self._sync: Subscription | None = None
+        self._sync: TypeSubscription | None = None
 
     def request(self, type_url: str, request: SubscriptionRequest) -> Delivery | None:
         """Takes in a request. Returns the delivery that it accepts or refuses, if it does.
@@ -67,32 +83,49 @@ class AdsStream:
         subscription = self._subscriptions.get(type_url)
         if subscription is None:
             subscription = self._subscribe(type_url)
-        if subscription.name_count + len(request.subscribe) > MAX_NAMES_PER_TYPE:
+        if subscription.name_count_after(request) > MAX_NAMES_PER_TYPE:
             raise TooManySubscriptionsError(f"a stream may name {MAX_NAMES_PER_TYPE} resources of a type")
         if subscription is self._sync:
             # The mark is sent on every stream: a client that held it from another would wait for it in vain.
             request = replace(request, initial_versions={})
         return subscription.request(request)
 
-    def _subscribe(self, type_url: str) -> Subscription:
+    def _subscribe(self, type_url: str) -> TypeSubscription:
         if len(self._subscriptions) >= MAX_TYPES:
             raise TooManySubscriptionsError(f"a stream may ask for {MAX_TYPES} types")
         if type_url == SYNC_STATE_TYPE_URL:
-            subscription = self._sync = Subscription(self._sync_view)
+            subscription = self._sync = self._make_subscription(self._sync_view, is_by_name_only=False)
         else:
-            subscription = Subscription(self._view(type_url), is_by_name_only=type_url == _SECRET_TYPE_URL)
+            subscription = self._make_subscription(self._view(type_url), is_by_name_only=type_url in _BY_NAME_ONLY)
             self._ordered = sorted((*self._ordered, (type_url, subscription)), key=_place)
         self._subscriptions[type_url] = subscription
         return subscription
 
     def _view(self, type_url: str) -> TypeView:
         # A type that is not ours is one without resources.
-        return self._cache.view(type_url) or TypeView(type_url)
+        return self._cache.view(type_url) or self._fleet.view(type_url) or TypeView(type_url)
 
     @property
     def revision(self) -> int:
         """The revision up to which changes have been taken in."""
         return self._revision
+
+    @property
+    def fleet_revision(self) -> int:
+        """That of the fleet."""
+        return self._fleet_revision
+
+    @property
+    def asks_for_fleet(self) -> bool:
+        """Whether the client wants to know which nodes there are."""
+        return any(type_url in self._subscriptions for type_url in ENVOY_TYPES)
+
+    @property
+    def has_settled_fleet(self) -> bool:
+        """Whether the client has acknowledged which nodes there are now, as far as it asks."""
+        if not self.asks_for_fleet:
+            return True
+        return self._fleet_revision == self._fleet.revision and all(map(self.is_settled, ENVOY_TYPES))
 
     @property
     def is_idle(self) -> bool:
@@ -109,7 +142,15 @@ class AdsStream:
         return (type_url for type_url, subscription in self._subscriptions.items() if subscription.is_settled)
 
     def is_settled(self, type_url: str) -> bool:
-        return self._subscriptions[type_url].is_settled
+        """Whether the client has acknowledged all there is of a type. So it has of one that it does not ask for."""
+        subscription = self._subscriptions.get(type_url)
+        return subscription is None or subscription.is_settled
+
+    def stages(self) -> Iterator[tuple[str, ResourceStage]]:
+        """By type, how far each resource has come that the client asks for."""
+        for type_url, subscription in self._subscriptions.items():
+            for stage in subscription.stages():
+                yield type_url, stage
 
     def next_response(self, *, push: bool) -> Response | None:
         """The response that comes next, None if there is none now. Without `push`, only answers and `SyncState`."""
@@ -126,14 +167,17 @@ class AdsStream:
             self._cache = source
             self._revision = source.revision
             for type_url, subscription in self._ordered:
-                subscription.move_to(self._view(type_url))
-        elif self._revision != self._cache.revision:
-            self._revision = self._cache.revision
+                if (view := source.view(type_url)) is not None:
+                    subscription.move_to(view)
+        if (self._revision, self._fleet_revision) != (self._cache.revision, self._fleet.revision):
+            self._revision, self._fleet_revision = self._cache.revision, self._fleet.revision
             for _, subscription in self._ordered:
                 subscription.absorb()
 
     def _next_answer(self) -> Response | None:
         for type_url, subscription in self._ordered:
+            if self._fleet.is_held(type_url):
+                continue
             if subscription.is_answer_owed and (page := subscription.next_answer()) is not None:
                 return self._respond(type_url, subscription, page)
         return None
@@ -164,7 +208,7 @@ class AdsStream:
         page = self._sync.next_answer()
         return None if page is None else self._respond(SYNC_STATE_TYPE_URL, self._sync, page)
 
-    def _respond(self, type_url: str, subscription: Subscription, page: Page) -> Response:
+    def _respond(self, type_url: str, subscription: TypeSubscription, page: Page) -> Response:
         self._responses += 1
         nonce = f"{self._stream_id}.{self._responses}"
         revision = self._revision
@@ -175,8 +219,8 @@ class AdsStream:
         return Response(type_url=type_url, revision=revision, data=data)
 
 
-def _place(subscription: tuple[str, Subscription]) -> int:
-    """Where a type stands in the order; types that are not ours have the last place together."""
+def _place(subscription: tuple[str, TypeSubscription]) -> int:
+    """Where a type stands in the order; types that nobody knows have the last place together."""
     return _PLACES.get(subscription[0], len(_PLACES))
 
 

@@ -13,8 +13,12 @@ import structlog
 from config_server.apply import Applier
 from config_server.canary import Canaries
 from config_server.canary_guard import CanaryGuard
+from config_server.client_status import ClientStatusService
 from config_server.config_service import ConfigService
 from config_server.discovery import DiscoveryService
+from config_server.fleet.departures import Departures
+from config_server.fleet.fleet_view import FleetView
+from config_server.fleet.fleet_watch import FleetWatch
 from config_server.fleet_watch import FleetWatcher
 from config_server.follower import Follower
 from config_server.history import History
@@ -144,7 +148,7 @@ async def _serve(
 class _Parts:
     server: ConfigServer
     housekeeping: Housekeeping
-    background: tuple[Writer | PushSchedule | Housekeeping | CanaryGuard | Follower, ...]
+    background: tuple[Writer | PushSchedule | Housekeeping | CanaryGuard | FleetWatch | Follower, ...]
     revision: int
 
 
@@ -158,8 +162,10 @@ async def _assemble(settings: Settings, store: Store) -> _Parts:
         store=store, cache=cache, writer=writer, nodes=nodes, takes_values=bool(settings.encryption_keys), clock=_now
     )
     keys = ApiKeys(cache=cache, writer=writer, clock=_now)
+    fleet = FleetView(nodes, has_peers=store.peers is not None)
     discovery = DiscoveryService(
         cache=cache,
+        fleet=fleet,
         nodes=nodes,
         replica_id=settings.replica_id,
         push_delay_s=settings.debounce.quiet_s,
@@ -186,16 +192,18 @@ async def _assemble(settings: Settings, store: Store) -> _Parts:
             canaries=canaries,
             guard=guard,
         ),
-        node=NodeService(nodes),
+        node=NodeService(nodes, Departures(fleet, nodes, discovery, write_nodes=housekeeping.write_nodes)),
         discovery=discovery,
+        client_status=ClientStatusService(discovery),
         watches=signal,
     )
     schedule = PushSchedule(signal, discovery.push, debounce=settings.debounce, clock=time.monotonic)
+    watch = FleetWatch(fleet, nodes, discovery.push_fleet, debounce=settings.debounce, clock=time.monotonic)
     return _Parts(
         server=server,
         housekeeping=housekeeping,
         background=(
-            *(writer, schedule, housekeeping, guard),
+            *(writer, schedule, housekeeping, guard, watch),
             *([] if store.peers is None else [Follower(peers=store.peers, writer=writer)]),
         ),
         revision=world.revision,

@@ -4,7 +4,7 @@ import asyncio
 import functools
 import itertools
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -16,17 +16,18 @@ from janua.discovery.v3 import ads_pb2
 from config_server import rpc
 from config_server.ads_stream import AdsStream
 from config_server.discovery_connection import DiscoveryConnection, read_request
+from config_server.discovery_variant import VARIANTS, ClientRequest, Variant
 from config_server.errors import ApiError
+from config_server.fleet.fleet_view import FleetView
 from config_server.nodes import NodeIdentity, NodeRegistry
 from config_server.snapshot_cache import SnapshotCache
-from config_server.wire import ResponseEncoder
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
 
 SERVICE_NAME: Final = ads_pb2.DESCRIPTOR.services_by_name["AggregatedDiscoveryService"].full_name
 
 _MAX_NODE_ID: Final = 253
-_VERSION_KEY: Final = "janua.version"
+VERSION_KEY: Final = "janua.version"
 
 # Logs of changes are cut when they have grown by so much.
 _LOG_LENGTH: Final = 1024
@@ -43,6 +44,7 @@ class DiscoveryService:
         self,
         *,
         cache: SnapshotCache,
+        fleet: FleetView,
         nodes: NodeRegistry,
         replica_id: str,
         push_delay_s: float,
@@ -52,7 +54,8 @@ class DiscoveryService:
     ) -> None:
         self._cache = cache
         self._nodes = nodes
-        self._encoder = ResponseEncoder(replica_id)
+        self._fleet = fleet
+        self._encoders = {variant.method: variant.make_encoder(replica_id) for variant in VARIANTS}
         self._push_delay_s = push_delay_s
         self._drain_jitter_s = drain_jitter_s
         self._sleep = sleep
@@ -64,10 +67,14 @@ class DiscoveryService:
         self._is_draining = False
 
     def handler(self) -> grpc.GenericRpcHandler:
-        method: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(
-            self.serve, request_deserializer=None, response_serializer=None
+        return grpc.method_handlers_generic_handler(
+            SERVICE_NAME, {variant.method: self._method(variant) for variant in VARIANTS}
         )
-        return grpc.method_handlers_generic_handler(SERVICE_NAME, {"DeltaAggregatedResources": method})
+
+    def _method(self, variant: Variant) -> "grpc.RpcMethodHandler[bytes, bytes]":
+        return grpc.stream_stream_rpc_method_handler(
+            functools.partial(self.serve, variant), request_deserializer=None, response_serializer=None
+        )
 
     def push(self) -> None:
         """Lets all streams send what has changed. Each writes for itself: a slow node delays no other."""
@@ -75,24 +82,46 @@ class DiscoveryService:
             connection.push()
         self._trim_logs()
 
+    def push_fleet(self) -> None:
+        """Lets the streams that ask for nodes send what has changed of them."""
+        asking = [connection for connection in self._connections if connection.stream.asks_for_fleet]
+        for connection in asking:
+            connection.push()
+        if self._fleet.log_length > _LOG_LENGTH:
+            revisions = (connection.stream.fleet_revision for connection in asking)
+            self._fleet.trim(min(revisions, default=self._fleet.revision))
+
+    def has_settled_fleet(self) -> bool:
+        """Whether all who ask for nodes have acknowledged which ones there are."""
+        return all(connection.stream.has_settled_fleet for connection in self._connections)
+
+    def clients(self) -> Sequence[DiscoveryConnection]:
+        """The streams that are open, by their nodes' ids."""
+        return sorted(self._connections, key=lambda connection: connection.session.identity.node_id)
+
     def drain(self) -> None:
         """Ends all streams, spread over some time so that their nodes do not reach the other servers at once."""
         self._is_draining = True
+        self._fleet.freeze()
         for connection in self._connections:
             connection.drain()
         for limit in self._opening:
             limit.reschedule(0)
 
+    async def serve(self, variant: Variant, _requests: AsyncIterator[bytes], context: rpc.Context) -> None:
+        await self._serve(variant, context)
+
     @rpc.answers_once
-    async def serve(self, _requests: AsyncIterator[bytes], context: rpc.Context) -> None:
-        first = await self._first_request(context)
+    async def _serve(self, variant: Variant, context: rpc.Context) -> None:
+        first = await self._first_request(variant, context)
         if first is None:
             return
         identity = _identity(first.node)
         source = functools.partial(self._cache.for_node, identity.node_id, identity.cluster)
         with self._nodes.connected(identity) as session:
             connection = DiscoveryConnection(
-                stream=AdsStream(source, self._encoder, stream_id=f"{next(self._stream_ids):x}"),
+                variant=variant,
+                stream=self._stream(variant, source),
                 session=session,
                 cache=self._cache,
                 nodes=self._nodes,
@@ -101,12 +130,21 @@ class DiscoveryService:
             with self._registered(connection), _told_of(session.identity):
                 await connection.run(context, first, drained=self._drained)
 
-    async def _first_request(self, context: rpc.Context) -> ads_pb2.DeltaDiscoveryRequest | None:
+    def _stream(self, variant: Variant, source: Callable[[], SnapshotCache]) -> AdsStream:
+        return AdsStream(
+            source,
+            self._encoders[variant.method],
+            fleet=self._fleet,
+            stream_id=f"{next(self._stream_ids):x}",
+            make_subscription=variant.make_subscription,
+        )
+
+    async def _first_request(self, variant: Variant, context: rpc.Context) -> ClientRequest | None:
         """None: the client has closed the stream without one."""
         try:
             async with asyncio.timeout(0 if self._is_draining else None) as limit:
                 self._opening.add(limit)
-                return await read_request(context)
+                return await read_request(context, variant)
         except TimeoutError:
             text = "the config server is going down: connect to another"
             raise ApiError(code_pb2.UNAVAILABLE, "DRAINING", text) from None
@@ -151,5 +189,5 @@ def _identity(node: ads_pb2.Node) -> NodeIdentity:
     if len(node.id) > _MAX_NODE_ID:
         text = f"node.id may have {_MAX_NODE_ID} characters, not {len(node.id)}"
         raise ApiError(code_pb2.INVALID_ARGUMENT, "NODE_ID_TOO_LONG", text)
-    version = node.metadata.fields[_VERSION_KEY].string_value if _VERSION_KEY in node.metadata.fields else ""
+    version = node.metadata.fields[VERSION_KEY].string_value if VERSION_KEY in node.metadata.fields else ""
     return NodeIdentity(node_id=node.id, cluster=node.cluster[:_MAX_NODE_ID], version=version[:_MAX_NODE_ID])

@@ -7,13 +7,13 @@ from typing import Protocol
 import structlog
 from google.protobuf.message import DecodeError
 from google.rpc import code_pb2
-from janua.discovery.v3 import ads_pb2
 
 from config_server.ads_stream import AdsStream, TooManySubscriptionsError
+from config_server.discovery_variant import ClientRequest, Variant
 from config_server.errors import ApiError
 from config_server.nodes import NodeRegistry, NodeSession
 from config_server.snapshot_cache import SnapshotCache
-from config_server.subscription import Delivery, SubscriptionRequest
+from config_server.subscription import Delivery
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
 
@@ -26,13 +26,13 @@ class Wire(Protocol):
     async def write(self, message: bytes) -> None: ...
 
 
-async def read_request(wire: Wire) -> ads_pb2.DeltaDiscoveryRequest | None:
+async def read_request(wire: Wire, variant: Variant) -> ClientRequest | None:
     """The next request, None at the end. Raises ApiError for bytes that are none."""
     data = await wire.read()
     if not isinstance(data, bytes):
         return None
     try:
-        return ads_pb2.DeltaDiscoveryRequest.FromString(data)
+        return variant.read(data)
     except DecodeError:
         text = "the bytes sent are not a discovery request"
         raise ApiError(code_pb2.INVALID_ARGUMENT, "MALFORMED_REQUEST", text) from None
@@ -47,6 +47,7 @@ class DiscoveryConnection:
     def __init__(
         self,
         *,
+        variant: Variant,
         stream: AdsStream,
         session: NodeSession,
         cache: SnapshotCache,
@@ -54,7 +55,8 @@ class DiscoveryConnection:
         push_delay_s: float,
     ) -> None:
         self.stream = stream
-        self._session = session
+        self.session = session
+        self._variant = variant
         self._cache = cache
         self._nodes = nodes
         self._push_delay_s = push_delay_s
@@ -74,9 +76,7 @@ class DiscoveryConnection:
         self._is_draining = True
         self._wake.set()
 
-    async def run(
-        self, wire: Wire, first: ads_pb2.DeltaDiscoveryRequest, drained: Callable[[], Awaitable[None]]
-    ) -> None:
+    async def run(self, wire: Wire, first: ClientRequest, drained: Callable[[], Awaitable[None]]) -> None:
         """Raises ApiError to end the stream with a status. `drained` waits for this stream's turn to end."""
         reader = asyncio.create_task(self._read(wire, first))
         reader.add_done_callback(lambda _: self._wake.set())
@@ -98,23 +98,23 @@ class DiscoveryConnection:
         self._wake.clear()
         return True
 
-    async def _read(self, wire: Wire, first: ads_pb2.DeltaDiscoveryRequest) -> None:
-        message: ads_pb2.DeltaDiscoveryRequest | None = first
+    async def _read(self, wire: Wire, first: ClientRequest) -> None:
+        message: ClientRequest | None = first
         while message is not None:
             self._take_in(message)
             if not self.stream.is_idle:
                 self._wake.set()
-            message = await read_request(wire)
+            message = await read_request(wire, self._variant)
 
     async def _write(self, wire: Wire) -> None:
         while (response := self.stream.next_response(push=self._is_push_due)) is not None:
-            self._session.sent(response.type_url, response.revision)
-            self._nodes.changed(self._session.identity.node_id)
+            self.session.sent(response.type_url, response.revision)
+            self._nodes.changed(self.session.identity.node_id)
             await wire.write(response.data)
         self._schedule_push()
-        if self._session.revision != self.stream.revision:
-            self._session.looked_at(self.stream.revision, self.stream.settled_types())
-            self._nodes.changed(self._session.identity.node_id)
+        if self.session.revision != self.stream.revision:
+            self.session.looked_at(self.stream.revision, self.stream.settled_types())
+            self._nodes.changed(self.session.identity.node_id)
 
     def _schedule_push(self) -> None:
         if not self.stream.has_unsent_changes:
@@ -123,45 +123,38 @@ class DiscoveryConnection:
             # An answer came upon changes, or leaves removals to be pushed: nothing else may ever call for that.
             self._push_timer = asyncio.get_running_loop().call_later(self._push_delay_s, self.push)
 
-    def _take_in(self, message: ads_pb2.DeltaDiscoveryRequest) -> None:
+    def _take_in(self, message: ClientRequest) -> None:
         if not message.type_url:
             raise ApiError(code_pb2.INVALID_ARGUMENT, "TYPE_URL_MISSING", "a discovery request needs a type_url")
         self._refuse_to_empty(message)
-        request = SubscriptionRequest(
-            subscribe=message.resource_names_subscribe,
-            unsubscribe=message.resource_names_unsubscribe,
-            initial_versions=dict(message.initial_resource_versions),
-            nonce=message.response_nonce,
-        )
         try:
-            delivery = self.stream.request(message.type_url, request)
+            delivery = self.stream.request(message.type_url, message.subscription)
         except TooManySubscriptionsError as error:
             raise ApiError(code_pb2.RESOURCE_EXHAUSTED, "TOO_MANY_SUBSCRIPTIONS", str(error)) from error
         if delivery is not None:
             self._answered(message, delivery)
         if self.stream.is_settled(message.type_url):
-            self._session.progress(message.type_url).nothing_to_send(self.stream.revision)
-        self._nodes.heard(self._session.identity.node_id)
+            self.session.progress(message.type_url).nothing_to_send(self.stream.revision)
+        self._nodes.heard(self.session.identity.node_id)
 
-    def _answered(self, message: ads_pb2.DeltaDiscoveryRequest, delivery: Delivery) -> None:
-        error = message.error_detail if message.HasField("error_detail") else None
-        self._session.answered(message.type_url, delivery, error)
-        if error is not None:
+    def _answered(self, message: ClientRequest, delivery: Delivery) -> None:
+        self.session.answered(message.type_url, delivery, message.error)
+        if message.error is not None:
             _log.warning(
                 "a node refuses configuration",
-                node_id=self._session.identity.node_id,
+                node_id=self.session.identity.node_id,
                 type_url=message.type_url,
                 revision=delivery.revision,
-                error=self._session.progress(message.type_url).error_message,
+                error=self.session.progress(message.type_url).error_message,
             )
 
-    def _refuse_to_empty(self, message: ads_pb2.DeltaDiscoveryRequest) -> None:
+    def _refuse_to_empty(self, message: ClientRequest) -> None:
         """A store that was never written to is a new one, or one that was lost.
 
         Answering from it would tell a node to remove all that it serves. A node that holds nothing loses nothing: it
         is served, so that a first one can start before the first Apply.
         """
-        holds_config = message.initial_resource_versions and self._cache.view(message.type_url) is not None
+        holds_config = message.holds_resources and self._cache.view(message.type_url) is not None
         if holds_config and self._cache.revision == 0:
             text = "this config server has no configuration yet, and you hold one: apply one, or restore its store"
             raise ApiError(code_pb2.UNAVAILABLE, "STORE_EMPTY", text)

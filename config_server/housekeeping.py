@@ -38,6 +38,8 @@ class Housekeeping:
         self._kept_revisions = kept_revisions
         self._clock = clock
         self._sleep = sleep
+        # Of what is written twice, the later is written last.
+        self._turn = asyncio.Lock()
         # Until when it is known what other servers have written of their nodes, by the store's clock.
         self._nodes_known: datetime | None = None
 
@@ -56,6 +58,11 @@ class Housekeeping:
             await self._sleep(_NODES_EVERY_S)
 
     async def write_nodes(self) -> None:
+        """Writes the records of nodes that have changed since they were last written."""
+        async with self._turn:
+            await self._write_nodes()
+
+    async def _write_nodes(self) -> None:
         changed, removed = self._nodes.take_unsaved()
         if not changed and not removed:
             return

@@ -10,6 +10,7 @@ from janua.config.v1 import node_service_pb2_grpc
 
 from config_server import rpc
 from config_server.errors import ApiError
+from config_server.fleet.departures import Departures
 from config_server.nodes import NodeRegistry
 from config_server.request_rules import check_request
 
@@ -18,8 +19,9 @@ MAX_STATUS_BYTES: Final = 256 * 1024
 
 
 class NodeService(node_service_pb2_grpc.NodeServiceServicer):
-    def __init__(self, nodes: NodeRegistry) -> None:
+    def __init__(self, nodes: NodeRegistry, departures: Departures) -> None:
         self._nodes = nodes
+        self._departures = departures
 
     @rpc.answers_once
     async def ReportStatus(self, request: pb.ReportStatusRequest, context: rpc.Context) -> pb.ReportStatusResponse:
@@ -30,4 +32,7 @@ class NodeService(node_service_pb2_grpc.NodeServiceServicer):
         if not self._nodes.report(request.node_id, request.status):
             text = f"node {request.node_id!r} is not known: open a discovery stream first"
             raise ApiError(code_pb2.NOT_FOUND, "NODE_NOT_FOUND", text)
+        if request.status.draining:
+            # The node may stop taking requests when it has the answer.
+            await self._departures.left(request.node_id)
         return pb.ReportStatusResponse()

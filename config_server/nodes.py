@@ -13,8 +13,12 @@ from config_server.node_changes import NodeChanges
 from config_server.node_selector import Selection
 from config_server.progress import TypeProgress, progress_from_proto
 from config_server.resources import timestamp
+from config_server.revision_signal import RevisionSignal
 from config_server.store.base import NodeRow, PeerNode
 from config_server.subscription import Delivery
+
+# A node that has lost its server tries the next one within 15 seconds, and then says how it is.
+_ON_ITS_WAY: Final = timedelta(seconds=20)
 
 # A node that is gone for longer is forgotten: with node ids made anew at every start they would add up.
 FORGET_AFTER: Final = timedelta(days=7)
@@ -74,6 +78,8 @@ class NodeRecord:
     status: NodeStatus | None = None
     is_connected_to_peer: bool = False
     """Whether it has a stream at the other server that this record is of."""
+    has_lost_its_server: bool = False
+    """Whether that server is gone, a moment ago, and the node is on its way to another."""
 
     @property
     def node_id(self) -> str:
@@ -117,6 +123,10 @@ class NodeRegistry:
         self._replica = replica
         self._connected = 0
         self._unsaved: set[str] = set()
+        self._is_frozen = False
+        self._servers: frozenset[str] = frozenset()
+        # Counts what may change which nodes take requests, and where.
+        self.membership: Final = RevisionSignal(0)
 
     @property
     def connected_nodes(self) -> int:
@@ -139,8 +149,22 @@ class NodeRegistry:
 
     def take_peers(self, nodes: Sequence[PeerNode], alive: frozenset[str]) -> None:
         """What other servers have written of their nodes since the last time, and which servers are there."""
-        for node_id in sorted(self._peers.take(nodes, alive, forget_before=self._clock() - FORGET_AFTER)):
+        now = self._clock()
+        changed = self._peers.take(nodes, alive, now=now, forget_before=now - FORGET_AFTER)
+        for node_id in sorted(changed):
             self.changes.changed(node_id)
+        if changed or alive != self._servers:
+            self._servers = alive
+            self._announce()
+
+    @property
+    def servers(self) -> int:
+        """How many servers there are over one store, by what was last heard of them; 0 if nothing yet was."""
+        return len(self._servers)
+
+    def freeze(self) -> None:
+        """This server goes down: nodes that it lets go of have not gone themselves, and are not noted as gone."""
+        self._is_frozen = True
 
     def _elsewhere(self) -> Iterator[NodeRecord]:
         """The nodes that another server knows better."""
@@ -161,17 +185,23 @@ class NodeRegistry:
         record = self._records.get(identity.node_id)
         if record is None:
             record = self._records[identity.node_id] = NodeRecord(latest=session, last_seen_time=now)
-        self._connected += not record.is_connected
+        if not record.is_connected:
+            # How it was says nothing of how it is after a restart.
+            record.status = None
+            self._connected += 1
         record.sessions.append(session)
         record.latest = session
         self.heard(identity.node_id)
+        self._announce()
         try:
             yield session
         finally:
-            record.sessions.remove(session)
-            record.latest = record.sessions[-1] if record.sessions else session
-            self._connected -= not record.is_connected
-            self.changed(identity.node_id)
+            if not self._is_frozen:
+                record.sessions.remove(session)
+                record.latest = record.sessions[-1] if record.sessions else session
+                self._connected -= not record.is_connected
+                self.changed(identity.node_id)
+                self._announce()
 
     def heard(self, node_id: str) -> None:
         """Something came from the node, so that its record has changed."""
@@ -188,9 +218,15 @@ class NodeRegistry:
         record = self._records.get(node_id)
         if record is None:
             return False
+        is_news = record.status is None or _serving(record.status) != _serving(status)
         record.status = status
         self.heard(node_id)
+        if is_news:
+            self._announce()
         return True
+
+    def _announce(self) -> None:
+        self.membership.announce(self.membership.revision + 1)
 
     def take_unsaved(self) -> tuple[Sequence[NodeRow], Sequence[str]]:
         """The nodes to be written and those to be dropped since this was last asked."""
@@ -209,6 +245,11 @@ class NodeRegistry:
                 del self._records[node_id]
                 self.changes.forgotten(node_id)
                 yield node_id
+
+
+def _serving(status: NodeStatus) -> tuple[bool, bool, str]:
+    """What of a report says whether the node takes requests, and where."""
+    return status.ready, status.draining, status.addresses.grpc
 
 
 def _kept(record: NodeRecord) -> bytes:
@@ -234,6 +275,7 @@ class _Known:
     row: bytes
     record: NodeRecord
     was_connected: bool
+    server_gone_since: datetime | None = None
 
 
 class NodesElsewhere:
@@ -246,7 +288,9 @@ class NodesElsewhere:
         self._known: dict[tuple[str, str], _Known] = {}
         self._best: dict[str, NodeRecord] = {}
 
-    def take(self, nodes: Sequence[PeerNode], alive: Collection[str], *, forget_before: datetime) -> frozenset[str]:
+    def take(
+        self, nodes: Sequence[PeerNode], alive: Collection[str], *, now: datetime, forget_before: datetime
+    ) -> frozenset[str]:
         """What servers have written, and which of them are there. Gives the nodes of which something is new."""
         changed = set()
         for row in nodes:
@@ -256,8 +300,15 @@ class NodesElsewhere:
                 changed.add(row.node_id)
         for (node_id, replica), known in self._known.items():
             is_connected = known.was_connected and replica in alive
-            if known.record.is_connected_to_peer != is_connected:
-                known.record.is_connected_to_peer = is_connected
+            known.server_gone_since = None if replica in alive else known.server_gone_since or now
+            has_lost_its_server = (
+                known.was_connected
+                and known.server_gone_since is not None
+                and now < known.server_gone_since + _ON_ITS_WAY
+            )
+            before = known.record.is_connected_to_peer, known.record.has_lost_its_server
+            if before != (is_connected, has_lost_its_server):
+                known.record.is_connected_to_peer, known.record.has_lost_its_server = is_connected, has_lost_its_server
                 changed.add(node_id)
         self._choose(alive, forget_before)
         return frozenset(changed)

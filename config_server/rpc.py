@@ -7,7 +7,7 @@ import functools
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Never, TypeVar
+from typing import Any, Final, Never, TypeVar
 
 import grpc
 import structlog
@@ -46,9 +46,18 @@ def service_handler(service: ServiceDescriptor, servicer: object) -> grpc.Generi
     return grpc.method_handlers_generic_handler(service.full_name, handlers)
 
 
+# No service of ours takes many requests and answers once.
+_HANDLERS: Final = {
+    (False, False): grpc.unary_unary_rpc_method_handler,
+    (False, True): grpc.unary_stream_rpc_method_handler,
+    (True, True): grpc.stream_stream_rpc_method_handler,
+}
+
+
 def _method_handler(method: MethodDescriptor, behaviour: Callable[..., Any]) -> "grpc.RpcMethodHandler[Any, Any]":
-    make = grpc.unary_stream_rpc_method_handler if method.server_streaming else grpc.unary_unary_rpc_method_handler
-    return make(behaviour, functools.partial(_parse, GetMessageClass(method.input_type)), _serialize)
+    return _HANDLERS[method.client_streaming, method.server_streaming](
+        behaviour, functools.partial(_parse, GetMessageClass(method.input_type)), _serialize
+    )
 
 
 def _parse(message: type[Message], data: bytes) -> Message | _Malformed:
@@ -87,6 +96,23 @@ def answers_many(
             _check_read(request)
             async for response in method(servicer, request, context):
                 yield response
+        except Exception as error:
+            await _end(context, error)
+
+    return guarded
+
+
+def answers_each(
+    method: Callable[[_S, _Q, Context], Awaitable[_R]],
+) -> Callable[[_S, AsyncIterator[_Q], Context], AsyncIterator[_R]]:
+    """Wraps a servicer's method that answers one request, so that it answers each of a stream."""
+
+    @functools.wraps(method)
+    async def guarded(servicer: _S, requests: AsyncIterator[_Q], context: Context) -> AsyncIterator[_R]:
+        try:
+            async for request in requests:
+                _check_read(request)
+                yield await method(servicer, request, context)
         except Exception as error:
             await _end(context, error)
 

@@ -7,7 +7,9 @@ from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from janua.config.v1 import config_service_pb2, node_service_pb2
+from janua.discovery.v3 import csds_pb2
 
+from config_server.client_status import ClientStatusService
 from config_server.config_service import ConfigService
 from config_server.discovery import SERVICE_NAME as DISCOVERY
 from config_server.discovery import DiscoveryService
@@ -37,7 +39,8 @@ _OPTIONS: Final = (
 
 _CONFIG: Final = config_service_pb2.DESCRIPTOR.services_by_name["ConfigService"]
 _NODE: Final = node_service_pb2.DESCRIPTOR.services_by_name["NodeService"]
-_OURS: Final[Sequence[str]] = (_CONFIG.full_name, _NODE.full_name, DISCOVERY)
+_CLIENT_STATUS: Final = csds_pb2.DESCRIPTOR.services_by_name["ClientStatusDiscoveryService"]
+_OURS: Final[Sequence[str]] = (_CONFIG.full_name, _NODE.full_name, DISCOVERY, _CLIENT_STATUS.full_name)
 
 
 class Closable(Protocol):
@@ -50,7 +53,13 @@ class ConfigServer:
     """Serves from `start` to `drain`."""
 
     def __init__(
-        self, *, config: ConfigService, node: NodeService, discovery: DiscoveryService, watches: Closable
+        self,
+        *,
+        config: ConfigService,
+        node: NodeService,
+        discovery: DiscoveryService,
+        client_status: ClientStatusService,
+        watches: Closable,
     ) -> None:
         """`watches` is closed by a drain to end the streams that would never end by themselves."""
         self._discovery = discovery
@@ -58,7 +67,12 @@ class ConfigServer:
         self._health = health.aio.HealthServicer()
         self._server = aio.server(options=_OPTIONS)
         self._server.add_generic_rpc_handlers(
-            (service_handler(_CONFIG, config), service_handler(_NODE, node), discovery.handler())
+            (
+                service_handler(_CONFIG, config),
+                service_handler(_NODE, node),
+                service_handler(_CLIENT_STATUS, client_status),
+                discovery.handler(),
+            )
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection((*_OURS, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)

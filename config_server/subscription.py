@@ -3,11 +3,12 @@
 The rules are those of delta xDS ("Incremental variants", xDS REST and gRPC protocol).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
+from config_server.resource_stages import ResourceStage, stages_of
 from config_server.type_view import Changed, TypeView
 from config_server.wire import EncodedResource, removed_size
 
@@ -30,7 +31,10 @@ class PageLimit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriptionRequest:
-    """The parts of a discovery request that concern one type's subscription. `nonce` is empty if it answers none."""
+    """The parts of a discovery request that concern one type's subscription. `nonce` is empty if it answers none.
+
+    In delta, `subscribe` are names that are wanted from now on; in state of the world, all that are wanted.
+    """
 
     subscribe: Sequence[str] = ()
     unsubscribe: Sequence[str] = ()
@@ -45,6 +49,11 @@ class Page:
     resources: Sequence[EncodedResource]
     removed: Sequence[str]
 
+    @property
+    def names(self) -> frozenset[str]:
+        """All that it speaks of."""
+        return frozenset(resource.name for resource in self.resources).union(self.removed)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
@@ -57,6 +66,7 @@ class Delivery:
 
 
 _DEFAULT_LIMIT: Final = PageLimit()
+_NOTHING: Final = Page((), ())
 
 
 class Subscription:
@@ -95,10 +105,6 @@ class Subscription:
         self._outstanding: Delivery | None = None
 
     @property
-    def name_count(self) -> int:
-        return len(self._names)
-
-    @property
     def is_awaiting_ack(self) -> bool:
         return self._outstanding is not None
 
@@ -123,6 +129,10 @@ class Subscription:
     @property
     def is_answer_owed(self) -> bool:
         return self._owes_response or bool(self._answers) or self._cursor is not None
+
+    def name_count_after(self, request: SubscriptionRequest) -> int:
+        """How many names it holds once it has taken in the request, at most."""
+        return len(self._names) + len(request.subscribe)
 
     def request(self, request: SubscriptionRequest) -> Delivery | None:
         """Takes in a request. Returns the delivery that it accepts or refuses, if it is the one under way.
@@ -321,6 +331,16 @@ class Subscription:
     def deliver(self, page: Page, *, nonce: str, revision: int) -> None:
         """Notes that `page` is on its way."""
         self._outstanding = Delivery(nonce=nonce, revision=revision, page=page, is_complete=self.is_caught_up)
+
+    def stages(self) -> Iterator[ResourceStage]:
+        """How far each resource has come that the client asks for, or that it has to be told is gone."""
+        page = _NOTHING if self._outstanding is None else self._outstanding.page
+        names = {*self._names, *self._removed, *page.removed}
+        if self._covers_all:
+            names.update(self._view.names_after(""))
+        unsent = {changed.name for changed in self._view.changes_since(self._revision)}
+        unsent.update(self._answers, self._changed, self._removed, filter(self._is_ahead, names))
+        return stages_of(self._view, names, unsent=unsent, under_way=page.names)
 
     @property
     def _covers_all(self) -> bool:

@@ -1,8 +1,9 @@
 """Discovery responses as bytes, joined from parts that are encoded once and shared by all streams."""
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 _LENGTH_DELIMITED: Final = 2
 
@@ -13,7 +14,13 @@ _TYPE_URL: Final = 4
 _NONCE: Final = 5
 _REMOVED_RESOURCES: Final = 6
 _CONTROL_PLANE: Final = 7
-# … of its `Resource`, of `google.protobuf.Any`, of `ControlPlane`.
+# … of `DiscoveryResponse` …
+_STATE_VERSION_INFO: Final = 1
+_STATE_RESOURCES: Final = 2
+_STATE_TYPE_URL: Final = 4
+_STATE_NONCE: Final = 5
+_STATE_CONTROL_PLANE: Final = 6
+# … of `Resource`, of `google.protobuf.Any`, of `ControlPlane`.
 _RESOURCE_VERSION: Final = 1
 _RESOURCE_RESOURCE: Final = 2
 _RESOURCE_NAME: Final = 3
@@ -55,8 +62,16 @@ def removed_size(name: str) -> int:
     return len(name) * 4 + 4
 
 
+class Encoder(Protocol):
+    """Encodes responses of one server replica, in one variant of the protocol."""
+
+    def encode(
+        self, *, type_url: str, nonce: str, revision: int, resources: Iterable[EncodedResource], removed: Sequence[str]
+    ) -> bytes: ...
+
+
 class ResponseEncoder:
-    """Encodes responses of one server replica."""
+    """The encoder of delta."""
 
     def __init__(self, replica_id: str) -> None:
         control_plane = _text(_CONTROL_PLANE_IDENTIFIER, replica_id)
@@ -71,6 +86,30 @@ class ResponseEncoder:
             parts.append(resource.header)
             parts.append(resource.body)
         parts.extend(_text(_REMOVED_RESOURCES, name) for name in removed)
+        parts.append(self._control_plane)
+        return b"".join(parts)
+
+
+class StateResponseEncoder:
+    """The encoder of the state of the world."""
+
+    def __init__(self, replica_id: str) -> None:
+        control_plane = _text(_CONTROL_PLANE_IDENTIFIER, replica_id)
+        self._control_plane = _head(_STATE_CONTROL_PLANE, len(control_plane)) + control_plane
+
+    def encode(
+        self, *, type_url: str, nonce: str, revision: int, resources: Iterable[EncodedResource], removed: Sequence[str]
+    ) -> bytes:
+        """A serialized `DiscoveryResponse`. Revision and removed names have no place in it."""
+        version = hashlib.sha256()
+        parts = [_text(_STATE_TYPE_URL, type_url), _text(_STATE_NONCE, nonce)]
+        any_type = _text(_ANY_TYPE_URL, type_url)
+        for resource in sorted(resources, key=lambda resource: resource.name):
+            version.update(f"{len(resource.name)}:{resource.name}={resource.version};".encode())
+            any_header = any_type + _head(_ANY_VALUE, len(resource.body))
+            parts.append(_head(_STATE_RESOURCES, len(any_header) + len(resource.body)) + any_header)
+            parts.append(resource.body)
+        parts.append(_text(_STATE_VERSION_INFO, version.hexdigest()[:32]))
         parts.append(self._control_plane)
         return b"".join(parts)
 

@@ -29,6 +29,14 @@ class _Address(click.ParamType[ListenAddress]):
             self.fail(str(error), param, ctx)
 
 
+class _DialledAddress(_Address):
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> ListenAddress:
+        address = super().convert(value, param, ctx)
+        if not address.can_be_dialled:
+            self.fail(f"'{address.host}' is not the IP address of one machine, which clients need", param, ctx)
+        return address
+
+
 class _Seconds(click.ParamType[float]):
     name = "DURATION"
 
@@ -45,7 +53,7 @@ class _Seconds(click.ParamType[float]):
 # Requests make few reference cycles: collecting after so many new objects, not after 700, saves a few per cent of CPU.
 _GC_THRESHOLD = 20_000
 
-_ADDRESS, _SECONDS = _Address(), _Seconds()
+_ADDRESS, _DIALLED_ADDRESS, _SECONDS = _Address(), _DialledAddress(), _Seconds()
 
 
 @click.command(context_settings={"auto_envvar_prefix": "JANUA", "show_default": True, "max_content_width": 110})
@@ -53,6 +61,11 @@ _ADDRESS, _SECONDS = _Address(), _Seconds()
 @click.option("--config-file", type=click.Path(path_type=Path), help="Serve this file instead of asking a server.")
 @click.option("--http", type=_ADDRESS, default="127.0.0.1:8080", help="HTTP inference; port 0 takes a free one.")
 @click.option("--grpc", type=_ADDRESS, default="127.0.0.1:8081", help="gRPC inference.")
+@click.option(
+    "--advertise-grpc",
+    type=_DIALLED_ADDRESS,
+    help="Where clients that dial xds:///janua reach --grpc; port 0 is its port. Default: where it listens.",
+)
 @click.option("--admin", type=_ADDRESS, default="127.0.0.1:9901", help="Health, metrics and dumps; keep it private.")
 @click.option("--node-id", default="", help="Unique in the fleet. Default: made once, kept in the state directory.")
 @click.option("--node-cluster", default="default", help="The group this node belongs to.")
@@ -85,6 +98,7 @@ def main(
     config_file: Path | None,
     http: ListenAddress,
     grpc: ListenAddress,
+    advertise_grpc: ListenAddress | None,
     admin: ListenAddress,
     node_id: str,
     node_cluster: str,
@@ -124,6 +138,7 @@ def main(
             shared_store=shared_store,
             cache_bytes=cache_bytes,
             is_worker=worker,
+            advertise_grpc=advertise_grpc,
         )
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_run(settings, workers))

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 
 _PORT = re.compile("[0-9]{1,5}")
@@ -17,6 +18,14 @@ class ListenAddress:
 
     host: str
     port: int
+
+    @property
+    def can_be_dialled(self) -> bool:
+        """Whether others reach it as it is written: an IP address, and not one that stands for all of a machine."""
+        try:
+            return not ip_address(self.host).is_unspecified
+        except ValueError:
+            return False
 
     @classmethod
     def parse(cls, text: str) -> "ListenAddress":
@@ -42,7 +51,8 @@ class NodeSettings:
 
     `node_id` empty: made once and kept in the state directory. `shared_store` is an address, which may hold a password;
     empty: none. `access_log`: a path, `-` for standard error, or `off`. `is_worker`: it is one of several that share
-    their ports, and ends when its standard input does.
+    their ports, and ends when its standard input does. `advertise_grpc`: where clients of discovery reach `grpc`, port
+    0 standing for its own; None: where it listens.
     """
 
     config_servers: tuple[str, ...]
@@ -59,3 +69,4 @@ class NodeSettings:
     cache_bytes: int
     is_worker: bool = False
     shared_store: str = field(default="", repr=False)
+    advertise_grpc: ListenAddress | None = None

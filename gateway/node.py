@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Collection
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from random import Random
@@ -46,7 +47,7 @@ from gateway.upstream.cluster_manager import ClusterManager
 
 # The admin listener outlives the others while a node drains, but not for long.
 _ADMIN_DRAIN_S = 1.0
-_REPORT_TIMEOUT_S = 2.0
+_READY_REPORT_TIMEOUT_S = 1.0
 _FLUSH_TIMEOUT_S = 2.0
 
 _log = structlog.get_logger("janua.node")
@@ -90,9 +91,10 @@ class Node:
             on_recovered=self._on_recovered,
         )
         self._config = NodeConfig(ResourceTable(SecretReader(), has_shared_store=self._store is not None), listener)
-        self._addresses = ListenerAddresses()
+        self._addresses = self._advertised = ListenerAddresses()
         self._is_draining = False
         self._stop = asyncio.Event()
+        self._stop_accepting = asyncio.Event()
         self._last_good: LastGoodWriter | None = None
         self._subscriber: Subscriber | None = None
         self._reporter: StatusReporter | None = None
@@ -117,6 +119,7 @@ class Node:
             grpc=_authority(settings.grpc.host, grpc_port),
             admin=_authority(settings.admin.host, admin.getsockname()[1]),
         )
+        self._advertised = replace(self._addresses, grpc=self._advertised_grpc(grpc_port))
         self._load_config()
         stop_admin = asyncio.Event()
         http_app = make_http_app(self._service, max_body_bytes=settings.max_body_bytes)
@@ -134,7 +137,7 @@ class Node:
             await self._grpc_server.start()
             limit = settings.max_body_bytes
             serving = servers.create_task(
-                serve_http(http_app, http, self._stop, settings.drain_timeout_s, max_message_bytes=limit)
+                serve_http(http_app, http, self._stop_accepting, settings.drain_timeout_s, max_message_bytes=limit)
             )
             self._handle_signals()
             ready = background.create_task(self._announce_when_ready())
@@ -146,6 +149,10 @@ class Node:
             for task in tasks:
                 task.cancel()
         await self._live.judges.close()
+
+    def _advertised_grpc(self, port: int) -> str:
+        address = self._settings.advertise_grpc
+        return self._addresses.grpc if address is None else _authority(address.host, address.port or port)
 
     def _load_config(self) -> None:
         """Takes the configuration that is there without a server: the file, or what the disk kept."""
@@ -200,6 +207,9 @@ class Node:
     async def _announce_when_ready(self) -> None:
         await self._config.wait_until_started()
         self._grpc_server.set_serving(serving=not self._is_draining)
+        if self._reporter is not None:
+            # By the time that it says it is ready, clients of discovery hear of it.
+            await self._reporter.report_now(_READY_REPORT_TIMEOUT_S)
         line = {
             "event": "ready",
             "component": "gateway",
@@ -217,7 +227,8 @@ class Node:
         self._begin_draining()
         _log.info("draining", active_requests=self._service.active_requests, timeout_s=timeout_s)
         if self._reporter is not None:
-            await self._reporter.report_now(_REPORT_TIMEOUT_S)
+            await self._reporter.leave()
+        self._stop_accepting.set()
         await asyncio.gather(self._grpc_server.drain(timeout_s), serving)
         _log.info("drained", active_requests=self._service.active_requests)
 
@@ -286,7 +297,8 @@ class Node:
 
     def _report(self) -> NodeStatusReport:
         return NodeStatusReport(
-            addresses=self._addresses,
+            addresses=self._advertised,
+            ready=self._config.is_started,
             draining=self._is_draining,
             active_requests=self._service.active_requests,
             requests=self._service.failures.requests,

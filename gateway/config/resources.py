@@ -111,6 +111,7 @@ class NodeStatusReport:
     """What a node says of itself. `requests` and `failed_requests` are those that have ended since it started."""
 
     addresses: ListenerAddresses
+    ready: bool
     draining: bool
     active_requests: int
     requests: int = 0

@@ -16,6 +16,9 @@ from gateway.config.upstream import EndpointState
 PERIOD_S = 30.0
 INTERVAL_S = 1.0
 CALL_TIMEOUT_S = 5.0
+LEAVE_TIMEOUT_S = 2.0
+# A client that has heard that the node leaves may have sent it another request a moment before.
+LINGER_S = 0.25
 
 _STATES = {
     EndpointState.ACTIVE: upstream_pb2.Endpoint.STATE_ACTIVE,
@@ -79,13 +82,19 @@ class StatusReporter:
             tasks.create_task(self._report_when_due())
 
     async def report_now(self, timeout: float) -> bool:
-        """Reports at once, as before the node stops. Whether the server has it within `timeout` seconds."""
+        """Reports at once. Whether the server has answered within `timeout` seconds."""
         try:
             async with asyncio.timeout(timeout), self._order:
                 return await self._send(timeout)
         except TimeoutError:
             self.failures += 1
             return False
+
+    async def leave(self) -> None:
+        """Reports that the node drains. Returns once no client of discovery sends it requests any more, which is when
+        the server answers, or after 2 seconds."""
+        if await self.report_now(LEAVE_TIMEOUT_S):
+            await self._sleep(LINGER_S)
 
     async def _poke_periodically(self) -> None:
         while True:
@@ -134,6 +143,7 @@ def _status_message(report: NodeStatusReport, now: datetime) -> config_service_p
         addresses=config_service_pb2.NodeAddresses(
             http=report.addresses.http, grpc=report.addresses.grpc, admin=report.addresses.admin
         ),
+        ready=report.ready,
         draining=report.draining,
         active_requests=report.active_requests,
         requests=report.requests,

@@ -103,10 +103,16 @@ class AdsClient:
 
 
 @asynccontextmanager
-async def ads_client(channel: aio.Channel, node_id: str = "node-1", *, cluster: str = "") -> AsyncIterator[AdsClient]:
+async def ads_client(
+    channel: aio.Channel, node_id: str = "node-1", *, cluster: str = "", version: str = ""
+) -> AsyncIterator[AdsClient]:
+    """With a version, it is a node of Janua's."""
     call = AggregatedDiscoveryServiceStub(channel).DeltaAggregatedResources()
+    node = Node(id=node_id, cluster=cluster)
+    if version:
+        node.metadata.update({"janua.version": version})
     try:
-        yield AdsClient(call, Node(id=node_id, cluster=cluster))
+        yield AdsClient(call, node)
     finally:
         call.cancel()
 

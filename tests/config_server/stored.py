@@ -4,6 +4,8 @@ from datetime import UTC, datetime
 
 from janua_resources.kinds import ConfigMessage
 
+from config_server.fleet.fleet_view import FleetView
+from config_server.nodes import NodeRegistry
 from config_server.resources import Key, StoredEntry, StoredWorld, digest_of, encode, key_of
 from config_server.snapshot_cache import CacheUpdate, SnapshotCache, cached_resource
 
@@ -35,3 +37,8 @@ def change(cache: SnapshotCache, *upserts: ConfigMessage, deletes: tuple[Key, ..
     revision = cache.revision + 1
     resources = [cached_resource(stored(message, revision=revision), message) for message in upserts]
     cache.apply(CacheUpdate(revision=revision, upserts=resources, deletes=deletes))
+
+
+def empty_fleet() -> FleetView:
+    """That of a server which never had a node."""
+    return FleetView(NodeRegistry([], clock=lambda: NOW))

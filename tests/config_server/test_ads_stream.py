@@ -7,7 +7,7 @@ from config_server.ads_stream import AdsStream
 from config_server.snapshot_cache import SnapshotCache
 from config_server.subscription import SubscriptionRequest
 from config_server.wire import ResponseEncoder
-from tests.config_server.stored import cache_of, change
+from tests.config_server.stored import cache_of, change, empty_fleet
 from tests.config_server.worlds import ROUTE, UPSTREAM, consumer, route, service, upstream
 
 
@@ -15,7 +15,7 @@ class Client:
     """Takes responses from a stream and acknowledges them when told so."""
 
     def __init__(self, cache: SnapshotCache) -> None:
-        self.stream = AdsStream(lambda: cache, ResponseEncoder("replica"), stream_id="7")
+        self.stream = AdsStream(lambda: cache, ResponseEncoder("replica"), fleet=empty_fleet(), stream_id="7")
 
     def ask(self, type_url: str, *subscribe: str, nonce: str = "") -> None:
         self.stream.request(type_url, SubscriptionRequest(subscribe=subscribe, nonce=nonce))

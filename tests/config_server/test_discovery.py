@@ -11,7 +11,7 @@ from config_server.discovery import DiscoveryService
 from config_server.nodes import NodeRegistry
 from config_server.snapshot_cache import SnapshotCache
 from tests.config_server.ads_client import ads_client, names
-from tests.config_server.stored import NOW, cache_of, change
+from tests.config_server.stored import NOW, cache_of, change, empty_fleet
 from tests.config_server.worlds import CONSUMER, ROUTE, consumer
 
 
@@ -39,6 +39,7 @@ class Jitter:
 async def serving(cache: SnapshotCache, jitter: Jitter) -> AsyncIterator[tuple[DiscoveryService, aio.Channel]]:
     service = DiscoveryService(
         cache=cache,
+        fleet=empty_fleet(),
         nodes=NodeRegistry([], clock=lambda: NOW),
         replica_id="r",
         push_delay_s=0.01,
@@ -79,7 +80,7 @@ async def test_changes_that_all_streams_have_taken_in_are_forgotten() -> None:
     assert view is not None
     async with serving(cache, Jitter()) as (service, channel), ads_client(channel) as client:
         await client.ask(CONSUMER)
-        await client.ask("type.googleapis.com/envoy.config.cluster.v3.Cluster")  # in which nothing ever changes
+        await client.ask("type.googleapis.com/test.Other")  # in which nothing ever changes
         for number in range(1030):
             change(cache, consumer("c", description=str(number)))
         service.push()

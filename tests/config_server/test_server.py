@@ -19,6 +19,7 @@ SERVICES = (
     "janua.config.v1.ConfigService",
     "janua.config.v1.NodeService",
     "envoy.service.discovery.v3.AggregatedDiscoveryService",
+    "envoy.service.status.v3.ClientStatusDiscoveryService",
 )
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 

@@ -23,6 +23,22 @@ def test_address(text: str, host: str, port: int) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "can_be_dialled"),
+    [
+        ("10.0.0.7:8081", True),
+        ("[fd00::7]:8081", True),
+        ("127.0.0.1:0", True),
+        ("0.0.0.0:8081", False),
+        ("[::]:8081", False),
+        ("node-1.example:8081", False),
+        ("localhost:8081", False),
+    ],
+)
+def test_only_ip_addresses_of_one_machine_can_be_dialled(text: str, can_be_dialled: bool) -> None:
+    assert ListenAddress.parse(text).can_be_dialled == can_be_dialled
+
+
+@pytest.mark.parametrize(
     ("text", "complaint"),
     [
         ("", "'' is not HOST:PORT"),

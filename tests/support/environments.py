@@ -32,5 +32,8 @@ MLSERVER = Environment(Path(sys.prefix) / "mlserver")
 FRAMEWORKS = Environment(Path(sys.prefix) / "frameworks")
 """LangChain and Pydantic AI, with the versions of OpenAI's and Anthropic's clients that they want."""
 
+INTEROP = Environment(Path(sys.prefix) / "interop")
+"""gRPC with its status service for clients of discovery, and the protobuf files of all of Envoy that it needs."""
+
 NODE_MODULES = Path(sys.prefix) / "node" / "node_modules"
 """Clients for Node."""

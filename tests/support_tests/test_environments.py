@@ -22,7 +22,11 @@ def test_what_is_in_an_environment(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["ai-sdk", "anthropic-node", "langchain", "mlserver", "openai-node", "pydantic-ai", "tritonclient"]
+    "name",
+    [
+        *("ai-sdk", "anthropic-node", "grpc-js-xds", "grpc-xds", "langchain", "mlserver", "openai-node"),
+        *("pydantic-ai", "tritonclient"),
+    ],
 )
 def test_absent_environment_is_made_by_make_components(name: str) -> None:
     assert COMPONENTS[name].install.endswith("make components")

@@ -13,8 +13,8 @@ from tests.config_server.ads_client import AdsClient, ads_client, let_pushes_go,
 from tests.config_server.running_server import RunningServer, running_server
 from tests.config_server.worlds import ROUTE, SERVICE, UPSTREAM, delete, route, service, upstream
 
-LISTENER = "type.googleapis.com/envoy.config.listener.v3.Listener"
-CLUSTER = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
+RUNTIME = "type.googleapis.com/envoy.service.runtime.v3.Runtime"
+SCOPED_ROUTES = "type.googleapis.com/envoy.config.route.v3.ScopedRouteConfiguration"
 
 
 async def test_a1_only_the_first_request_says_who_asks(filled: RunningServer) -> None:
@@ -52,7 +52,7 @@ async def test_a3_a_request_without_a_type_is_invalid(client: AdsClient, is_firs
 
 
 async def test_a4_an_unknown_type_gets_one_empty_response_for_its_wildcard(client: AdsClient) -> None:
-    for type_url in (CLUSTER, LISTENER):
+    for type_url in (RUNTIME, SCOPED_ROUTES):
         response = await client.ask(type_url)
         assert response.type_url == type_url
         assert (names(response), list(response.removed_resources)) == ([], [])
@@ -60,7 +60,7 @@ async def test_a4_an_unknown_type_gets_one_empty_response_for_its_wildcard(clien
 
 
 async def test_a4_names_of_an_unknown_type_are_answered_as_removed(client: AdsClient) -> None:
-    response = await client.ask(CLUSTER, subscribe=["one", "two"])
+    response = await client.ask(RUNTIME, subscribe=["one", "two"])
     assert sorted(response.removed_resources) == ["one", "two"]
     assert names(response) == []
 
@@ -68,7 +68,7 @@ async def test_a4_names_of_an_unknown_type_are_answered_as_removed(client: AdsCl
 async def test_a4_an_unknown_type_gets_nothing_when_the_configuration_changes(
     filled: RunningServer, client: AdsClient
 ) -> None:
-    await client.ask(CLUSTER)
+    await client.ask(RUNTIME)
     await client.ask(ROUTE)
     await filled.apply(route("a", description="changed"))
     assert (await client.receive_and_ack()).type_url == ROUTE

@@ -178,6 +178,7 @@ async def test_what_was_deleted_while_the_node_was_away_is_removed(
 async def test_reports_reach_the_server(client: ConfigClient, subscriber: Subscriber) -> None:
     report = NodeStatusReport(
         addresses=ListenerAddresses(http="127.0.0.1:8080"),
+        ready=True,
         draining=True,
         active_requests=3,
         requests=9,

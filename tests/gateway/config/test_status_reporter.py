@@ -13,7 +13,7 @@ from grpc import aio
 from janua.config.v1.upstream_pb2 import Endpoint
 
 from gateway.config.resources import EndpointReport, ListenerAddresses, NodeStatusReport
-from gateway.config.status_reporter import INTERVAL_S, PERIOD_S, StatusReporter
+from gateway.config.status_reporter import INTERVAL_S, LINGER_S, PERIOD_S, StatusReporter
 from gateway.config.subscriber import Subscriber
 from gateway.config.upstream import EndpointState
 from tests.gateway.config.recording_sink import NODE, Pauses, RecordingSink, running
@@ -22,6 +22,7 @@ from tests.gateway.config.scripted_server import ScriptedServer, scripted_server
 _NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 _REPORT = NodeStatusReport(
     addresses=ListenerAddresses(http="127.0.0.1:8080", grpc="127.0.0.1:8081", admin="127.0.0.1:9901"),
+    ready=True,
     draining=False,
     active_requests=7,
     endpoints=(
@@ -38,14 +39,15 @@ _REPORT = NodeStatusReport(
 
 
 class Timers:
-    """Stands in for sleep: the period and the interval apart, each let go by the test."""
+    """Stands in for sleep: period, interval and lingering apart, each let go by the test."""
 
     def __init__(self) -> None:
+        self.linger = Pauses(is_held=True)
         self.period = Pauses(is_held=True)
         self.interval = Pauses(is_held=True)
 
     async def __call__(self, length_s: float) -> None:
-        await (self.interval if length_s == INTERVAL_S else self.period)(length_s)
+        await {INTERVAL_S: self.interval, LINGER_S: self.linger}.get(length_s, self.period)(length_s)
 
 
 class Node:
@@ -102,7 +104,7 @@ async def test_reports_all_it_knows_once_a_stream_is_up(server: ScriptedServer, 
         "127.0.0.1:8081",
         "127.0.0.1:9901",
     )
-    assert (status.draining, status.active_requests) == (False, 7)
+    assert (status.ready, status.draining, status.active_requests) == (True, False, 7)
     assert status.report_time.ToDatetime(UTC) == _NOW
     (endpoint,) = status.endpoints
     assert (endpoint.upstream, endpoint.address, endpoint.healthy) == ("pool", "127.0.0.1:9001", False)
@@ -230,6 +232,30 @@ async def test_a_final_report_waits_no_longer_than_it_may(server: ScriptedServer
     node.reporter.poke()
     await server.next_report()
     assert not await node.reporter.report_now(0.05)
+
+
+async def test_leaving_lasts_until_the_server_answers_and_a_little_longer(server: ScriptedServer, node: Node) -> None:
+    is_asked, may_answer = asyncio.Event(), asyncio.Event()
+
+    async def hold(_: object) -> None:
+        is_asked.set()
+        await may_answer.wait()
+
+    await (await server.next_stream()).exchange_opening()
+    await server.next_report()
+    server.on_report = hold
+    leaving = asyncio.create_task(node.reporter.leave())
+    await is_asked.wait()
+    assert not leaving.done()
+    may_answer.set()
+    await node.timers.linger.begun()
+    assert not leaving.done()
+    node.timers.linger.let_go()
+    await leaving
+
+
+async def test_without_a_connection_leaving_takes_no_time(server: ScriptedServer) -> None:
+    await Node(server).reporter.leave()
 
 
 async def test_without_a_connection_a_final_report_fails_at_once(server: ScriptedServer) -> None:

@@ -50,6 +50,14 @@ def up(
     grpc: Annotated[
         str, typer.Option(envvar="JANUA_GRPC", metavar="HOST:PORT", help="Gateway: inference over gRPC.")
     ] = "127.0.0.1:8081",
+    advertise_grpc: Annotated[
+        str,
+        typer.Option(
+            envvar="JANUA_ADVERTISE_GRPC",
+            metavar="IP:PORT",
+            help="Gateway: where clients of xds:///janua reach --grpc.",
+        ),
+    ] = "",
     admin: Annotated[
         str, typer.Option(envvar="JANUA_ADMIN", metavar="HOST:PORT", help="Gateway: health, metrics, dumps.")
     ] = "127.0.0.1:9901",
@@ -121,6 +129,7 @@ def up(
             *(*logging, "--access-log", access_log, "--max-body-bytes", str(max_body_bytes)),
             *("--cache-bytes", str(cache_bytes), "--workers", str(workers)),
             *("--node-id", node_id, "--node-cluster", node_cluster, "--drain-timeout", f"{drain_seconds:g}s"),
+            *(["--advertise-grpc", advertise_grpc] if advertise_grpc else ()),
         ),
         drain_timeout=drain_seconds,
         gateway_environment={"JANUA_SHARED_STORE": shared_store},

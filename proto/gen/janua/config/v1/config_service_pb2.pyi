@@ -1163,6 +1163,7 @@ class NodeStatus(_message.Message):
     REPORT_TIME_FIELD_NUMBER: _builtins.int
     REQUESTS_FIELD_NUMBER: _builtins.int
     FAILED_REQUESTS_FIELD_NUMBER: _builtins.int
+    READY_FIELD_NUMBER: _builtins.int
     draining: _builtins.bool
     """Whether it is going out of service."""
     active_requests: _builtins.int
@@ -1173,6 +1174,8 @@ class NodeStatus(_message.Message):
     """Those of them that failed by no fault of the caller: status 5xx, a gRPC status of that meaning, or a stream that
     broke off.
     """
+    ready: _builtins.bool
+    """Whether it has a configuration to serve."""
     @_builtins.property
     def addresses(self) -> Global___NodeAddresses:
         """Where it serves, as it advertises it."""
@@ -1195,10 +1198,11 @@ class NodeStatus(_message.Message):
         report_time: _timestamp_pb2.Timestamp | None = ...,
         requests: _builtins.int = ...,
         failed_requests: _builtins.int = ...,
+        ready: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "report_time", b"report_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_requests", b"active_requests", "addresses", b"addresses", "draining", b"draining", "endpoints", b"endpoints", "failed_requests", b"failed_requests", "report_time", b"report_time", "requests", b"requests"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_requests", b"active_requests", "addresses", b"addresses", "draining", b"draining", "endpoints", b"endpoints", "failed_requests", b"failed_requests", "ready", b"ready", "report_time", b"report_time", "requests", b"requests"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

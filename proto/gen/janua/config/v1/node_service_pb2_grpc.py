@@ -48,6 +48,7 @@ class NodeServiceServicer(object):
 
     def ReportStatus(self, request, context):
         """Reports a node's state. Nodes call it when something changes and every 30 seconds.
+        A report that the node drains is answered once no discovery client sends it requests any more, or after 2 seconds.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

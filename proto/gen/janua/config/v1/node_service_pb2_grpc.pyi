@@ -34,7 +34,9 @@ class NodeServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> NodeServiceAsyncStub: ...
     ReportStatus: _grpc.UnaryUnaryMultiCallable[_node_service_pb2.ReportStatusRequest, _node_service_pb2.ReportStatusResponse]
-    """Reports a node's state. Nodes call it when something changes and every 30 seconds."""
+    """Reports a node's state. Nodes call it when something changes and every 30 seconds.
+    A report that the node drains is answered once no discovery client sends it requests any more, or after 2 seconds.
+    """
 
 @_typing.type_check_only
 class NodeServiceAsyncStub(NodeServiceStub):
@@ -42,7 +44,9 @@ class NodeServiceAsyncStub(NodeServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ReportStatus: _aio.UnaryUnaryMultiCallable[_node_service_pb2.ReportStatusRequest, _node_service_pb2.ReportStatusResponse]  # type: ignore[assignment]
-    """Reports a node's state. Nodes call it when something changes and every 30 seconds."""
+    """Reports a node's state. Nodes call it when something changes and every 30 seconds.
+    A report that the node drains is answered once no discovery client sends it requests any more, or after 2 seconds.
+    """
 
 class NodeServiceServicer(metaclass=_abc_1.ABCMeta):
     """What gateway nodes tell the config server beside their discovery stream."""
@@ -53,6 +57,8 @@ class NodeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _node_service_pb2.ReportStatusRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_node_service_pb2.ReportStatusResponse, _abc.Awaitable[_node_service_pb2.ReportStatusResponse]]:
-        """Reports a node's state. Nodes call it when something changes and every 30 seconds."""
+        """Reports a node's state. Nodes call it when something changes and every 30 seconds.
+        A report that the node drains is answered once no discovery client sends it requests any more, or after 2 seconds.
+        """
 
 def add_NodeServiceServicer_to_server(servicer: NodeServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -87,6 +87,96 @@ class ControlPlane(_message.Message):
 Global___ControlPlane: _TypeAlias = ControlPlane  # noqa: Y015
 
 @_typing.final
+class DiscoveryRequest(_message.Message):
+    """What a state-of-the-world client wants of one type, and its ACK or NACK of the last response."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_INFO_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
+    RESOURCE_NAMES_FIELD_NUMBER: _builtins.int
+    TYPE_URL_FIELD_NUMBER: _builtins.int
+    RESPONSE_NONCE_FIELD_NUMBER: _builtins.int
+    ERROR_DETAIL_FIELD_NUMBER: _builtins.int
+    version_info: _builtins.str
+    """The version that the client uses; empty if it has accepted none. On a new stream, that from another one."""
+    type_url: _builtins.str
+    """The resource type this request is about. Required."""
+    response_nonce: _builtins.str
+    """Nonce of the response that this request answers; empty if it answers none."""
+    @_builtins.property
+    def node(self) -> Global___Node:
+        """Who asks."""
+
+    @_builtins.property
+    def resource_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """All names wanted, not only new ones. `*` is all of the type; so is an empty list if no name was ever given."""
+
+    @_builtins.property
+    def error_detail(self) -> _status_pb2.Status:
+        """Set in a NACK: why the response was refused."""
+
+    def __init__(
+        self,
+        *,
+        version_info: _builtins.str = ...,
+        node: Global___Node | None = ...,
+        resource_names: _abc.Iterable[_builtins.str] | None = ...,
+        type_url: _builtins.str = ...,
+        response_nonce: _builtins.str = ...,
+        error_detail: _status_pb2.Status | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error_detail", b"error_detail", "node", b"node"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error_detail", b"error_detail", "node", b"node", "resource_names", b"resource_names", "response_nonce", b"response_nonce", "type_url", b"type_url", "version_info", b"version_info"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DiscoveryRequest: _TypeAlias = DiscoveryRequest  # noqa: Y015
+
+@_typing.final
+class DiscoveryResponse(_message.Message):
+    """All resources of one type that the client subscribes to."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_INFO_FIELD_NUMBER: _builtins.int
+    RESOURCES_FIELD_NUMBER: _builtins.int
+    TYPE_URL_FIELD_NUMBER: _builtins.int
+    NONCE_FIELD_NUMBER: _builtins.int
+    CONTROL_PLANE_FIELD_NUMBER: _builtins.int
+    version_info: _builtins.str
+    """Version of the whole: a hash of the contents, equal on every replica."""
+    type_url: _builtins.str
+    """The resource type."""
+    nonce: _builtins.str
+    """Mark that the client sends back in its ACK or NACK; unique on the stream."""
+    @_builtins.property
+    def resources(self) -> _containers.RepeatedCompositeFieldContainer[_any_pb2.Any]:
+        """The resources. Of most types, one that is absent is gone."""
+
+    @_builtins.property
+    def control_plane(self) -> Global___ControlPlane:
+        """Who answers."""
+
+    def __init__(
+        self,
+        *,
+        version_info: _builtins.str = ...,
+        resources: _abc.Iterable[_any_pb2.Any] | None = ...,
+        type_url: _builtins.str = ...,
+        nonce: _builtins.str = ...,
+        control_plane: Global___ControlPlane | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["control_plane", b"control_plane"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["control_plane", b"control_plane", "nonce", b"nonce", "resources", b"resources", "type_url", b"type_url", "version_info", b"version_info"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DiscoveryResponse: _TypeAlias = DiscoveryResponse  # noqa: Y015
+
+@_typing.final
 class DeltaDiscoveryRequest(_message.Message):
     """A subscription change, an ACK, a NACK, or several of these at once."""
 

@@ -40,6 +40,11 @@ class AggregatedDiscoveryServiceStub(object):
                 request_serializer=janua_dot_discovery_dot_v3_dot_ads__pb2.DeltaDiscoveryRequest.SerializeToString,
                 response_deserializer=janua_dot_discovery_dot_v3_dot_ads__pb2.DeltaDiscoveryResponse.FromString,
                 _registered_method=True)
+        self.StreamAggregatedResources = channel.stream_stream(
+                '/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources',
+                request_serializer=janua_dot_discovery_dot_v3_dot_ads__pb2.DiscoveryRequest.SerializeToString,
+                response_deserializer=janua_dot_discovery_dot_v3_dot_ads__pb2.DiscoveryResponse.FromString,
+                _registered_method=True)
 
 
 class AggregatedDiscoveryServiceServicer(object):
@@ -53,6 +58,14 @@ class AggregatedDiscoveryServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StreamAggregatedResources(self, request_iterator, context):
+        """State of the world: each response has all that the client subscribes to of a type. For clients that speak nothing
+        else, such as those of gRPC; every change costs a whole response.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AggregatedDiscoveryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -60,6 +73,11 @@ def add_AggregatedDiscoveryServiceServicer_to_server(servicer, server):
                     servicer.DeltaAggregatedResources,
                     request_deserializer=janua_dot_discovery_dot_v3_dot_ads__pb2.DeltaDiscoveryRequest.FromString,
                     response_serializer=janua_dot_discovery_dot_v3_dot_ads__pb2.DeltaDiscoveryResponse.SerializeToString,
+            ),
+            'StreamAggregatedResources': grpc.stream_stream_rpc_method_handler(
+                    servicer.StreamAggregatedResources,
+                    request_deserializer=janua_dot_discovery_dot_v3_dot_ads__pb2.DiscoveryRequest.FromString,
+                    response_serializer=janua_dot_discovery_dot_v3_dot_ads__pb2.DiscoveryResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -90,6 +108,33 @@ class AggregatedDiscoveryService(object):
             '/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources',
             janua_dot_discovery_dot_v3_dot_ads__pb2.DeltaDiscoveryRequest.SerializeToString,
             janua_dot_discovery_dot_v3_dot_ads__pb2.DeltaDiscoveryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamAggregatedResources(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources',
+            janua_dot_discovery_dot_v3_dot_ads__pb2.DiscoveryRequest.SerializeToString,
+            janua_dot_discovery_dot_v3_dot_ads__pb2.DiscoveryResponse.FromString,
             options,
             channel_credentials,
             insecure,

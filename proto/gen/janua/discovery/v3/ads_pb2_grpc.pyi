@@ -37,6 +37,10 @@ class AggregatedDiscoveryServiceStub:
     def __new__(cls, channel: _aio.Channel) -> AggregatedDiscoveryServiceAsyncStub: ...
     DeltaAggregatedResources: _grpc.StreamStreamMultiCallable[_ads_pb2.DeltaDiscoveryRequest, _ads_pb2.DeltaDiscoveryResponse]
     """Incremental discovery: only what changed is sent, and a client can resume with the versions it holds."""
+    StreamAggregatedResources: _grpc.StreamStreamMultiCallable[_ads_pb2.DiscoveryRequest, _ads_pb2.DiscoveryResponse]
+    """State of the world: each response has all that the client subscribes to of a type. For clients that speak nothing
+    else, such as those of gRPC; every change costs a whole response.
+    """
 
 @_typing.type_check_only
 class AggregatedDiscoveryServiceAsyncStub(AggregatedDiscoveryServiceStub):
@@ -45,6 +49,10 @@ class AggregatedDiscoveryServiceAsyncStub(AggregatedDiscoveryServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     DeltaAggregatedResources: _aio.StreamStreamMultiCallable[_ads_pb2.DeltaDiscoveryRequest, _ads_pb2.DeltaDiscoveryResponse]  # type: ignore[assignment]
     """Incremental discovery: only what changed is sent, and a client can resume with the versions it holds."""
+    StreamAggregatedResources: _aio.StreamStreamMultiCallable[_ads_pb2.DiscoveryRequest, _ads_pb2.DiscoveryResponse]  # type: ignore[assignment]
+    """State of the world: each response has all that the client subscribes to of a type. For clients that speak nothing
+    else, such as those of gRPC; every change costs a whole response.
+    """
 
 class AggregatedDiscoveryServiceServicer(metaclass=_abc_1.ABCMeta):
     """Serves all resource types over one stream."""
@@ -56,5 +64,15 @@ class AggregatedDiscoveryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_ads_pb2.DeltaDiscoveryResponse], _abc.AsyncIterator[_ads_pb2.DeltaDiscoveryResponse]]:
         """Incremental discovery: only what changed is sent, and a client can resume with the versions it holds."""
+
+    @_abc_1.abstractmethod
+    def StreamAggregatedResources(
+        self,
+        request_iterator: _MaybeAsyncIterator[_ads_pb2.DiscoveryRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_ads_pb2.DiscoveryResponse], _abc.AsyncIterator[_ads_pb2.DiscoveryResponse]]:
+        """State of the world: each response has all that the client subscribes to of a type. For clients that speak nothing
+        else, such as those of gRPC; every change costs a whole response.
+        """
 
 def add_AggregatedDiscoveryServiceServicer_to_server(servicer: AggregatedDiscoveryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

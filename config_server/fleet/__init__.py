@@ -1,0 +1,1 @@
+"""How do the gateway nodes look to clients of the xDS protocols?"""

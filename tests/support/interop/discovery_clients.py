@@ -1,0 +1,38 @@
+"""Clients of gRPC that dial `xds:///janua`, as processes of their own."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.support.client_programs import LineProgram, node_command
+from tests.support.environments import INTEROP
+
+_ROOT = Path(__file__).parents[3]
+
+
+def bootstrap(server: str, node_id: str) -> str:
+    """What such clients are told at their start."""
+    return json.dumps(
+        {
+            "xds_servers": [{"server_uri": server, "channel_creds": [{"type": "insecure"}]}],
+            # gRPC for Node wants a place.
+            "node": {"id": node_id, "locality": {"zone": "here"}},
+        }
+    )
+
+
+def python_client(server: str, key: str) -> LineProgram:
+    """`tests/support/interop/grpc_client.py`."""
+    path = f"{_ROOT}:{_ROOT / 'proto' / 'gen'}"
+    command = [str(INTEROP.python), "-m", "tests.support.interop.grpc_client", key]
+    return LineProgram(command, cwd=_ROOT, env={"PYTHONPATH": path, **_env(server, "grpc-python")})
+
+
+def node_client(server: str, key: str, folder: Path) -> LineProgram:
+    """`tests/support/node/grpc_client.mjs`."""
+    command = [*node_command("grpc_client", folder), key, str(_ROOT / "proto")]
+    return LineProgram(command, cwd=folder, env=_env(server, "grpc-node"))
+
+
+def _env(server: str, node_id: str) -> Mapping[str, str]:
+    return {"GRPC_XDS_BOOTSTRAP_CONFIG": bootstrap(server, node_id)}
