@@ -168,6 +168,10 @@ class ResponseCache:
 
     async def _keep(self, key: str, flight: Flight, keep_s: float, is_shared: bool) -> None:
         pieces = flight.pieces()
+        if flight.head is not None and (terms := flight.head.terms) is not None:
+            keep_s = terms.keep_s
+            if not terms.is_shared:
+                return
         if flight.head is None or not 200 <= flight.head.status < 300:
             return
         # Another may have taken its place, or somebody wanted the answers before to be forgotten.
