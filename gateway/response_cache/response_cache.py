@@ -70,12 +70,16 @@ class ResponseCache:
 
     async def run(self) -> None:
         """Makes calls until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            self._tasks = tasks
-            try:
-                await asyncio.get_running_loop().create_future()
-            finally:
-                self._tasks = None
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                try:
+                    await asyncio.get_running_loop().create_future()
+                finally:
+                    self._tasks = None
+        finally:
+            if self._shared_store is not None:
+                await self._shared_store.close()
 
     async def find(self, key: str, *, is_shared: bool = False) -> KeptAnswer | None:
         """The answer that is kept under that key. Raises `StoreUnavailableError` while the shared store does not
