@@ -63,14 +63,10 @@ class Node:
         self._clusters = ClusterManager(random=Random(), on_health_change=self._poke_reporter)  # noqa: S311
         caller = Caller(metrics=self._metrics, random=Random())  # noqa: S311  # for spreading load, not for secrets
         self._mirrors = Mirrors()
-        self._store = (
-            SharedStore(settings.shared_store, on_failure=self._metrics.store_failure)
-            if settings.shared_store
-            else None
-        )
+        self._store = self._shared_store()
         self._limits = LimitState(metrics=self._metrics, store=self._store, state_dir=settings.state_dir)
         self._published_keys = KeyDirectory(KeyFetcher(), time.monotonic)
-        self._answers = ResponseCache(max_bytes=settings.cache_bytes, shared=self._store)
+        self._answers = ResponseCache(max_bytes=settings.cache_bytes, shared=self._shared_store())
         self._live = LiveState(self._clusters, caller, self._mirrors, self._limits, self._published_keys, self._answers)
         self._service = GatewayService(
             metrics=self._metrics, access_log=self._access_log, on_failure=self._poke_reporter
@@ -107,6 +103,12 @@ class Node:
         self._metrics.cache_entries.set_function(lambda: self._answers.entries)
         self._metrics.config_revision.set_function(lambda: self._config.revision)
         self._metrics.config_rejected.set_function(lambda: self._config.table.rejected_count)
+
+    def _shared_store(self) -> SharedStore | None:
+        """A client of the store. Limits and answers have one each: a large answer that takes too long must not have
+        limits go without the store for a while."""
+        address = self._settings.shared_store
+        return SharedStore(address, on_failure=self._metrics.store_failure) if address else None
 
     async def run(self) -> None:
         """Serves until SIGTERM or SIGINT, then drains. Raises `ListenError`, `ConfigFileError` or OSError at start."""

@@ -3,7 +3,7 @@ made by a task of its own, which its caller joins like all others, so that who l
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Generic, Protocol, TypeVar
 
@@ -33,7 +33,7 @@ class KeptInbound(Inbound[A], Protocol):
 
 class CachedCall(Generic[A]):
     """A request of a route with a cache. `form` says how its answer is written, as far as the request decides on it
-    beside what is asked of backends."""
+    beside what is asked of backends; `see` gives the headers that the answer depends on."""
 
     def __init__(
         self,
@@ -43,6 +43,7 @@ class CachedCall(Generic[A]):
         inbound: KeptInbound[A],
         *,
         form: str,
+        see: Callable[[Headers], dict[bytes, bytes]] = seen_headers,
     ) -> None:
         assert plan.cache is not None, "the route has a cache"
         self._service = service
@@ -51,6 +52,7 @@ class CachedCall(Generic[A]):
         self._cache = plan.cache
         self._inbound = inbound
         self._form = form
+        self._see = see
         self._header_edits: HeaderEdits | None = None
         self._is_store_down = False
 
@@ -60,6 +62,12 @@ class CachedCall(Generic[A]):
         if (filters := self._plan.filters_for(context.consumer)).answer_editors:
             filters.edit_answer(context)
         return await self._pipeline.forward(context, self._plan, self._inbound)
+
+    def retell(self, context: RequestContext, result: str) -> None:
+        """Tells the caller that it is otherwise than it was told: its answer comes from a call of its own."""
+        context.answer_headers = [header for header in context.answer_headers if header[0] != b"x-janua-cache"]
+        context.answer_edits = None
+        context.tell_cache(result)
 
     @asynccontextmanager
     async def answer(self, context: RequestContext, produce: Produce) -> AsyncIterator[AnswerReader | None]:
@@ -74,7 +82,7 @@ class CachedCall(Generic[A]):
             self._inbound = await filters.edit_request(context, self._inbound)
             self._header_edits = context.header_edits
         wish = self._cache.wish(context)
-        seen = seen_headers(context.headers)
+        seen = self._see(context.headers)
         key = self._key(context, filters, seen) if wish is not None else None
         if wish is None or key is None:
             context.tell_cache("bypass")
@@ -133,7 +141,9 @@ class CachedCall(Generic[A]):
         recording, age_s = kept
         if max_age_s is not None and age_s > max_age_s:
             return None
-        if age_s >= self._cache.config.ttl_s and answers.flight(key) is None:
+        terms = recording.head.terms
+        fresh_s = self._cache.config.ttl_s if terms is None else terms.fresh_s
+        if age_s >= fresh_s and answers.flight(key) is None:
             self._start(key, context, seen, lambda flight: self._refresh(flight, produce), is_accounted=True)
         context.tell_cache("hit")
         context.answer_headers.append((b"age", b"%d" % age_s))

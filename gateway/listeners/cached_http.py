@@ -23,14 +23,17 @@ async def answer_cached(
         sink.context.first_content_at = time.perf_counter()
         await relay(sink, answer)
 
-    async with call.answer(exchange.context, lambda flight: ask(_Recorder(flight))) as answer:
+    async with call.answer(exchange.context, lambda flight: ask(Recorder(flight))) as answer:
         if answer is None:
             await ask(exchange)
         else:
-            await _send(exchange, answer)
+            await send_answer(exchange, answer)
+            if exchange.is_stream:
+                await exchange.send_part(b"", is_last=True)
 
 
-async def _send(exchange: HttpExchange, answer: AnswerReader) -> None:
+async def send_answer(exchange: HttpExchange, answer: AnswerReader) -> None:
+    """Sends an answer, of a streamed one all but the end. Raises what the call fails with."""
     head = await answer.read_head()
     headers = list(head.headers)
     piece = await answer.read()
@@ -43,15 +46,14 @@ async def _send(exchange: HttpExchange, answer: AnswerReader) -> None:
     while piece is not None:
         await exchange.send_part(piece)
         piece = await answer.read()
-    await exchange.send_part(b"", is_last=True)
 
 
-class _Recorder:
+class Recorder:
     """Writes an answer to a flight, as an exchange writes it to its client."""
 
     def __init__(self, flight: Flight) -> None:
         self.context = flight.context
-        self._flight = flight
+        self.flight = flight
 
     @property
     def send(self) -> Send:
@@ -60,16 +62,16 @@ class _Recorder:
 
     async def answer(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         """A whole answer."""
-        self._flight.write_whole(AnswerHead(True, status, tuple(headers), self._flight.header_edits), body)
+        self.flight.write_whole(AnswerHead(True, status, tuple(headers), self.flight.header_edits), body)
 
     async def start_stream(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """Begins an answer whose body follows."""
-        self._flight.begin(AnswerHead(False, status, tuple(headers), self._flight.header_edits))
+        self.flight.begin(AnswerHead(False, status, tuple(headers), self.flight.header_edits))
 
     async def send_part(self, data: bytes, *, is_last: bool = False) -> None:
         """A part of a streamed body."""
         if data:
-            await self._flight.write(data)
+            await self.flight.write(data)
 
     async def _send(self, message: AsgiMessage) -> None:
         await self.send_part(message["body"])

@@ -98,7 +98,7 @@ class DataPlane:
         elif (taken := self._take(scope)) is not None:
             context, pipeline, plan = taken
             exchange = self._exchange(context, receive, send, HttpProxyListener.errors)
-            await self._serve(exchange, HttpProxyListener(pipeline, plan, scope).handle(exchange))
+            await self._serve(exchange, HttpProxyListener(self._service, pipeline, plan, scope).handle(exchange))
         else:
             await self._app(scope, receive, send)
 

@@ -64,7 +64,7 @@ class HttpExchange:
         self.status = 0
         self._errors = errors
         self._max_body_bytes = max_body_bytes
-        self._is_stream = False
+        self.is_stream = False
 
     def end_after_body(self) -> None:
         """Has the answer end only after the request's body, which has not been read."""
@@ -111,7 +111,7 @@ class HttpExchange:
 
     async def start_stream(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """Begins an answer whose body follows with `send_part`."""
-        self._is_stream = True
+        self.is_stream = True
         await self._start(status, headers, None)
 
     async def send_part(self, data: bytes, *, is_last: bool = False) -> None:
@@ -123,7 +123,7 @@ class HttpExchange:
         has been that."""
         if self.status:
             event = b"" if isinstance(error, UpstreamStreamError) else self._errors.event(error)
-            if self._is_stream and event is not None:
+            if self.is_stream and event is not None:
                 await self.send_part(event, is_last=True)
             return
         answer = error_answer(error, self._errors)

@@ -5,15 +5,19 @@ import time
 
 from gateway.context import RequestContext
 from gateway.errors import GatewayError, InvalidRequestError
+from gateway.listeners.cached import CachedCall
+from gateway.listeners.cached_proxy import answer_proxied
 from gateway.listeners.disconnect import CancelOnDisconnect, Scope
 from gateway.listeners.errors import ErrorAnswer, problem
-from gateway.listeners.http_exchange import HttpExchange
+from gateway.listeners.http_exchange import AnswerSink, HttpExchange
 from gateway.listeners.request_body import RequestBody
+from gateway.listeners.service import GatewayService
 from gateway.operations.http_proxy import HttpProxyInbound, ProxyAnswer, UpstreamAnswerError
 from gateway.operations.request_path import check_query, checked_path
 from gateway.pipeline import Pipeline
 from gateway.plan import RoutePlan
 from gateway.providers.pass_through import CONNECTION_HEADERS, ClientSide, nominated
+from gateway.response_cache.http_terms import headers_in_key, is_keepable
 from gateway.upstream.answer import RawHeaders
 
 _METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -41,7 +45,8 @@ class HttpProxyListener:
 
     errors = ProxyErrors()
 
-    def __init__(self, pipeline: Pipeline, plan: RoutePlan, scope: Scope) -> None:
+    def __init__(self, service: GatewayService, pipeline: Pipeline, plan: RoutePlan, scope: Scope) -> None:
+        self._service = service
         self._pipeline = pipeline
         self._plan = plan
         self._scope = scope
@@ -57,6 +62,10 @@ class HttpProxyListener:
             body.max_bytes = self._plan.filters_for(context.consumer).max_body_bytes
             inbound = await self._inbound(context, path, body)
             async with CancelOnDisconnect(exchange.receive, after=body.ended):
+                if (cache := self._plan.cache) is not None and is_keepable(context.method, context.headers):
+                    await answer_proxied(exchange, self._cached(context, inbound), cache.config, _relay)
+                    await exchange.send_part(b"", is_last=True)
+                    return
                 answer = await self._pipeline.call(context, self._plan, inbound)
                 context.first_content_at = time.perf_counter()
                 try:
@@ -67,6 +76,10 @@ class HttpProxyListener:
             if not body.ended.is_set():
                 exchange.end_after_body()
         await exchange.send_part(b"", is_last=True)
+
+    def _cached(self, context: RequestContext, inbound: HttpProxyInbound) -> CachedCall[ProxyAnswer]:
+        query = context.query_string.decode("latin-1")
+        return CachedCall(self._service, self._pipeline, self._plan, inbound, form=query, see=headers_in_key)
 
     async def _inbound(self, context: RequestContext, path: str, body: RequestBody) -> HttpProxyInbound:
         is_http2 = self._scope["http_version"] == "2"
@@ -80,7 +93,7 @@ class HttpProxyListener:
         )
 
 
-async def _relay(exchange: HttpExchange, answer: ProxyAnswer) -> None:
+async def _relay(exchange: AnswerSink, answer: ProxyAnswer) -> None:
     """Sends each read as one write, all but the end."""
     await exchange.start_stream(answer.status, passed_through_headers(answer.headers))
     data = answer.first or await answer.rest.read()

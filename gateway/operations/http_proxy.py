@@ -130,6 +130,11 @@ class HttpProxyInbound(UnreadRequest):
         """No tokens that are counted here."""
         return Demand(output_tokens=0)
 
+    def effective(self) -> bytes | None:
+        """See `KeptInbound`: the host, the path and the query as they came; None if there is a body."""
+        authority = self._client.authority.encode("latin-1")
+        return None if self._body is not None else b"%b %b" % (authority, self._path.encode("latin-1"))
+
     def prompt_prefix(self, size: int) -> bytes:
         """Nothing: what is passed through is not looked into."""
         return b""

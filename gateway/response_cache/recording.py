@@ -5,6 +5,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from gateway.edits import HeaderEdits
+from gateway.response_cache.http_terms import AnswerTerms
 
 # Of an answer's headers, those that are as true of it later.
 _KEPT = frozenset({b"content-type", b"content-language", b"cache-control", b"x-accel-buffering"})
@@ -12,15 +13,20 @@ _KEPT = frozenset({b"content-type", b"content-language", b"cache-control", b"x-a
 
 class AnswerHead(msgspec.Struct, frozen=True, array_like=True):
     """How an answer begins. `is_whole`: it has one piece, which is sent with its length. `status` and `headers` are for
-    HTTP alone. `edits` are what policies have to be done to the headers, None: nothing."""
+    HTTP alone. `edits` are what policies have to be done to the headers, None: nothing. `terms` are there if it passes
+    through, and then all its headers are as true of it later."""
 
     is_whole: bool
     status: int = 200
     headers: tuple[tuple[bytes, bytes], ...] = ()
     edits: HeaderEdits | None = None
+    terms: AnswerTerms | None = None
 
     def kept(self) -> "AnswerHead":
         """Without what is about one call, or about the account that it was made with."""
+        if self.terms is not None:
+            headers = tuple(header for header in self.headers if header[0] != b"age")
+            return AnswerHead(self.is_whole, self.status, headers, self.edits, self.terms)
         headers = tuple((name, value) for name, value in self.headers if name in _KEPT)
         return AnswerHead(self.is_whole, self.status, headers, self.edits)
 

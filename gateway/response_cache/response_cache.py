@@ -70,12 +70,16 @@ class ResponseCache:
 
     async def run(self) -> None:
         """Makes calls until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            self._tasks = tasks
-            try:
-                await asyncio.get_running_loop().create_future()
-            finally:
-                self._tasks = None
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                try:
+                    await asyncio.get_running_loop().create_future()
+                finally:
+                    self._tasks = None
+        finally:
+            if self._shared_store is not None:
+                await self._shared_store.close()
 
     async def find(self, key: str, *, is_shared: bool = False) -> KeptAnswer | None:
         """The answer that is kept under that key. Raises `StoreUnavailableError` while the shared store does not
@@ -168,6 +172,10 @@ class ResponseCache:
 
     async def _keep(self, key: str, flight: Flight, keep_s: float, is_shared: bool) -> None:
         pieces = flight.pieces()
+        if flight.head is not None and (terms := flight.head.terms) is not None:
+            keep_s = terms.keep_s
+            if not terms.is_shared:
+                return
         if flight.head is None or not 200 <= flight.head.status < 300:
             return
         # Another may have taken its place, or somebody wanted the answers before to be forgotten.

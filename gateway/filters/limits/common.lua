@@ -67,11 +67,21 @@ local function keep(key, span)
   redis.call('PEXPIRE', leases(key), ttl)
 end
 
+-- A store that is full may have dropped either of the two keys: nothing less than nothing is held, and nothing without a lease.
+local function release(key, amount)
+  local left = number(key, 'held') - amount
+  if left <= 0 or redis.call('EXISTS', leases(key)) == 0 then
+    redis.call('HDEL', key, 'held')
+    return 0
+  end
+  return redis.call('HINCRBY', key, 'held', -amount)
+end
+
 local function held(key)
-  local amount = number(key, 'held')
+  local ended = 0
   for _, lease in ipairs(redis.call('ZRANGEBYSCORE', leases(key), '-inf', now)) do
     redis.call('ZREM', leases(key), lease)
-    amount = redis.call('HINCRBY', key, 'held', -string.match(lease, ':(%d+)$'))
+    ended = ended + string.match(lease, ':(%d+)$')
   end
-  return amount
+  return release(key, ended)
 end

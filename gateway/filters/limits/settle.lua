@@ -17,7 +17,7 @@ end
 
 local function settle_held(key, taken, used, span, lease)
   if redis.call('ZREM', leases(key), lease .. ':' .. taken) == 1 then
-    redis.call('HINCRBY', key, 'held', -taken)
+    release(key, taken)
   end
   if used > 0 then redis.call('HINCRBY', key, 'spent', used) end
   keep(key, span)

@@ -81,6 +81,13 @@ COMMANDS = (
     ),
     Command(name="nodes", module="fleet", group=_FLEET, summary="List the gateway nodes."),
     Command(name="status", module="fleet", group=_FLEET, summary="Show revision, nodes, and the health of endpoints."),
+    Command(
+        name="cache",
+        module="cache",
+        group=_FLEET,
+        subcommands=("purge",),
+        summary="Forget answers that the nodes keep.",
+    ),
     Command(name="chat", module="chat", group=_FLEET, summary="Talk to a model through a gateway."),
 )
 

@@ -982,8 +982,8 @@ Global___SizeLimits: _TypeAlias = SizeLimits  # noqa: Y015
 class Cache(_message.Message):
     """Keeping of answers: a request that has been answered before, to the same caller, is answered without calling a backend. Requests are
     the same when route, caller, protocol, dialect, model, body and the headers that backends get are; in JSON, but for that of tensors, the
-    order of members and white space make no difference. Kept are answers of inference and of the Open Inference Protocol; errors, answers
-    that were cut short and calls that are passed through never are. Where a policy of a service might refuse the caller, nothing is shared.
+    order of members and white space make no difference. Kept are answers of inference and of the Open Inference Protocol, and, by the rules of
+    HTTP, to GET requests that pass through; errors and answers that were cut short never are. Where a policy of a service might refuse the caller, nothing is shared.
     Kept answers are given up by changes of the route, its services and what shapes its answers.
     """
 
