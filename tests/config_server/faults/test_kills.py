@@ -1,130 +1,147 @@
 """Config servers that are killed at any moment lose nothing that they told, and leave nothing half done.
 
-`JANUA_KILLS` sets how often; 20 here, 200 in `make soak`.
+`JANUA_KILLS` sets how often; 20 here, 200 in `make soak`. `JANUA_SEED` varies the moments.
 """
 
 import asyncio
 import os
 import random
 import signal
-import socket
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.config_server.faults.fleet import Server, servers
 from tests.config_server.faults.history import violations
 from tests.config_server.faults.workload import Workload, clients, eventually_more
-from tests.config_server.server_process import command, environment
+from tests.support.fault_proxy import FaultProxy
+from tests.support.faults import Cut, Fault, Reset, Stall
 from tests.support.postgres_server import PostgresServer
 
 KILLS = int(os.environ.get("JANUA_KILLS", "20"))
 SEED = int(os.environ.get("JANUA_SEED", "1"))
 
-
-class Server:
-    """A server on one port, that is started again and again."""
-
-    def __init__(self, store: str, replica: str) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.address = f"127.0.0.1:{probe.getsockname()[1]}"
-        self._arguments = ("--listen", self.address, "--store", store, "--replica-id", replica)
-        self._process: asyncio.subprocess.Process | None = None
-
-    @property
-    def is_alive(self) -> bool:
-        return self._process is not None and self._process.returncode is None
-
-    async def start(self) -> None:
-        """Does not wait until it is ready: it may be killed before that too."""
-        quiet = ("--log-level", "error")
-        self._process = await asyncio.create_subprocess_exec(
-            *command(*self._arguments, *quiet), stdout=asyncio.subprocess.DEVNULL, env=environment()
-        )
-
-    def send(self, number: signal.Signals) -> None:
-        assert self._process is not None
-        self._process.send_signal(number)
-
-    async def kill(self) -> None:
-        if self.is_alive:
-            self.send(signal.SIGKILL)
-        assert self._process is not None
-        await self._process.wait()
+_STOPPED_S = 0.3
+_DEATH_S = 10.0
 
 
 @asynccontextmanager
-async def servers(store: str, count: int) -> AsyncIterator[list[Server]]:
-    made = [Server(store, f"replica-{number}") for number in range(count)]
-    try:
-        for server in made:
-            await server.start()
-        yield made
-    finally:
-        for server in made:
-            await server.kill()
-
-
-async def run(store: str, *, count: int, kills: int) -> None:
-    """Kills one server after the other while clients work, then compares what they saw."""
-    random_ = random.Random(SEED)
-    async with servers(store, count) as fleet, clients([server.address for server in fleet]) as stubs:
+async def working(*addresses: str) -> AsyncIterator[Workload]:
+    """Clients at work. What they saw is checked at the end."""
+    async with clients(addresses) as stubs:
         workload = Workload(stubs, SEED)
         running = asyncio.create_task(workload.run())
-        await eventually_more(workload, 0, lambda: fleet[0].is_alive)
-        for number in range(kills):
-            victim = fleet[number % count]
-            # Mostly at work, now and then while it starts.
-            if number % 5 != 4:
-                await eventually_more(workload, workload.acknowledged, lambda: True)
-            await asyncio.sleep(random_.uniform(0, 0.1))
-            if number % 7 == 6:
-                victim.send(signal.SIGSTOP)
-                await asyncio.sleep(0.3)
-                victim.send(signal.SIGCONT)
-            else:
-                await victim.kill()
-                await victim.start()
+        try:
+            await eventually_more(workload, 0, lambda: not running.done())
+            yield workload
             assert not running.done(), running.exception()
-        await eventually_more(workload, workload.acknowledged, lambda: True)
-        await workload.finish()
-        async with asyncio.timeout(60):
-            await running
-            await workload.read_log()
+            await eventually_more(workload, workload.acknowledged, lambda: not running.done())
+            workload.finish()
+            async with asyncio.timeout(120):
+                await running
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
     history = workload.history
     assert violations(history) == []
-    assert len(history.writes) > kills
+    assert len(history.log) > 10
     assert history.reads
-    assert history.watched
+    assert any(watch.first for watch in history.watches)
+    assert {write.reason for write in history.writes} > {"", "ETAG_MISMATCH", "RESOURCE_EXISTS"}
+
+
+class Killer:
+    """Ends servers, one after the other, at moments and at points of their work."""
+
+    def __init__(self, fleet: list[Server], workload: Workload, point: Callable[[random.Random], str]) -> None:
+        self._fleet = fleet
+        self._workload = workload
+        self._point = point
+        self._random = random.Random(SEED)
+        self.kills: Counter[str] = Counter()
+
+    async def run(self, kills: int) -> None:
+        while self.kills.total() < kills:
+            victim = self._fleet[self.kills.total() % len(self._fleet)]
+            # Mostly at work, now and then while it starts.
+            if self._random.random() < 0.8:
+                await eventually_more(self._workload, self._workload.acknowledged, lambda: True)
+            await asyncio.sleep(self._random.uniform(0, 0.1))  # the moment is the point
+            if self._random.random() < 0.2:
+                victim.send(signal.SIGSTOP)
+                await asyncio.sleep(_STOPPED_S)
+                victim.send(signal.SIGCONT)
+                continue
+            await victim.kill()
+            self.kills["moment"] += 1
+            if self._random.random() < 0.7:
+                point = self._point(self._random)
+                await victim.start(dies_at=point)
+                if await victim.has_died(within_s=_DEATH_S):
+                    self.kills[point.partition(":")[0]] += 1
+                await victim.kill()
+            await victim.start()
 
 
 @pytest.mark.timeout(60 + 20 * KILLS)
 async def test_a_server_that_is_killed_at_any_moment(tmp_path: Path) -> None:
-    await run(f"sqlite:///{tmp_path / 'config.db'}", count=1, kills=KILLS)
+    path = tmp_path / "config.db"
+
+    def point(chance: random.Random) -> str:
+        log = path.with_name("config.db-wal")
+        size = log.stat().st_size if log.exists() else 0
+        return chance.choice(
+            [
+                f"statement:{chance.randrange(1, 80)}",
+                f"byte:{chance.randrange(size * 3 // 4, size + 50_000)}",
+                f"committed:{chance.randrange(1, 5)}",
+                f"moved-on:{chance.randrange(1, 5)}",
+            ]
+        )
+
+    async with servers(f"sqlite:///{path}", 1) as fleet, working(fleet[0].address) as workload:
+        killer = Killer(fleet, workload, point)
+        await killer.run(KILLS)
+    assert len(killer.kills) > 2, killer.kills
 
 
 @pytest.mark.component("postgres")
 @pytest.mark.timeout(60 + 20 * KILLS)
 async def test_servers_over_one_database_that_are_killed_at_any_moment(postgres_url: str) -> None:
-    await run(postgres_url, count=2, kills=max(KILLS // 2, 1))
+    def point(chance: random.Random) -> str:
+        return f"{chance.choice(['committed', 'moved-on'])}:{chance.randrange(1, 5)}"
+
+    async with servers(postgres_url, 2) as fleet, working(*(server.address for server in fleet)) as workload:
+        await Killer(fleet, workload, point).run(max(KILLS // 2, 1))
 
 
 @pytest.mark.component("postgres")
 async def test_a_database_that_is_killed_under_load(own_postgres: PostgresServer) -> None:
     store = await own_postgres.new_database()
-    async with servers(store, 2) as fleet, clients([server.address for server in fleet]) as stubs:
-        workload = Workload(stubs, SEED)
-        running = asyncio.create_task(workload.run())
+    async with servers(store, 2) as fleet, working(*(server.address for server in fleet)) as workload:
         for _ in range(3):
             await eventually_more(workload, workload.acknowledged + 20, lambda: True)
             await asyncio.to_thread(own_postgres.kill)
             await asyncio.to_thread(own_postgres.start)
-            assert not running.done(), running.exception()
-        await eventually_more(workload, workload.acknowledged, lambda: True)
-        await workload.finish()
-        async with asyncio.timeout(60):
-            await running
-            await workload.read_log()
-    assert violations(workload.history) == []
+
+
+async def test_connections_that_are_cut_broken_and_stalled(tmp_path: Path) -> None:
+    chance = random.Random(SEED)
+    async with servers(f"sqlite:///{tmp_path / 'config.db'}", 1) as fleet:
+        proxy = FaultProxy(fleet[0].address)
+        await proxy.start()
+        try:
+            async with working(proxy.address) as workload:
+                for _ in range(KILLS):
+                    passing = chance.randrange(3000)
+                    faults: list[Fault] = [Cut(passing), Reset(passing), Stall(passing)]
+                    proxy.fault = chance.choice(faults)
+                    await asyncio.sleep(chance.uniform(0, 0.2))  # the moment is the point
+                    proxy.fault = None
+                    await eventually_more(workload, workload.acknowledged, lambda: True)
+        finally:
+            await proxy.stop()
+    assert proxy.connections > KILLS // 4

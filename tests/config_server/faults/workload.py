@@ -1,33 +1,40 @@
 """Clients that write, read and watch while servers fail around them, and record what they see."""
 
 import asyncio
-import itertools
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 import grpc
+from google.rpc import error_details_pb2, status_pb2
 from grpc import aio
 from janua.config.v1 import config_service_pb2 as pb
 from janua.config.v1.config_service_pb2_grpc import ConfigServiceStub
 from janua.config.v1.resource_pb2 import KIND_UPSTREAM
 
-from tests.config_server.faults.history import History, Read, State, Write
-from tests.config_server.worlds import batch, upstream
+from tests.config_server.faults.asking import NAMES, Asking, as_bytes, changes_of, item_of
+from tests.config_server.faults.history import NOT_DONE, REUSED, History, Read, Revision, Watch, Write
+from tests.config_server.faults.model import Ask
+from tests.config_server.worlds import key
+from tests.support.polling import eventually
 
 if TYPE_CHECKING:  # stands in the type stubs only
     from janua.config.v1.config_service_pb2_grpc import ConfigServiceAsyncStub
 
 WRITERS = 6
-_PAIRS = 4
 _CALL_S = 3.0
+# How long it may take to read all at the end.
+_END_S = 60.0
 # What tells that a server is not there, or was not there to the end.
 _AWAY = (
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.DEADLINE_EXCEEDED,
     grpc.StatusCode.CANCELLED,
     grpc.StatusCode.UNKNOWN,
+)
+_REFUSED = frozenset(
+    {"BASE_REVISION_MISMATCH", "RESOURCE_NOT_FOUND", "RESOURCE_EXISTS", "ETAG_MISMATCH", REUSED, *NOT_DONE}
 )
 _RECONNECTING = (
     ("grpc.initial_reconnect_backoff_ms", 50),
@@ -37,15 +44,16 @@ _RECONNECTING = (
 
 
 class Workload:
-    """Runs from the beginning to the end of its context; `history` is whole once `finish` has returned."""
+    """Works from `run` to `finish`; `history` is whole once `run` has returned."""
 
     def __init__(self, stubs: Sequence["ConfigServiceAsyncStub"], seed: int) -> None:
-        self.history = History()
         self._stubs = stubs
         self._random = random.Random(seed)
-        self._tokens = itertools.count(1)
+        self._asking = Asking(seed)
         self._is_ending = asyncio.Event()
-        self._watched_up_to = 0
+        self._watched = Watch(after_revision=0)
+        self.history = History(watches=[self._watched])
+        self._told = 0
 
     @property
     def acknowledged(self) -> int:
@@ -53,77 +61,143 @@ class Workload:
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
-            for number in range(WRITERS):
-                group.create_task(self._write(self._stubs[number % len(self._stubs)]))
-            group.create_task(self._read())
-            watcher = group.create_task(self._watch())
-            await self._is_ending.wait()
-            watcher.cancel()
+            watchers = [group.create_task(self._watch()), group.create_task(self._watch_anew())]
+            async with asyncio.TaskGroup() as working:
+                for number in range(WRITERS):
+                    working.create_task(self._write(self._stubs[number % len(self._stubs)]))
+                working.create_task(self._read())
+            async with asyncio.timeout(_END_S):
+                await self._read_log()
+                await eventually(self._has_watched_all, timeout_s=_END_S)
+            for watcher in watchers:
+                watcher.cancel()
 
-    async def finish(self) -> None:
-        """Lets writers come to their ends, and reads what every revision changed."""
+    async def _has_watched_all(self) -> bool:
+        return self._watched.revision >= len(self.history.log)
+
+    def finish(self) -> None:
+        """Lets writers come to their ends, for which the servers must be there."""
         self._is_ending.set()
 
-    async def read_log(self) -> None:
-        newest = max((write.revision or 0 for write in self.history.writes), default=0)
-        call = self._stubs[0].WatchResources(pb.WatchResourcesRequest(after_revision=0), timeout=60)
+    async def _read_log(self) -> None:
+        """Reads what every revision changed and which write made it, also of those that nobody was told of."""
+        tokens = await self._tokens()
+        if not tokens:
+            return
+        call = self._stubs[0].WatchResources(pb.WatchResourcesRequest(after_revision=0))
         async for response in call:
-            self.history.log.append((response.revision, _state(response.events)))
-            # Whatever was made although nobody was told comes too: until nothing more does.
-            if response.revision >= newest and response.revision >= await self._current():
+            number = response.revision
+            self.history.log.append(Revision(number, tokens.get(number, ""), changes_of(response.events)))
+            if number >= max(tokens):
                 break
         call.cancel()
 
-    async def _current(self) -> int:
-        return (await self._stubs[0].ListResources(pb.ListResourcesRequest(page_size=1), timeout=10)).revision
+    async def _tokens(self) -> dict[int, str]:
+        tokens: dict[int, str] = {}
+        request = pb.ListRevisionsRequest(page_size=1000)
+        while True:
+            page = await self._stubs[0].ListRevisions(request, timeout=30)
+            tokens |= {revision.revision: revision.message for revision in page.revisions}
+            request.page_token = page.next_page_token
+            if not page.next_page_token:
+                return tokens
 
     async def _write(self, stub: "ConfigServiceAsyncStub") -> None:
         while not self._is_ending.is_set():
-            token = f"t{next(self._tokens)}"
-            pair = self._random.randrange(_PAIRS)
-            changes = {f"a{pair}": token, f"b{pair}": token}
-            request = batch(*(upstream(name, description=token) for name in changes))
-            request.request_id = token
-            begin = _now()
-            revision = await self._until_answered(stub, request)
-            write = Write(
-                token=token, changes=changes, begin=begin, end=_now(), revision=revision, is_known=revision is not None
-            )
-            self.history.writes.append(write)
+            ask = self._asking.next()
+            request_id = ask.token if self._random.random() < 0.7 else ""
+            write = await self._until_answered(stub, ask, request_id)
+            if request_id and write.revision is not None:
+                match self._random.randrange(8):
+                    case 0:
+                        await self._until_answered(self._random.choice(self._stubs), ask, request_id)
+                    case 1:
+                        await self._until_answered(stub, self._asking.other_than(ask), request_id)
 
-    async def _until_answered(self, stub: "ConfigServiceAsyncStub", request: pb.ApplyRequest) -> int:
-        """Repeats with the same id while nobody knows whether it was done. Whoever was told once is told the same."""
+    async def _until_answered(self, stub: "ConfigServiceAsyncStub", ask: Ask, request_id: str) -> Write:
+        """With an id it is repeated while nobody knows whether it was done."""
+        request = self._asking.request(ask, request_id)
+        begin = _now()
         while True:
             try:
-                return (await stub.Apply(request, timeout=_CALL_S)).revision
+                response = await stub.Apply(request, timeout=_CALL_S)
             except aio.AioRpcError as error:
-                if error.code() not in (*_AWAY, grpc.StatusCode.ABORTED, grpc.StatusCode.RESOURCE_EXHAUSTED):
+                reason = _reason(error)
+                if reason not in _REFUSED and error.code() not in _AWAY:
                     raise
-                await asyncio.sleep(0.02)
+                if request_id and (reason not in _REFUSED or reason in NOT_DONE):
+                    await asyncio.sleep(0.02)
+                    continue
+                is_refused = reason in _REFUSED
+                write = Write(ask=ask, begin=begin, end=_now(), reason=reason if is_refused else "")
+            else:
+                self._told = max(self._told, response.revision)
+                write = Write(ask=ask, begin=begin, end=_now(), revision=response.revision, response=as_bytes(response))
+            self.history.writes.append(write)
+            return write
 
     async def _read(self) -> None:
         stub = self._stubs[-1]
         while not self._is_ending.is_set():
-            begin = _now()
-            told = max((write.revision or 0 for write in self.history.writes), default=0)
-            request = pb.ListResourcesRequest(kind=KIND_UPSTREAM, min_revision=told)
+            # What was told here may have been made by another server, which the read then waits for.
             with suppress(aio.AioRpcError):
-                page = await stub.ListResources(request, timeout=_CALL_S)
-                state = {each.resource.upstream.name: each.resource.upstream.description for each in page.resources}
-                self.history.reads.append(Read(begin=begin, end=_now(), revision=page.revision, state=state))
+                await self._list(stub)
+                await self._get(stub, self._random.choice(NAMES))
             await asyncio.sleep(0.02)
 
+    async def _list(self, stub: "ConfigServiceAsyncStub") -> None:
+        begin = _now()
+        request = pb.ListResourcesRequest(kind=KIND_UPSTREAM, min_revision=self._told)
+        page = await stub.ListResources(request, timeout=_CALL_S)
+        state = self._asking.saw(page.revision, page.resources)
+        self._told = max(self._told, page.revision)
+        self.history.reads.append(Read(begin=begin, end=_now(), revision=page.revision, state=state))
+
+    async def _get(self, stub: "ConfigServiceAsyncStub", name: str) -> None:
+        begin, names = _now(), frozenset({name})
+        request = pb.GetResourceRequest(key=key("upstream", name), min_revision=self._told)
+        try:
+            response = await stub.GetResource(request, timeout=_CALL_S)
+        except aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.NOT_FOUND:
+                raise
+            read = Read(begin=begin, end=_now(), revision=None, state={}, names=names)
+        else:
+            state = {name: item_of(response.resource)}
+            read = Read(begin=begin, end=_now(), revision=response.revision, state=state, names=names)
+        self.history.reads.append(read)
+
     async def _watch(self) -> None:
+        """One watch from the beginning to the end, resumed at another server whenever it breaks."""
+        watch = self._watched
         while True:
-            request = pb.WatchResourcesRequest(after_revision=self._watched_up_to)
+            request = pb.WatchResourcesRequest(after_revision=watch.revision)
             try:
-                async for response in self._stubs[0].WatchResources(request):
-                    self.history.watched.append((response.revision, _state(response.events)))
-                    self._watched_up_to = response.revision
+                async for response in self._random.choice(self._stubs).WatchResources(request):
+                    watch.seen.append((response.revision, changes_of(response.events)))
             except aio.AioRpcError as error:
-                if error.code() not in _AWAY:
-                    raise
-                await asyncio.sleep(0.05)
+                await _away(error)
+
+    async def _watch_anew(self) -> None:
+        """Watches that begin with a list."""
+        while True:
+            stub = self._random.choice(self._stubs)
+            call = stub.WatchResources(pb.WatchResourcesRequest(kind=KIND_UPSTREAM))
+            resources = []
+            try:
+                async for response in call:
+                    resources += [event.resource for event in response.events]
+                    if response.events[0].type == pb.ResourceEvent.TYPE_BOOKMARK:
+                        first = self._asking.saw(response.revision, resources[:-1])
+                        watch = Watch(after_revision=response.revision, first=first)
+                        self.history.watches.append(watch)
+                    elif response.revision:
+                        watch.seen.append((response.revision, changes_of(response.events)))
+                        if len(watch.seen) > 10:
+                            break
+            except aio.AioRpcError as error:
+                await _away(error)
+            call.cancel()
 
 
 @asynccontextmanager
@@ -137,8 +211,20 @@ async def clients(addresses: Sequence[str]) -> AsyncIterator[list["ConfigService
             await channel.close()
 
 
-def _state(events: Sequence[pb.ResourceEvent]) -> State:
-    return {event.resource.resource.upstream.name: event.resource.resource.upstream.description for event in events}
+async def _away(error: aio.AioRpcError) -> None:
+    """Waits a little for a server to come back. Raises the error if it tells something else."""
+    if error.code() not in _AWAY:
+        raise error
+    await asyncio.sleep(0.05)
+
+
+def _reason(error: aio.AioRpcError) -> str:
+    """The reason that a server gave; none if the error was made on the way."""
+    status, info = status_pb2.Status(), error_details_pb2.ErrorInfo()
+    for name, value in error.trailing_metadata() or ():
+        if name == "grpc-status-details-bin" and isinstance(value, bytes):
+            status.ParseFromString(value)
+    return info.reason if any(detail.Unpack(info) for detail in status.details) else ""
 
 
 def _now() -> float:
