@@ -14,8 +14,8 @@ from config_server.failure_tally import FailureTally
 from config_server.nodes import NodeRegistry
 from config_server.proposal import Proposal
 from config_server.revision_signal import RevisionSignal, SignalClosedError
-from config_server.rollout import node_rollout, rejections_of
-from config_server.snapshot_cache import SnapshotCache
+from config_server.rollout import ChangedVersions, node_rollout, rejections_of
+from config_server.snapshot_cache import CanaryView, SnapshotCache
 from config_server.store.base import StoreUnavailableError
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
@@ -72,15 +72,16 @@ class CanaryGuard:
                     await self._signal.beyond(self._signal.revision)
                     continue
                 seen = self._nodes.changes.number
-                await self._look(canary.proposal)
+                await self._look(canary)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_EVERY_S):
                         await self._nodes.changes.beyond(seen)
                 await asyncio.sleep(_JOINED_S)
 
-    async def _look(self, proposal: Proposal) -> None:
-        refusals = self._refusals(proposal)
-        reason = _refused(refusals) if refusals else self._failing(proposal)
+    async def _look(self, canary: CanaryView) -> None:
+        proposal, versions = canary.proposal, canary.versions()
+        refusals = self._refusals(proposal, versions)
+        reason = _refused(refusals) if refusals else self._failing(proposal, versions)
         if not reason:
             return
         try:
@@ -92,21 +93,21 @@ class CanaryGuard:
         else:
             _log.warning("the canary was aborted", revision=proposal.revision, reason=reason)
 
-    def _refusals(self, proposal: Proposal) -> Mapping[str, Sequence[Rejection]]:
+    def _refusals(self, proposal: Proposal, versions: ChangedVersions) -> Mapping[str, Sequence[Rejection]]:
         return {
             record.node_id: found
             for record in self._nodes.records()
             if record.is_connected and record.is_among(proposal.selection)
-            if (found := rejections_of(record, proposal.versions))
+            if (found := rejections_of(record, versions))
         }
 
-    def _failing(self, proposal: Proposal) -> str:
+    def _failing(self, proposal: Proposal, versions: ChangedVersions) -> str:
         """Why too many requests fail; empty if they do not."""
         tally = self.tally(proposal.revision)
         for record in self._nodes.records():
             if record.status is None or not record.is_connected or not record.is_among(proposal.selection):
                 continue
-            if node_rollout(record, proposal.revision, proposal.versions).state == NodeRollout.STATE_SYNCED:
+            if node_rollout(record, proposal.revision, versions).state == NodeRollout.STATE_SYNCED:
                 tally.observe(record.node_id, record.status.requests, record.status.failed_requests, now=self._clock())
         limit = proposal.message.options.max_failed_percent
         if not limit or tally.requests < MIN_REQUESTS or tally.failed * 100 <= limit * tally.requests:

@@ -125,17 +125,22 @@ class ConfigService(config_service_pb2_grpc.ConfigServiceServicer):
     @rpc.answers_once
     async def GetRollout(self, request: pb.GetRolloutRequest, context: rpc.Context) -> pb.GetRolloutResponse:
         check_request(request)
-        if self._store.peers is not None and request.revision > self._cache.revision:
-            await self._has(request.revision)
+        await self._has_if_elsewhere(request.revision)
         rollout = await self._history.rollout(request.revision)
         nodes = filter(None, map(rollout.on, self._nodes.records()))
         return pb.GetRolloutResponse(revision=rollout.revision, nodes=nodes)
+
+    async def _has_if_elsewhere(self, revision: int) -> None:
+        """Waits for it if another server may have made it; otherwise it was never made, if it is not here."""
+        if self._store.peers is not None and revision > self._cache.revision:
+            await self._has(revision)
 
     @rpc.answers_many
     async def WatchRollout(
         self, request: pb.WatchRolloutRequest, context: rpc.Context
     ) -> AsyncIterator[pb.WatchRolloutResponse]:
         check_request(request)
+        await self._has_if_elsewhere(request.revision)
         async for response in self._fleet.watch_rollout(request):
             yield response
 

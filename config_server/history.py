@@ -59,9 +59,11 @@ class History:
 
     def canary_rollout(self, proposal: Proposal) -> CanaryRollout:
         """What its nodes have to take over for a canary."""
+        canary = self._cache.canary
+        is_running = canary is not None and canary.proposal.revision == proposal.revision
         return CanaryRollout(
             revision=proposal.revision,
-            changed=proposal.versions,
+            changed=canary.versions() if canary is not None and is_running else proposal.versions,
             proposal=proposal,
             latest=lambda: self._cache.proposal,
         )

@@ -53,6 +53,14 @@ class CanaryView:
     proposal: Proposal
     cache: "SnapshotCache"
 
+    def versions(self) -> Mapping[str, Mapping[str, str]]:
+        """By type, the names that are proposed, each with the version that is sent; "" for a deletion."""
+        return {
+            type_url: {name: view.version_of(name) or "" for name in names}
+            for type_url, names in self.proposal.versions.items()
+            if (view := self.cache.view(type_url)) is not None
+        }
+
 
 class SnapshotCache:
     """All resources at the current revision.

@@ -311,6 +311,48 @@ async def test_a_secret_is_shown_to_those_alone_whose_services_use_it(
     assert list((await canary_node.receive_and_ack()).removed_resources) == ["unused"]
 
 
+async def test_keys_reach_all_nodes_meanwhile(
+    filled: RunningServer, canary_node: AdsClient, other_node: AdsClient
+) -> None:
+    await filled.apply(consumer("alice"))
+    for client in (canary_node, other_node):
+        await client.receive_and_ack()
+    await propose(filled, consumer("alice", description="new"))
+    tried = await canary_node.receive_and_ack()
+    await filled.config.CreateApiKey(pb.CreateApiKeyRequest(consumer="alice"))
+    shown = []
+    for client in (canary_node, other_node):
+        message = consumer("x")
+        (resource,) = (await client.receive_and_ack()).resources
+        assert resource.resource.Unpack(message)
+        shown.append((message.description, len(message.api_keys)))
+    assert shown == [("new", 1), ("", 1)]
+    assert versions(tried) != {}
+    await promote(filled)
+    await other_node.receive_and_ack()
+    await canary_node.expect_no_answer()
+
+
+async def test_a_consumer_that_goes_by_a_canary_loses_its_keys_when_it_is_promoted(filled: RunningServer) -> None:
+    await filled.apply(consumer("alice"))
+    await filled.config.CreateApiKey(pb.CreateApiKeyRequest(consumer="alice"))
+    await propose(filled, delete("consumer", "alice"))
+    assert len((await filled.config.ListApiKeys(pb.ListApiKeysRequest())).records) == 1
+    await promote(filled)
+    assert not (await filled.config.ListApiKeys(pb.ListApiKeysRequest())).records
+
+
+async def test_a_refused_consumer_with_keys_ends_it(filled: RunningServer, canary_node: AdsClient) -> None:
+    await filled.apply(consumer("alice"))
+    await canary_node.receive_and_ack()
+    await filled.config.CreateApiKey(pb.CreateApiKeyRequest(consumer="alice"))
+    await canary_node.receive_and_ack()
+    await propose(filled, consumer("alice", description="bad"))
+    await canary_node.nack(await canary_node.receive())
+    await eventually(ended(filled))
+    assert (await latest(filled)).canary.end_reason.startswith("canary-1 refuses consumer alice: refused")
+
+
 async def test_what_a_canary_will_change_is_told(filled: RunningServer) -> None:
     await propose(filled, route("a", description="new"), delete("route", "b"), max_failed=5)
     told = (await latest(filled)).canary
