@@ -84,7 +84,9 @@ class DiscoveryConnection:
             while await self._woken() and not reader.done() and not self._is_draining:
                 await self._write(wire)
             if reader.done():
-                return reader.result()
+                reader.result()
+                # A client that has closed its side may still read: tools ask once, and close, and wait.
+                return await self._write(wire)
             await drained()
             raise ApiError(code_pb2.UNAVAILABLE, "DRAINING", "the config server is going down: connect again")
         finally:

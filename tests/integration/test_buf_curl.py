@@ -8,7 +8,7 @@ import pytest
 
 from tests.integration.configuration import KEY, apply, pool
 from tests.support.components import find_program
-from tests.support.processes import ConfigServer, EchoFactory, NodeFactory
+from tests.support.processes import ConfigServer, EchoFactory, Node, NodeFactory
 
 pytestmark = pytest.mark.component("buf")
 
@@ -54,3 +54,44 @@ async def test_reflection_serves_both_planes(
     text = "".join(choice.get("content", "") for piece in pieces for choice in piece.get("choices", ()))
     assert text == "echo-1 heard: curl"
     assert pieces[-1]["usage"]["totalTokens"]
+
+
+_ADS = "envoy.service.discovery.v3.AggregatedDiscoveryService"
+_TYPES = "type.googleapis.com/"
+
+
+async def test_discovery_is_asked_in_both_variants(config_server: ConfigServer, nodes: list[Node]) -> None:
+    asker = {"id": "curl"}
+    clusters = {"node": asker, "type_url": f"{_TYPES}envoy.config.cluster.v3.Cluster"}
+    (delta,) = await _curl(config_server.address, f"{_ADS}/DeltaAggregatedResources", clusters)
+    (resource,) = delta["resources"]
+    assert (resource["name"], resource["resource"]["name"], resource["resource"]["type"]) == ("janua", "janua", "EDS")
+
+    endpoints = {
+        "node": asker,
+        "type_url": f"{_TYPES}envoy.config.endpoint.v3.ClusterLoadAssignment",
+        "resource_names": ["janua"],
+    }
+    (state,) = await _curl(config_server.address, f"{_ADS}/StreamAggregatedResources", endpoints)
+    sockets = [
+        endpoint["endpoint"]["address"]["socketAddress"]
+        for locality in state["resources"][0]["endpoints"]
+        for endpoint in locality["lbEndpoints"]
+    ]
+    assert sorted(f"{each['address']}:{each['portValue']}" for each in sockets) == sorted(node.grpc for node in nodes)
+
+    routes = {"node": asker, "type_url": f"{_TYPES}janua.config.v1.Route"}
+    (ours,) = await _curl(config_server.address, f"{_ADS}/StreamAggregatedResources", routes)
+    assert ours["resources"][0]["match"] == {"models": ["echo"]}
+
+
+async def test_client_status_is_asked(config_server: ConfigServer, nodes: list[Node]) -> None:
+    matcher = {"node_matchers": [{"node_id": {"exact": "node-1"}}]}
+    for method in ("FetchClientStatus", "StreamClientStatus"):
+        path = f"envoy.service.status.v3.ClientStatusDiscoveryService/{method}"
+        (answer,) = await _curl(config_server.address, path, matcher)
+        (client,) = answer["config"]
+        assert client["node"]["id"] == "node-1"
+        resources = client["genericXdsConfigs"]
+        assert {"chat", "llm", "pool"} <= {resource["name"] for resource in resources}
+        assert {(each["configStatus"], each["clientStatus"]) for each in resources} == {("SYNCED", "ACKED")}

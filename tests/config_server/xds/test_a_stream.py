@@ -6,7 +6,7 @@ import grpc
 import pytest
 from grpc import aio
 from janua.config.v1.config_service_pb2 import GetRolloutRequest, ListNodesRequest, NodeRollout
-from janua.discovery.v3.ads_pb2 import DeltaDiscoveryRequest, Node, Resource
+from janua.discovery.v3.ads_pb2 import DeltaDiscoveryRequest, DiscoveryRequest, Node, Resource
 from janua.discovery.v3.ads_pb2_grpc import AggregatedDiscoveryServiceStub
 
 from tests.config_server.ads_client import AdsClient, ads_client, let_pushes_go, names, versions
@@ -229,6 +229,18 @@ async def test_a15_after_the_first_apply_the_world_is_served(filled: RunningServ
 async def test_a_stream_that_the_client_closes_ends_well(client: AdsClient) -> None:
     await client.ask(ROUTE)
     await client.close()
+
+
+async def test_what_was_asked_before_the_client_closed_is_answered(filled: RunningServer) -> None:
+    stub = AggregatedDiscoveryServiceStub(filled.channel)
+    calls = (
+        stub.DeltaAggregatedResources(iter([DeltaDiscoveryRequest(node=Node(id="n"), type_url=ROUTE)])),
+        stub.StreamAggregatedResources(iter([DiscoveryRequest(node=Node(id="n"), type_url=ROUTE)])),
+    )
+    for call in calls:
+        (response,) = [response async for response in call]
+        assert len(response.resources) == 2
+        assert await call.code() is grpc.StatusCode.OK
 
 
 async def test_a_stream_without_any_request_ends_well(filled: RunningServer) -> None:
