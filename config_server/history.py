@@ -36,7 +36,7 @@ class History:
         )
 
     async def get(self, revision: int) -> pb.GetRevisionResponse:
-        self._check_made(revision)
+        await self._check_made(revision)
         (record,) = await self._store.revisions(before=revision + 1, limit=1)
         changes = differences(await self.resources_at(revision - 1), await self.resources_at(revision))
         return pb.GetRevisionResponse(revision=_revision(record), changes=changes)
@@ -50,7 +50,7 @@ class History:
     async def rollout(self, revision: int) -> Rollout:
         """What nodes have to take over for a revision; 0 is the current one."""
         revision = revision or self._cache.revision
-        self._check_made(revision)
+        await self._check_made(revision)
         changes = await self._store.changes_of(revision)
         for change in changes:
             if change.entry.key == PROPOSAL_KEY and (proposal := proposal_of(change.entry)).is_running:
@@ -70,13 +70,18 @@ class History:
 
     async def resources_at(self, revision: int) -> Mapping[Key, StoredEntry]:
         """All resources as they were, by kind and name. No records."""
-        self._check_made(revision)
+        await self._check_made(revision)
         entries = await self._store.entries_at(revision)
         return {key: entries[key] for key in sorted(entries) if not key.is_record}
 
-    def _check_made(self, revision: int) -> None:
-        if revision > self._cache.revision:
-            text = f"revision {revision} was never made; the current one is {self._cache.revision}"
+    async def _check_made(self, revision: int) -> None:
+        current = self._cache.revision
+        if revision > current and self._store.peers is not None:
+            # It may have been made through another server, and not be here yet.
+            position, _ = await self._store.peers.position(current)
+            current = position.revision
+        if revision > current:
+            text = f"revision {revision} was never made; the current one is {current}"
             raise ApiError(code_pb2.NOT_FOUND, "REVISION_NOT_FOUND", text)
 
 
