@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from janua.config.v1 import config_service_pb2, resource_pb2
 from janua.config.v1.secret_pb2 import Secret
-from janua_resources.kinds import ConfigMessage, kind_info, kind_of, wrap
+from janua_resources.kinds import KINDS, ConfigMessage, kind_info, kind_of, wrap
 from janua_resources.secret_values import without_value
 
 Kind: TypeAlias = resource_pb2.Kind.ValueType
@@ -21,8 +21,8 @@ Kind: TypeAlias = resource_pb2.Kind.ValueType
 class RecordKind(IntEnum):
     """Kinds of records: what the server keeps for itself in the same log of revisions as resources.
 
-    A record is never listed, watched, exported, pruned or rolled back. The values are stored; they are beyond those of
-    `janua.config.v1.Kind`.
+    A record is never listed, watched, exported, pruned or rolled back. The values are stored; they are above 1000, so
+    that `janua.config.v1.Kind` has room for kinds to come.
     """
 
     API_KEY = 2001
@@ -37,15 +37,21 @@ class Key(NamedTuple):
 
     @property
     def is_record(self) -> bool:
-        return self.kind > _LAST_RESOURCE_KIND
+        """Whether it is no resource, or of a kind that a newer version has stored: that is kept, and left alone."""
+        return self.kind not in _RESOURCE_KINDS
 
     def __str__(self) -> str:
-        word = RecordKind(self.kind).name.lower() if self.is_record else kind_info(self.kind).field
+        if not self.is_record:
+            word = kind_info(self.kind).field
+        elif self.kind in _RECORD_KINDS:
+            word = RecordKind(self.kind).name.lower()
+        else:
+            word = f"kind {int(self.kind)}"
         return f"{word} {self.name}"
 
 
-# Room for kinds of resources to come.
-_LAST_RESOURCE_KIND: Final = 1000
+_RESOURCE_KINDS: Final = frozenset(info.kind for info in KINDS)
+_RECORD_KINDS: Final = frozenset(int(kind) for kind in RecordKind)
 
 
 def record_key(kind: RecordKind, name: str) -> Key:

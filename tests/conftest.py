@@ -14,5 +14,6 @@ pytest_plugins = [
     "tests.support.postgres_server",
     "tests.support.processes",
     "tests.support.redis_server",
+    "tests.support.small_disk",
     "tests.support.soak",
 ]

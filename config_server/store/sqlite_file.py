@@ -11,13 +11,27 @@ from types import MappingProxyType
 from typing import Final
 from urllib.parse import quote
 
-from config_server.store.base import StoreError
+from config_server.store.base import OutcomeUnknownError, StoreError
 
 # Marks the file as ours, so that another program's database is never written to: "Janu" in ASCII.
 APPLICATION_ID: Final = 0x4A616E75
 SCHEMA_VERSION: Final = 2
 
 _BUSY_TIMEOUT_S: Final = 5.0
+
+# What tells of the place where the file is, and nothing of what is in it.
+_UNUSABLE: Final = frozenset(
+    {
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+    }
+)
 
 # Times are microseconds since 1970, UTC. `body` is the serialized resource and `digest` its SHA-256: neither is ever
 # made again. A change carries the whole resource, so that a watch can be resumed from any revision.
@@ -71,7 +85,8 @@ def sqlite_path(url: str) -> Path:
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Holds the lock file beside the database: two servers on one file would not see each other's revisions."""
-    lock_path = path.with_name(path.name + ".lock")
+    # Beside the file itself: whatever links lead to it, there is one lock.
+    lock_path = Path(f"{os.path.realpath(path)}.lock")
     try:
         descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
@@ -100,7 +115,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
         _prepare(connection, path)
     except sqlite3.Error as error:
         connection.close()
-        raise _damaged(path, str(error)) from error
+        raise _unusable(path, error) from error
     except StoreError:
         connection.close()
         raise
@@ -115,15 +130,28 @@ def open_reader(path: Path) -> sqlite3.Connection:
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """Takes the write lock at once: a transaction that begins by reading can fail when it comes to write."""
+    """Takes the write lock at once: a transaction that begins by reading can fail when it comes to write.
+
+    Raises OutcomeUnknownError if the file failed in the middle of the commit.
+    """
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
-        connection.execute("COMMIT")
+        _commit(connection)
     finally:
         # Still open only when something went wrong, the COMMIT itself included.
         if connection.in_transaction:
             connection.execute("ROLLBACK")
+
+
+def _commit(connection: sqlite3.Connection) -> None:
+    try:
+        connection.execute("COMMIT")
+    except sqlite3.OperationalError as error:
+        if _code(error) == sqlite3.SQLITE_IOERR:
+            # What was written before may be found whole when the file is opened again.
+            raise OutcomeUnknownError(f"the store failed within a commit: {error}") from error
+        raise
 
 
 def damaged_resource(path: Path, kind: int, name: str) -> StoreError:
@@ -160,11 +188,27 @@ def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
         raise _damaged(path, "its meta table is empty")
     if row[0] > SCHEMA_VERSION:
         raise StoreError(f"{path} was written by a newer version of Janua: run that version, or a newer one")
+    if row[0] == SCHEMA_VERSION:
+        return
     with transaction(connection):
         for version in range(row[0], SCHEMA_VERSION):
             for statement in _UPGRADES[version]:
                 connection.execute(statement)
         connection.execute("UPDATE meta SET schema_version = ?", (SCHEMA_VERSION,))
+
+
+def _unusable(path: Path, error: sqlite3.Error) -> StoreError:
+    if _code(error) not in _UNUSABLE:
+        return _damaged(path, str(error))
+    return StoreError(
+        f"{path} cannot be used ({error}): see that its disk has room, can be written, and that no other program "
+        "uses the file; then start again"
+    )
+
+
+def _code(error: sqlite3.Error) -> int:
+    """The kind of error, without what SQLite adds to it. 0: the error is not of SQLite itself."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 def _damaged(path: Path, what: str) -> StoreError:

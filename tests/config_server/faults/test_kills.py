@@ -1,6 +1,6 @@
 """Config servers that are killed at any moment lose nothing that they told, and leave nothing half done.
 
-`JANUA_KILLS` sets how often; 20 here, 200 in `make soak`. `JANUA_SEED` varies the moments.
+`JANUA_KILLS` sets how often; 20 here, 200 in `make soak`.
 """
 
 import asyncio
@@ -8,49 +8,21 @@ import os
 import random
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.config_server.faults.fleet import Server, servers
-from tests.config_server.faults.history import violations
-from tests.config_server.faults.workload import Workload, clients, eventually_more
+from tests.config_server.faults.workload import SEED, Workload, eventually_more, working
 from tests.support.fault_proxy import FaultProxy
 from tests.support.faults import Cut, Fault, Reset, Stall
 from tests.support.postgres_server import PostgresServer
 
 KILLS = int(os.environ.get("JANUA_KILLS", "20"))
-SEED = int(os.environ.get("JANUA_SEED", "1"))
 
 _STOPPED_S = 0.3
 _DEATH_S = 10.0
-
-
-@asynccontextmanager
-async def working(*addresses: str) -> AsyncIterator[Workload]:
-    """Clients at work. What they saw is checked at the end."""
-    async with clients(addresses) as stubs:
-        workload = Workload(stubs, SEED)
-        running = asyncio.create_task(workload.run())
-        try:
-            await eventually_more(workload, 0, lambda: not running.done())
-            yield workload
-            assert not running.done(), running.exception()
-            await eventually_more(workload, workload.acknowledged, lambda: not running.done())
-            workload.finish()
-            async with asyncio.timeout(120):
-                await running
-        finally:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
-    history = workload.history
-    assert violations(history) == []
-    assert len(history.log) > 10
-    assert history.reads
-    assert any(watch.first for watch in history.watches)
-    assert {write.reason for write in history.writes} > {"", "ETAG_MISMATCH", "RESOURCE_EXISTS"}
 
 
 class Killer:

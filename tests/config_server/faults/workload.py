@@ -1,6 +1,10 @@
-"""Clients that write, read and watch while servers fail around them, and record what they see."""
+"""Clients that write, read and watch while servers fail around them, and record what they see.
+
+`JANUA_SEED` varies what they do, and what the tests do to servers.
+"""
 
 import asyncio
+import os
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -14,13 +18,15 @@ from janua.config.v1.config_service_pb2_grpc import ConfigServiceStub
 from janua.config.v1.resource_pb2 import KIND_UPSTREAM
 
 from tests.config_server.faults.asking import NAMES, Asking, as_bytes, changes_of, item_of
-from tests.config_server.faults.history import NOT_DONE, REUSED, History, Read, Revision, Watch, Write
+from tests.config_server.faults.history import NOT_DONE, REUSED, History, Read, Revision, Watch, Write, violations
 from tests.config_server.faults.model import Ask
 from tests.config_server.worlds import key
 from tests.support.polling import eventually
 
 if TYPE_CHECKING:  # stands in the type stubs only
     from janua.config.v1.config_service_pb2_grpc import ConfigServiceAsyncStub
+
+SEED = int(os.environ.get("JANUA_SEED", "1"))
 
 WRITERS = 6
 _CALL_S = 3.0
@@ -237,3 +243,28 @@ async def eventually_more(workload: Workload, than: int, is_alive: Callable[[], 
         while workload.acknowledged <= than:
             assert is_alive(), "the server does not start any more"
             await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def working(*addresses: str) -> AsyncIterator[Workload]:
+    """Clients at work. What they saw is checked at the end."""
+    async with clients(addresses) as stubs:
+        workload = Workload(stubs, SEED)
+        running = asyncio.create_task(workload.run())
+        try:
+            await eventually_more(workload, 0, lambda: not running.done())
+            yield workload
+            assert not running.done(), running.exception()
+            await eventually_more(workload, workload.acknowledged, lambda: not running.done())
+            workload.finish()
+            async with asyncio.timeout(120):
+                await running
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+    history = workload.history
+    assert violations(history) == []
+    assert len(history.log) > 10
+    assert history.reads
+    assert any(watch.first for watch in history.watches)
+    assert {write.reason for write in history.writes} > {"", "ETAG_MISMATCH", "RESOURCE_EXISTS"}

@@ -5,13 +5,14 @@
 import os
 import sqlite3
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from config_server.resources import Operation, StoredChange
-from config_server.store.base import Commit, StoreError
+from config_server.store.base import Commit, OutcomeUnknownError, StoreError
 from config_server.store.sqlite import SqliteStore, open_sqlite
-from config_server.store.sqlite_file import SCHEMA_VERSION
+from config_server.store.sqlite_file import SCHEMA_VERSION, transaction
 from tests.config_server.stored import NOW, stored
 from tests.config_server.worlds import upstream
 
@@ -139,6 +140,56 @@ async def test_a_second_server_on_one_file(path: Path) -> None:
     async with open_sqlite(f"sqlite:///{path}"):
         assert "in use by another config server" in await fail_to_open(path)
     await open_and_close(path)
+
+
+async def test_a_second_server_on_one_file_by_another_name(path: Path) -> None:
+    link = path.with_name("link.db")
+    link.symlink_to(path)
+    async with open_sqlite(f"sqlite:///{path}"):
+        assert "in use by another config server" in await fail_to_open(link)
+    await open_and_close(link)
+
+
+async def test_a_file_that_another_program_holds(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("config_server.store.sqlite_file._BUSY_TIMEOUT_S", 0.1)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("PRAGMA locking_mode = EXCLUSIVE")
+    other.execute("BEGIN EXCLUSIVE")
+    try:
+        text = await fail_to_open(path)
+    finally:
+        other.close()
+    assert "no other program uses the file" in text
+    assert "damaged" not in text
+
+
+class FailingDisk:
+    """A connection whose commits end with an error of the file."""
+
+    in_transaction = False
+
+    def __init__(self, code: int) -> None:
+        self._code = code
+
+    def execute(self, statement: str) -> None:
+        if statement == "COMMIT":
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = self._code
+            raise error
+
+
+@pytest.mark.parametrize(
+    ("code", "raised"),
+    [
+        (sqlite3.SQLITE_IOERR_FSYNC, OutcomeUnknownError),
+        (sqlite3.SQLITE_IOERR_WRITE, OutcomeUnknownError),
+        (sqlite3.SQLITE_FULL, sqlite3.OperationalError),
+    ],
+)
+def test_a_commit_that_fails_in_the_middle_may_have_been_done(code: int, raised: type[Exception]) -> None:
+    connection = cast("sqlite3.Connection", FailingDisk(code))
+    with pytest.raises(raised), transaction(connection):
+        pass
 
 
 async def test_a_store_of_the_first_version_is_brought_up(path: Path) -> None:
