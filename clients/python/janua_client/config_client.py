@@ -8,15 +8,19 @@ from types import TracebackType
 from typing import Self
 
 from janua.config.v1.config_service_pb2 import (
+    AbortCanaryRequest,
     ApiKeyRecord,
     ApplyRequest,
     ApplyResponse,
+    CanaryOptions,
     Change,
     CreateApiKeyRequest,
     CreateApiKeyResponse,
     DeleteResourceRequest,
     DiffRevisionsRequest,
     DiffRevisionsResponse,
+    GetCanaryRequest,
+    GetCanaryResponse,
     GetResourceRequest,
     GetRevisionRequest,
     GetRevisionResponse,
@@ -28,6 +32,8 @@ from janua.config.v1.config_service_pb2 import (
     ListResourcesRequest,
     ListResourcesResponse,
     ListRevisionsRequest,
+    PromoteCanaryRequest,
+    PromoteCanaryResponse,
     Revision,
     RevokeApiKeyRequest,
     RevokeApiKeyResponse,
@@ -104,6 +110,7 @@ class ConfigClient:
         request_id: str | None = None,
         author: str = "",
         message: str = "",
+        canary: CanaryOptions | None = None,
         timeout: float | None = None,
     ) -> ApplyResponse:
         """Writes a batch: all of it in one new revision, or nothing. Fields are those of `ApplyRequest`.
@@ -122,6 +129,7 @@ class ConfigClient:
             prune_kinds=prune_kinds,
             author=author,
             message=message,
+            canary=canary,
         )
         return await call(self._stub.Apply, request, timeout=timeout or self._timeout, retries=self._retries)
 
@@ -250,6 +258,32 @@ class ConfigClient:
         sent.CopyFrom(request)
         sent.request_id = request.request_id or str(uuid.uuid4())
         return await call(self._stub.Rollback, sent, timeout=timeout or self._timeout, retries=self._retries)
+
+    async def canary(self, *, timeout: float | None = None) -> GetCanaryResponse:
+        """What is tried on some nodes and how that goes, or how the last canary ended. Raises `NotFoundError`."""
+        return await call(
+            self._stub.GetCanary, GetCanaryRequest(), timeout=timeout or self._timeout, retries=self._retries
+        )
+
+    async def promote_canary(
+        self, request: PromoteCanaryRequest, *, timeout: float | None = None
+    ) -> PromoteCanaryResponse:
+        """Writes for all nodes what is tried. A `request_id` is made if there is none.
+
+        Raises `FailedPreconditionError` if nothing is, and `AbortedError` if that is another canary than named.
+        """
+        sent = PromoteCanaryRequest()
+        sent.CopyFrom(request)
+        sent.request_id = request.request_id or str(uuid.uuid4())
+        return await call(self._stub.PromoteCanary, sent, timeout=timeout or self._timeout, retries=self._retries)
+
+    async def abort_canary(
+        self, revision: int = 0, *, author: str = "", message: str = "", timeout: float | None = None
+    ) -> int:
+        """Drops what is tried and returns the revision that did. Not repeated by itself. Raises as `promote_canary`."""
+        request = AbortCanaryRequest(revision=revision, author=author, message=message)
+        answer = await call(self._stub.AbortCanary, request, timeout=timeout or self._timeout, retries=ONCE)
+        return answer.revision
 
     async def create_key(self, request: CreateApiKeyRequest, *, timeout: float | None = None) -> CreateApiKeyResponse:
         """Makes an API key, which is shown this once. Not repeated by itself. Raises `NotFoundError`."""

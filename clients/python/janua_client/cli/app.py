@@ -73,6 +73,13 @@ COMMANDS = (
         summary="Give the config server the values of secrets.",
     ),
     Command(
+        name="canary",
+        module="canary",
+        group=_CONFIG,
+        subcommands=("status", "promote", "abort"),
+        summary="See how a change goes that some nodes try, and end that.",
+    ),
+    Command(
         name="rollout",
         module="rollout",
         group=_FLEET,

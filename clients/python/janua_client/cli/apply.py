@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import typer
-from janua.config.v1.config_service_pb2 import ApplyResponse, ChangeResult, RollbackRequest
+from janua.config.v1.config_service_pb2 import ApplyResponse, CanaryOptions, ChangeResult, RollbackRequest
 from janua.config.v1.resource_pb2 import KIND_CONSUMER, KIND_SECRET
 from janua_resources.kinds import key_of, unwrap
 
@@ -19,6 +19,7 @@ from janua_client.cli.apply_report import (
     summary,
 )
 from janua_client.cli.batch import Batch, read_batch
+from janua_client.cli.canary_apply import Canary, MaxFailed, canary_options, print_begun, refused_canary
 from janua_client.cli.failures import CommandError, ExitCode, one_line, usage_error
 from janua_client.cli.options import (
     DEFAULT_SERVER,
@@ -40,6 +41,7 @@ from janua_client.cli.server import connect
 from janua_client.cli.sources import STDIN
 from janua_client.config_client import ConfigClient
 from janua_client.errors import AbortedError, JanuaError
+from janua_client.node_selector import describe_nodes
 from janua_client.rollout import RolloutProgress, WaitTarget
 
 _SPARED = (KIND_SECRET, KIND_CONSUMER)  # kinds that pruning leaves alone
@@ -61,6 +63,7 @@ class ApplyOptions:
     rollback_on_nack: bool
     message: str
     author: str
+    canary: CanaryOptions | None
 
     def check(self) -> None:
         """Refuses combinations that make no sense. Raises `CommandError`."""
@@ -70,6 +73,8 @@ class ApplyOptions:
             raise usage_error("--wait and --dry-run exclude each other: a dry run reaches no node")
         if self.rollback_on_nack and not self.wait:
             raise usage_error("--rollback-on-nack needs --wait: without it nobody sees what the nodes say")
+        if self.rollback_on_nack and self.canary:
+            raise usage_error("--rollback-on-nack has nothing to undo with --canary: a refusal aborts the canary")
         if self.prune and not self.yes and not self.dry_run and not self.can_ask:
             raise usage_error("--prune asks before it deletes, and there is no terminal to ask on: add --yes")
 
@@ -100,6 +105,8 @@ def apply(
     ] = False,
     message: Message = "",
     author: Author = "",
+    canary: Canary = "",
+    max_failed: MaxFailed = "10%",
     server: Server = DEFAULT_SERVER,
     output: Output = OutputFormat.TABLE,
 ) -> None:
@@ -113,10 +120,12 @@ def apply(
       janua apply -f janua.yaml --dry-run
       janua apply -f config/ --set team-a --prune --wait all --timeout 1m
       janua apply -f janua.yaml --wait all --rollback-on-nack -m "new model"
+      janua apply -f janua.yaml --canary 10% --wait all
       generate-config | janua apply -f - -o json
 
     With --rollback-on-nack only what this apply changed goes back, and only if nobody
-    has changed it since; being late is no refusal.
+    has changed it since; being late is no refusal. With --canary nothing is written
+    yet, --wait is for the nodes that try it, and a refusal aborts it.
 
     Exit codes: 0 done, 1 failed, 2 wrong usage, 3 written, but not synced in time
     or refused by a node (and then undone, with --rollback-on-nack).
@@ -134,6 +143,7 @@ def apply(
         rollback_on_nack=rollback_on_nack,
         message=message,
         author=author,
+        canary=canary_options(canary, max_failed),
     )
     seconds = duration_seconds("--timeout", timeout)
     options.check()
@@ -149,13 +159,19 @@ async def _apply(options: ApplyOptions, batch: Batch, timeout: float) -> None:
         response = await _write(client, options, batch)
         if options.output is OutputFormat.TABLE:
             print_changes(response.results, stdout())
-            stdout().print(summary(response, dry_run=options.dry_run))
+            if options.canary and not options.dry_run:
+                print_begun(response, options.canary)
+            else:
+                stdout().print(summary(response, dry_run=options.dry_run))
         print_warnings(response)
         for name in spared:
             warn(f"{name} left the files and stays: `janua delete {name.replace('/', ' ')}` deletes it")
         progress, failure = await wait(client, response, options.wait, options.timeout, timeout)
-        if failure is not None and options.rollback_on_nack and progress is not None and progress.rejecting:
-            failure = await _undo(client, options, response, progress, failure)
+        if failure is not None and progress is not None and progress.rejecting:
+            if options.canary:
+                failure = refused_canary(progress, failure)
+            elif options.rollback_on_nack:
+                failure = await _undo(client, options, response, progress, failure)
     _finish(options, response, progress)
     if failure is not None:
         raise failure
@@ -173,6 +189,7 @@ async def _write(client: ConfigClient, options: ApplyOptions, batch: Batch) -> A
             base_revision=base_revision,
             by=options.author,
             message=options.message,
+            canary=options.canary,
         )
     except AbortedError as error:
         raise CommandError("the configuration changed while you were asked: apply again") from error
@@ -235,8 +252,11 @@ async def _undo(
 
 def _finish(options: ApplyOptions, response: ApplyResponse, progress: RolloutProgress | None) -> None:
     if options.output is OutputFormat.TABLE:
-        if progress is not None:
+        is_said = options.canary is not None and not response.connected_nodes
+        if progress is not None and not is_said:
             print_end(progress)
         return
     data = report_data(response, dry_run=options.dry_run)
+    if options.canary:
+        data |= {"canary": describe_nodes(options.canary.nodes)}
     print_data(data | ({"rollout": rollout_data(progress)} if progress else {}), options.output)

@@ -1,10 +1,16 @@
 """What an apply did, or would do: as lines for people and as data for programs."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
 
-from janua.config.v1.config_service_pb2 import ApplyResponse, ChangeResult, FieldDiff, RollbackResponse
+from janua.config.v1.config_service_pb2 import (
+    ApplyResponse,
+    ChangeResult,
+    FieldDiff,
+    PromoteCanaryResponse,
+    RollbackResponse,
+)
 from janua.config.v1.resource_pb2 import ResourceKey
 from janua_resources.kinds import kind_info
 from rich.console import Console
@@ -31,7 +37,7 @@ def outcome(result: ChangeResult) -> str:
     return _WORDS[result.outcome][0]
 
 
-Written: TypeAlias = ApplyResponse | RollbackResponse
+Written: TypeAlias = ApplyResponse | RollbackResponse | PromoteCanaryResponse
 """The answer to a write of several resources."""
 
 
@@ -77,11 +83,16 @@ def _value(text: str) -> Json:
 
 def print_changes(results: Iterable[ChangeResult], console: Console) -> None:
     """One line per resource, and one per field that differs."""
+    for line in change_lines(results):
+        console.print(line, soft_wrap=True)
+
+
+def change_lines(results: Iterable[ChangeResult]) -> Iterator[Text]:
+    """Those lines."""
     for result in results:
         word, style = _WORDS[result.outcome]
-        console.print(Text.assemble((f"{word:<9}", style), " ", resource_name(result.key)), soft_wrap=True)
-        for diff in result.diff:
-            console.print(_difference(diff), soft_wrap=True)
+        yield Text.assemble((f"{word:<9}", style), " ", resource_name(result.key))
+        yield from map(_difference, result.diff)
 
 
 def _difference(diff: FieldDiff) -> Text:

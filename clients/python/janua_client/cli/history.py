@@ -164,6 +164,8 @@ async def _rollback(
             request.validate_only = dry_run
             response = await client.rollback(request)
         except (FailedPreconditionError, InvalidArgumentError) as error:
+            if not error.violations:
+                raise
             text = f"what was then cannot be now, nothing was written: {one_line(error.message)}"
             raise CommandError(text, details=map(str, error.violations)) from error
         if output is OutputFormat.TABLE:

@@ -5,7 +5,7 @@ import re
 import socket
 from collections.abc import Iterable
 
-from janua.config.v1.config_service_pb2 import ApplyResponse
+from janua.config.v1.config_service_pb2 import ApplyResponse, CanaryOptions
 from janua.config.v1.resource_pb2 import Kind
 
 from janua_client.changes import upsert
@@ -28,6 +28,7 @@ async def push(
     base_revision: int | None = None,
     by: str = "",
     message: str = "",
+    canary: CanaryOptions | None = None,
 ) -> ApplyResponse:
     """Applies the batch, or with `validate_only` asks what would happen.
 
@@ -43,6 +44,7 @@ async def push(
             base_revision=base_revision,
             author=by or author(),
             message=message,
+            canary=canary,
         )
     except InvalidArgumentError as error:
         if not error.violations:
@@ -51,8 +53,10 @@ async def push(
         text = f"the config server refuses the batch, nothing was written: {error}"
         raise CommandError(text, details=lines) from error
     except FailedPreconditionError as error:
+        if not error.violations:
+            raise
         text = "the batch would break what is on the server, nothing was written: change or delete that first"
-        raise CommandError(text, details=map(str, error.violations) if error.violations else [str(error)]) from error
+        raise CommandError(text, details=map(str, error.violations)) from error
 
 
 def describe(violation: FieldViolation, batch: Batch) -> str:

@@ -125,6 +125,8 @@ async def _delete(kind: KindInfo, name: str, message: str, author: str, server: 
         except NotFoundError as error:
             raise _missing(kind, name) from error
         except FailedPreconditionError as error:
+            if not error.violations:
+                raise
             message = f"{kind.field} {name!r} is in use: change or delete what names it first"
             raise CommandError(message, details=map(str, error.violations)) from error
     if output is OutputFormat.TABLE:
