@@ -8,9 +8,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from config_server.fleet.envoy_types import ENDPOINTS
 from config_server.resource_stages import Stage
-from config_server.snapshot_cache import TypeView
 from config_server.state_subscription import StateSubscription
 from config_server.subscription import Page, SubscriptionRequest
+from config_server.type_view import TypeView
 from config_server.wire import encode_resource
 
 NAMES = tuple("abcdef")
