@@ -91,10 +91,12 @@ class StateSubscription:
         has_wildcard = WILDCARD in request.subscribe or not (request.subscribe or self._has_named)
         self._has_named = self._has_named or bool(request.subscribe)
         added = names - self._names
-        # Of names of which nothing is said until they are there, only those that are there are an answer.
-        is_answer = any(map(self._view.get, added)) if self._is_partial else bool(added)
-        if is_answer or (has_wildcard and not self._has_wildcard) or (self._is_new and not self._is_partial):
-            self._is_answer_owed = True
+        if self._is_partial:
+            # Nothing is said of names that are not there yet.
+            is_asking = any(map(self._view.get, added))
+        else:
+            is_asking = self._is_new or bool(added) or (has_wildcard and not self._has_wildcard)
+        self._is_answer_owed = self._is_answer_owed or is_asking
         self._names, self._has_wildcard = names, has_wildcard
         self._changed = {name: held for name, held in self._changed.items() if self._covers(name)}
 

@@ -1,9 +1,11 @@
 """Settings of a node: which addresses can be listened on."""
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.__main__ import main
 from gateway.bootstrap import ListenAddress
 
 
@@ -36,6 +38,14 @@ def test_address(text: str, host: str, port: int) -> None:
 )
 def test_only_ip_addresses_of_one_machine_can_be_dialled(text: str, can_be_dialled: bool) -> None:
     assert ListenAddress.parse(text).can_be_dialled == can_be_dialled
+
+
+@pytest.mark.parametrize("text", ["0.0.0.0:8081", "gateway.example:8081"])
+def test_what_nobody_can_dial_is_not_advertised(text: str) -> None:
+    result = CliRunner().invoke(main, ["--config-file", "janua.yaml", "--advertise-grpc", text])
+    assert result.exit_code == 2
+    host = text.rpartition(":")[0]
+    assert f"'{host}' is not the IP address of one machine, which clients need" in result.output
 
 
 @pytest.mark.parametrize(

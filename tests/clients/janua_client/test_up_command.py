@@ -95,6 +95,15 @@ async def test_serves_until_sigterm_and_keeps_what_it_was_given(up: Up, file: Pa
         assert await names(str((await child.ready(LONG))["config_server"])) == ["alice", "chat", "keys", "llm", "pool"]
 
 
+async def test_the_node_is_advertised_as_it_is_told(up: Up) -> None:
+    async with up("--advertise-grpc", "10.0.0.7:0") as child:
+        ready = await child.ready(LONG)
+        port = str(ready["grpc"]).rpartition(":")[2]
+        async with ConfigClient(str(ready["config_server"])) as client:
+            (node,) = (await client.nodes()).nodes
+        assert node.status.addresses.grpc == f"10.0.0.7:{port}"
+
+
 async def test_what_left_the_files_is_deleted_consumers_too(up: Up, file: Path) -> None:
     async with up("-f", str(file), "--watch") as child:
         server = str((await child.ready(LONG))["config_server"])

@@ -1,4 +1,4 @@
-"""Rule 75: what the server tells by the client status service of those that are connected to it."""
+"""Rule 75: what the server tells by the client status service of its clients. Rule 76: what it does not offer."""
 
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
@@ -218,6 +218,14 @@ async def test_h75_more_than_fits_one_answer_is_refused(
     refusal = await refused(csds.FetchClientStatus(ClientStatusRequest()))
     assert refusal.code is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert "node_matchers" in refusal.text
+
+
+async def test_h76_no_resource_runs_out_and_load_is_not_reported(server: RunningServer, client: AdsClient) -> None:
+    """Both are optional. A client that reports load is told by the code that it need not try again."""
+    assert not any(resource.HasField("ttl") for resource in (await client.ask(ROUTE)).resources)
+    path = "/envoy.service.load_stats.v3.LoadReportingService/StreamLoadStats"
+    call: aio.StreamStreamCall[bytes, bytes] = server.channel.stream_stream(path)()
+    assert await call.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
 async def test_h75_bytes_that_are_no_request_are_refused(server: RunningServer) -> None:
