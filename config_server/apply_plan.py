@@ -72,7 +72,7 @@ def plan_apply(batch: Batch, cache: SnapshotCache, *, now: datetime, takes_value
     whole = _edited(cache.messages, effective)
     _check(batch, edits, whole)
     gone = {edit.key.name for edit in effective if edit.key.kind == KIND_CONSUMER and edit.after is None}
-    records = [*(revoked_with(gone, cache.records, stamp) if gone else ())]
+    records = revoked_with(gone, cache.records, stamp) if gone else []
     if batch.accept_new_epoch and not cache.accepts_other_epochs:
         records.append(_other_epochs(stamp))
     return Plan(
