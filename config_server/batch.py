@@ -46,6 +46,7 @@ class Batch:
     prune_kinds: frozenset[Kind] = frozenset()
     author: str
     message: str
+    accept_new_epoch: bool = False
 
 
 def parse_batch(request: config_service_pb2.ApplyRequest) -> Batch:
@@ -69,6 +70,7 @@ def parse_batch(request: config_service_pb2.ApplyRequest) -> Batch:
         prune_kinds=frozenset(request.prune_kinds),
         author=request.author,
         message=request.message,
+        accept_new_epoch=request.accept_new_epoch,
     )
 
 

@@ -111,6 +111,7 @@ class ConfigClient:
         author: str = "",
         message: str = "",
         canary: CanaryOptions | None = None,
+        accept_new_epoch: bool = False,
         timeout: float | None = None,
     ) -> ApplyResponse:
         """Writes a batch: all of it in one new revision, or nothing. Fields are those of `ApplyRequest`.
@@ -130,6 +131,7 @@ class ConfigClient:
             author=author,
             message=message,
             canary=canary,
+            accept_new_epoch=accept_new_epoch,
         )
         return await call(self._stub.Apply, request, timeout=timeout or self._timeout, retries=self._retries)
 

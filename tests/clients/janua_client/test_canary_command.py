@@ -136,7 +136,9 @@ async def test_without_a_node_nobody_tries_it(filled: ConfigServer, write: Write
     begun = await run(filled, "apply", "-f", write(upstreams=[NEW]), "--canary", "cluster=none", "--wait", "all")
     assert begun.code == 0
     first, *others = begun.errors
-    assert first == "warning: no connected node is among those: nobody tries it yet; `janua nodes` lists those there are"
+    assert (
+        first == "warning: no connected node is among those: nobody tries it yet; `janua nodes` lists those there are"
+    )
     assert not any("no node is connected" in line for line in others)
 
 

@@ -64,6 +64,7 @@ class ApplyOptions:
     message: str
     author: str
     canary: CanaryOptions | None
+    accept_new_epoch: bool
 
     def check(self) -> None:
         """Refuses combinations that make no sense. Raises `CommandError`."""
@@ -107,6 +108,14 @@ def apply(
     author: Author = "",
     canary: Canary = "",
     max_failed: MaxFailed = "10%",
+    accept_new_epoch: Annotated[
+        bool,
+        typer.Option(
+            "--accept-new-epoch",
+            envvar="JANUA_ACCEPT_NEW_EPOCH",
+            help="Take from nodes what they hold of a store that was lost.",
+        ),
+    ] = False,
     server: Server = DEFAULT_SERVER,
     output: Output = OutputFormat.TABLE,
 ) -> None:
@@ -144,6 +153,7 @@ def apply(
         message=message,
         author=author,
         canary=canary_options(canary, max_failed),
+        accept_new_epoch=accept_new_epoch,
     )
     seconds = duration_seconds("--timeout", timeout)
     options.check()
@@ -190,6 +200,7 @@ async def _write(client: ConfigClient, options: ApplyOptions, batch: Batch) -> A
             by=options.author,
             message=options.message,
             canary=options.canary,
+            accept_new_epoch=options.accept_new_epoch,
         )
     except AbortedError as error:
         raise CommandError("the configuration changed while you were asked: apply again") from error
@@ -199,7 +210,14 @@ async def _confirmed_revision(client: ConfigClient, options: ApplyOptions, batch
     """Asks before deleting; the revision the answer holds for, so that nothing else is deleted than what was shown."""
     if not options.prune or options.yes or options.dry_run:
         return None
-    preview = await push(client, batch, validate_only=True, set_name=options.set_name, prune=True)
+    preview = await push(
+        client,
+        batch,
+        validate_only=True,
+        set_name=options.set_name,
+        prune=True,
+        accept_new_epoch=options.accept_new_epoch,
+    )
     doomed = [result for result in preview.results if result.outcome == ChangeResult.OUTCOME_DELETED]
     if doomed:
         _ask(doomed)

@@ -29,6 +29,7 @@ async def push(
     by: str = "",
     message: str = "",
     canary: CanaryOptions | None = None,
+    accept_new_epoch: bool = False,
 ) -> ApplyResponse:
     """Applies the batch, or with `validate_only` asks what would happen.
 
@@ -45,6 +46,7 @@ async def push(
             author=by or author(),
             message=message,
             canary=canary,
+            accept_new_epoch=accept_new_epoch,
         )
     except InvalidArgumentError as error:
         if not error.violations:
