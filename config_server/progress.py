@@ -1,6 +1,6 @@
 """How far one node has come with one resource type: what it was sent, what it accepted, what it refuses."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -49,6 +49,11 @@ class TypeProgress:
         self._replace_rejections(delivery, rejections)
         if delivery.is_complete:
             self.settled_revision = delivery.revision
+
+    def not_asked_for(self, names: Collection[str]) -> None:
+        """The node has taken names back. What it will not hear of any more it refuses no longer."""
+        if self.rejections and names:
+            self.rejections = {name: each for name, each in self.rejections.items() if name not in names}
 
     def nothing_to_send(self, revision: int) -> None:
         """The node has all there is of this type at `revision`."""

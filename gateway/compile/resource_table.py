@@ -376,7 +376,8 @@ class ResourceTable:
     def drop_unnamed_secrets(self) -> None:
         """Lets go of secrets that no service names any more. They are asked for by name: nobody sends their removal."""
         named = self.secret_names()
-        for name in [name for name in self._active[types.SECRET] if name not in named]:
+        known = {*self._active[types.SECRET], *(name for kind, name in self._rejections if kind == types.SECRET)}
+        for name in known - named:
             self._remove((types.SECRET, name))
         self._settle()
 

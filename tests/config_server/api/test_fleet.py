@@ -23,7 +23,20 @@ from janua_resources.kinds import KINDS
 from tests.config_server.ads_client import AdsClient, ads_client, versions
 from tests.config_server.api.refusals import refused
 from tests.config_server.running_server import RunningServer, running_server
-from tests.config_server.worlds import ROUTE, SERVICE, UPSTREAM, consumer, delete, policy, route, service, upstream
+from tests.config_server.worlds import (
+    ROUTE,
+    SECRET,
+    SERVICE,
+    UPSTREAM,
+    consumer,
+    delete,
+    policy,
+    proxy_service,
+    route,
+    secret,
+    service,
+    upstream,
+)
 
 SYNCED, STALE = NodeRollout.STATE_SYNCED, NodeRollout.STATE_STALE
 NOT_SENT, ERROR = NodeRollout.STATE_NOT_SENT, NodeRollout.STATE_ERROR
@@ -79,6 +92,17 @@ async def test_a_refused_resource_is_an_error_with_its_reason(filled: RunningSer
     assert await states(filled) == {"node-1": SYNCED}
     # Something newer than what it refused has been accepted.
     assert await states(filled, 2) == {"node-1": SYNCED}
+
+
+async def test_what_is_not_asked_for_any_more_is_not_refused(filled: RunningServer, client: AdsClient) -> None:
+    await filled.apply(secret("k"), proxy_service("p", secret="k"))
+    await client.send(SECRET, subscribe=["k"])
+    await client.nack(await client.receive())
+    await client.expect_no_answer()
+    assert len((await filled.config.ListNodes(ListNodesRequest())).nodes[0].types[0].rejections) == 1
+    await client.send(SECRET, unsubscribe=["k"])
+    await client.expect_no_answer()
+    assert not (await filled.config.ListNodes(ListNodesRequest())).nodes[0].types[0].rejections
 
 
 async def test_only_what_changed_in_the_revision_counts(filled: RunningServer, client: AdsClient) -> None:

@@ -36,3 +36,18 @@ async def test_a_secret_goes_with_its_last_service() -> None:
     await config.update(SERVICE, "2", [], ["openai"])
     assert table.snapshot().secrets == {}
     assert config.held_versions(SECRET) == {}
+
+
+async def test_a_refused_secret_that_no_service_names_any_more_is_forgotten() -> None:
+    listener = ConfigListener(
+        on_snapshot=lambda snapshot: None, on_secret_names=lambda: None, on_recovered=lambda type_url, names: None
+    )
+    table = ResourceTable(SecretReader(environ={}))
+    config = NodeConfig(table, listener, reference_timeout_s=0.01)
+    proxy = {"provider": "openai", "credentials": [{"secret": "key"}]}
+    await config.update(SERVICE, "1", [_received(_message("service", {"name": "openai", "proxy_service": proxy}))], [])
+    await config.update(SECRET, "1", [_received(_message("secret", {"name": "key", "env": "KEY"}))], [])
+    assert [rejection.name for rejection in table.all_rejections] == ["openai", "key"]
+
+    await config.update(SERVICE, "2", [], ["openai"])
+    assert table.rejected_count == 0
