@@ -13,11 +13,12 @@ from typing import Literal
 
 import click
 from janua_resources.durations import parse_duration, to_nanos
+from janua_resources.sealing import SealingKeyError
 
 from config_server.bootstrap import Ready, Settings, run
+from config_server.encryption_keys import encryption_keys
 from config_server.listen_address import ListenAddress, ListenError
 from config_server.logging import configure_logging
-from config_server.sealing import read_keys
 from config_server.store.base import StoreError, StoreUnavailableError
 
 
@@ -113,7 +114,7 @@ def command(
         replica_id=replica_id or socket.gethostname(),
         drain_timeout_s=drain_timeout,
         kept_revisions=kept_revisions,
-        encryption_keys=read_keys(encryption_key_file, os.environ.get("JANUA_ENCRYPTION_KEY", "")),
+        encryption_keys=encryption_keys(encryption_key_file, os.environ.get("JANUA_ENCRYPTION_KEY", "")),
     )
     # What the imports made stays; looking through it for garbage again and again would delay pushes.
     gc.freeze()
@@ -145,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.main(arguments, prog_name="config-server", standalone_mode=False)
     except click.UsageError as error:
         return _failed(f"{error.format_message()} (see --help)", 2)
-    except (StoreError, StoreUnavailableError, ListenError) as error:
+    except (StoreError, StoreUnavailableError, ListenError, SealingKeyError) as error:
         return _failed(str(error), 1)
     return 0
 

@@ -1,14 +1,17 @@
 """API keys that this server has made: records beside consumers, and parts of them on the wire to nodes."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from hashlib import sha256
+from typing import Final
 
 from janua.config.v1.config_service_pb2 import ApiKeyRecord
 from janua.config.v1.consumer_pb2 import ApiKey, Consumer
 from janua.config.v1.resource_pb2 import KIND_CONSUMER
 from janua_resources.kinds import kind_info
+from janua_resources.violations import DUPLICATE
 
+from config_server.errors import RequestViolation
 from config_server.resources import (
     Key,
     Operation,
@@ -23,7 +26,8 @@ from config_server.resources import (
 from config_server.stamp import Stamp
 from config_server.wire import EncodedResource, encode_resource
 
-_CONSUMER_TYPE_URL = kind_info(KIND_CONSUMER).type_url
+_CONSUMER_TYPE_URL: Final = kind_info(KIND_CONSUMER).type_url
+_ID_DIGITS: Final = 16
 
 
 def key_record(entry: StoredEntry) -> ApiKeyRecord | None:
@@ -35,6 +39,33 @@ def consumer_of(entry: StoredEntry) -> str | None:
     """Whose key a record is of; None for a record of another kind."""
     record = key_record(entry)
     return None if record is None else record.consumer
+
+
+def clashes_with_records(
+    path: str, consumer: Consumer, records: Mapping[Key, StoredEntry]
+) -> Iterator[RequestViolation]:
+    """Keys that stand in a consumer although the server has made them: it could not take them away again."""
+    for index, key in enumerate(consumer.api_keys):
+        entry = records.get(_record_of(key.key_sha256))
+        record = None if entry is None else key_record(entry)
+        if record is None or record.key_sha256 != key.key_sha256:
+            continue
+        if record.HasField("revoke_time"):
+            text = "is a key that was revoked, which is never undone: make another"
+        else:
+            text = (
+                f"is a key that the server has made for consumer {record.consumer}, and keeps beside it: leave it out"
+            )
+        yield RequestViolation(path=f"{path}.api_keys[{index}].key_sha256", message=text, reason=DUPLICATE)
+
+
+def key_id(key_sha256: str) -> str:
+    """What a key that the server makes is named by: the beginning of its digest."""
+    return key_sha256[:_ID_DIGITS]
+
+
+def _record_of(key_sha256: str) -> Key:
+    return record_key(RecordKind.API_KEY, key_id(key_sha256))
 
 
 class ConsumerKeys:

@@ -34,15 +34,15 @@ class Applier:
         cache: SnapshotCache,
         writer: Writer,
         nodes: NodeRegistry,
-        takes_values: bool,
+        no_values: str,
         clock: Callable[[], datetime],
     ) -> None:
-        """`takes_values`: whether the store may be given values of secrets."""
+        """`no_values`: why secrets may not hold their value; empty if they may."""
         self._store = store
         self._cache = cache
         self._writer = writer
         self._nodes = nodes
-        self._takes_values = takes_values
+        self._no_values = no_values
         self._clock = clock
 
     async def apply(self, request: ApplyRequest) -> ApplyResponse:
@@ -78,7 +78,7 @@ class Applier:
     ) -> ApplyResponse:
         self._check_epoch(batch)
         now = self._clock()
-        plan = await asyncio.to_thread(plan_apply, batch, self._cache, now=now, takes_values=self._takes_values)
+        plan = await asyncio.to_thread(plan_apply, batch, self._cache, now=now, no_values=self._no_values)
         if finish is not None:
             plan = finish(plan, now)
         nodes = self._nodes

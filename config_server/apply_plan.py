@@ -10,11 +10,12 @@ from typing import Final
 
 from janua.config.v1.config_service_pb2 import ApplyResponse, ChangeResult, FieldDiff
 from janua.config.v1.config_service_pb2 import Warning as ApplyWarning
+from janua.config.v1.consumer_pb2 import Consumer
 from janua.config.v1.resource_pb2 import KIND_CONSUMER
 from janua_resources.kinds import World
 
 from config_server import validation
-from config_server.api_keys import revoked_with
+from config_server.api_keys import clashes_with_records, revoked_with
 from config_server.batch import Batch
 from config_server.diff import DiffRoom, resource_diff, set_diff
 from config_server.edits import Edit, edits_of
@@ -59,18 +60,18 @@ class Plan:
         return response
 
 
-def plan_apply(batch: Batch, cache: SnapshotCache, *, now: datetime, takes_values: bool = True) -> Plan:
+def plan_apply(batch: Batch, cache: SnapshotCache, *, now: datetime, no_values: str = "") -> Plan:
     """What `batch` does to the configuration in `cache`. Raises ApiError if it may not be done.
 
-    Only reads the cache, which must not move on meanwhile. `takes_values`: whether secrets may hold their value.
+    Only reads the cache, which must not move on meanwhile. `no_values`: why secrets may not hold their value, if so.
     """
     revision = cache.revision
     check_preconditions(batch, revision, cache.resources)
-    stamp = Stamp(revision=revision + 1, time=now, author=batch.author, set=batch.set, takes_values=takes_values)
+    stamp = Stamp(revision=revision + 1, time=now, author=batch.author, set=batch.set, no_values=no_values)
     edits = list(edits_of(batch, cache.resources, stamp))
     effective = [edit for edit in edits if edit.is_effective]
     whole = _edited(cache.messages, effective)
-    _check(batch, edits, whole)
+    _check(batch, edits, whole, cache)
     gone = {edit.key.name for edit in effective if edit.key.kind == KIND_CONSUMER and edit.after is None}
     records = revoked_with(gone, cache.records, stamp) if gone else []
     if batch.accept_new_epoch and not cache.accepts_other_epochs:
@@ -115,12 +116,14 @@ def _edited(messages: World, edits: Sequence[Edit]) -> World:
     return whole
 
 
-def _check(batch: Batch, edits: Sequence[Edit], whole: World) -> None:
+def _check(batch: Batch, edits: Sequence[Edit], whole: World, cache: SnapshotCache) -> None:
+    consumers = ((change.path, change.message) for change in batch.changes if isinstance(change.message, Consumer))
+    clashes = [clash for path, message in consumers for clash in clashes_with_records(path, message, cache.records)]
     validation.check_world(
         whole,
         changed=[edit.key for edit in edits if edit.is_content_changed],
         changes={change.key: change for change in batch.changes},
-        found=[violation for edit in edits for violation in edit.violations],
+        found=[*(violation for edit in edits for violation in edit.violations), *clashes],
     )
 
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 import structlog
+from janua_resources.sealing import Sealer
 
 from config_server.apply import Applier
 from config_server.canary import Canaries
@@ -29,7 +30,6 @@ from config_server.node_service import NodeService
 from config_server.nodes import NodeRegistry
 from config_server.push_schedule import Debounce, PushSchedule
 from config_server.revision_signal import RevisionSignal
-from config_server.sealing import Sealer
 from config_server.server import ConfigServer
 from config_server.snapshot_cache import SnapshotCache
 from config_server.store.base import Store, StoreError, StoreUnavailableError
@@ -55,6 +55,11 @@ class Settings:
     kept_revisions: int = 1000
     encryption_keys: Sequence[bytes] = field(default=(), repr=False)
     debounce: Debounce = field(default_factory=Debounce)
+
+    @property
+    def is_private(self) -> bool:
+        """Whether nobody else on the network can read what goes to nodes."""
+        return self.listen.is_loopback
 
     @property
     def drain_jitter_s(self) -> float:
@@ -91,6 +96,8 @@ async def run(
         store = SealedStore(below, Sealer(settings.encryption_keys))
         if settings.encryption_keys and (count := await store.seal_anew()):
             _log.info("secrets were sealed with the first key", bodies=count)
+        if settings.encryption_keys and not settings.is_private:
+            _log.warning("nodes are not given values of secrets: they would go over the network without TLS")
         parts: _Parts | None = await _assemble(settings, store)
         while parts is not None:
             try:
@@ -154,13 +161,11 @@ class _Parts:
 
 async def _assemble(settings: Settings, store: Store) -> _Parts:
     world = await store.load()
-    cache = SnapshotCache(world)
+    cache = SnapshotCache(world, shows_values=settings.is_private)
     signal = RevisionSignal(world.revision)
     nodes = NodeRegistry(await store.load_nodes(), clock=_now, replica=settings.replica_id)
     writer = Writer(store=store, cache=cache, signal=signal)
-    applier = Applier(
-        store=store, cache=cache, writer=writer, nodes=nodes, takes_values=bool(settings.encryption_keys), clock=_now
-    )
+    applier = Applier(store=store, cache=cache, writer=writer, nodes=nodes, no_values=_no_values(settings), clock=_now)
     keys = ApiKeys(cache=cache, writer=writer, clock=_now)
     fleet = FleetView(nodes, has_peers=store.peers is not None)
     discovery = DiscoveryService(
@@ -208,6 +213,15 @@ async def _assemble(settings: Settings, store: Store) -> _Parts:
         ),
         revision=world.revision,
     )
+
+
+def _no_values(settings: Settings) -> str:
+    """Why secrets may not hold their value, and what to do; empty if they may."""
+    if not settings.encryption_keys:
+        return "this server has no encryption key; start it with --encryption-key-file"
+    if not settings.is_private:
+        return "this server would send it to nodes over the network without TLS; have it listen on loopback"
+    return ""
 
 
 def _now() -> datetime:

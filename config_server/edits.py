@@ -68,7 +68,7 @@ def edits_of(batch: Batch, resources: Mapping[Key, CachedResource], stamp: Stamp
 def _upsert(change: BatchChange, before: CachedResource | None, stamp: Stamp) -> Edit:
     assert change.message is not None
     kept = None if before is None else before.message
-    message, found = with_kept_value(change.path, change.message, kept, takes_values=stamp.takes_values)
+    message, found = with_kept_value(change.path, change.message, kept, no_values=stamp.no_values)
     body = encode(message) if change.body is None else change.body
     set_name = _set_of(change, before, stamp)
     if before is not None and before.entry.body == body:

@@ -10,7 +10,7 @@ from google.rpc import code_pb2
 from janua.config.v1 import config_service_pb2 as pb
 from janua.config.v1.resource_pb2 import KIND_CONSUMER
 
-from config_server.api_keys import key_change, key_record, revoked
+from config_server.api_keys import key_change, key_id, key_record, revoked
 from config_server.errors import ApiError, RequestViolation, invalid
 from config_server.resources import Key, RecordKind, StoredChange, StoredEntry, record_key, timestamp
 from config_server.snapshot_cache import CacheUpdate, SnapshotCache
@@ -22,7 +22,6 @@ MAX_KEYS: Final = 1000
 
 _PREFIX: Final = "jk-"
 _ENTROPY_BYTES: Final = 32
-_ID_DIGITS: Final = 16
 
 
 class ApiKeys:
@@ -58,7 +57,7 @@ class ApiKeys:
         stamp = self._stamp(request.author)
         digest = sha256(key.encode()).hexdigest()
         record = pb.ApiKeyRecord(
-            id=digest[:_ID_DIGITS],
+            id=key_id(digest),
             consumer=request.consumer,
             key_sha256=digest,
             label=request.label,
@@ -115,7 +114,7 @@ class ApiKeys:
         ]
 
     def _stamp(self, author: str) -> Stamp:
-        return Stamp(revision=self._cache.revision + 1, time=self._clock(), author=author, set="", takes_values=False)
+        return Stamp(revision=self._cache.revision + 1, time=self._clock(), author=author, set="")
 
     def _check_consumer(self, name: str) -> None:
         if Key(KIND_CONSUMER, name) not in self._cache.resources:

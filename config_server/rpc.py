@@ -19,7 +19,7 @@ from grpc import aio
 from grpc_status import rpc_status
 
 from config_server.errors import ApiError
-from config_server.store.base import OutcomeUnknownError, RevisionCompactedError, StoreUnavailableError
+from config_server.store.base import OutcomeUnknownError, RevisionCompactedError, StoreError, StoreUnavailableError
 from config_server.writer import HistoryLostError
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
@@ -145,6 +145,10 @@ def _refusal(error: Exception) -> ApiError:
             _log.error("the store failed", error=str(error))
             text = "the store of the config server failed, nothing was changed: see its log, then try again"
             return ApiError(code_pb2.UNAVAILABLE, "STORE_UNAVAILABLE", text)
+        case StoreError():
+            _log.error("the store cannot be read", error=str(error))
+            text = "this config server cannot read what is in its store: see its log, or ask another one"
+            return ApiError(code_pb2.UNAVAILABLE, "STORE_UNREADABLE", text)
         case RevisionCompactedError():
             return ApiError(code_pb2.OUT_OF_RANGE, "REVISION_COMPACTED", f"{error}: begin from the current state")
         case _:

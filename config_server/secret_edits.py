@@ -11,20 +11,19 @@ from config_server.errors import RequestViolation
 
 
 def with_kept_value(
-    path: str, message: ConfigMessage, kept: ConfigMessage | None, *, takes_values: bool
+    path: str, message: ConfigMessage, kept: ConfigMessage | None, *, no_values: str
 ) -> tuple[ConfigMessage, Sequence[RequestViolation]]:
-    """The resource as it is to be stored, and what is wrong with its value. `kept`: what is stored at present."""
+    """The resource as it is to be stored, and what is wrong with its value.
+
+    `kept`: what is stored at present. `no_values`: why no value can be kept, if so, and what to do."""
     if not isinstance(message, Secret) or not message.HasField("value"):
         return message, ()
     if message.value == KEPT_VALUE:
         if not isinstance(kept, Secret) or not kept.HasField("value"):
             return message, (_violation(path, "stands for a value that is kept, and there is none: give the value"),)
         return without_value(message, kept.value), ()
-    if not takes_values:
-        text = (
-            "cannot be kept: this server has no encryption key; start it with --encryption-key-file, or use env or file"
-        )
-        return message, (_violation(path, text),)
+    if no_values:
+        return message, (_violation(path, f"cannot be kept: {no_values}, or use env or file"),)
     return message, ()
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from janua.config.v1.resource_pb2 import KIND_SECRET
+from janua.config.v1.secret_pb2 import Secret
 from janua_resources.kinds import KINDS, ConfigMessage, World, kind_info
 
 from config_server.api_keys import ConsumerKeys
@@ -66,10 +67,12 @@ class SnapshotCache:
     """All resources at the current revision.
 
     Nodes are shown every resource, but of the secrets only those that a service names: a credential goes nowhere
-    without a use for it. While a canary runs, its nodes are shown another cache.
+    without a use for it. Without `shows_values` they are shown none that holds its value. While a canary runs, its
+    nodes are shown another cache.
     """
 
-    def __init__(self, world: StoredWorld) -> None:
+    def __init__(self, world: StoredWorld, *, shows_values: bool = True) -> None:
+        self._shows_values = shows_values
         self.epoch: Final = world.epoch
         self.references = ReferenceIndex()
         self._revision = world.revision
@@ -172,7 +175,9 @@ class SnapshotCache:
 
     def _fork(self) -> "SnapshotCache":
         """The same once more, of the same resources."""
-        fork = SnapshotCache(StoredWorld(epoch=self.epoch, revision=self._revision, entries={}))
+        fork = SnapshotCache(
+            StoredWorld(epoch=self.epoch, revision=self._revision, entries={}), shows_values=self._shows_values
+        )
         fork.references = self.references.copy()
         fork._resources.update(self._resources)
         fork._messages.update(self._messages)
@@ -231,4 +236,8 @@ class SnapshotCache:
                 yield self._keys.joined(resource.entry, resource.encoded)
 
     def _is_shown(self, key: Key) -> bool:
-        return key.kind != KIND_SECRET or bool(self.references.users(key))
+        if key.kind != KIND_SECRET:
+            return True
+        message = self._resources[key].message
+        has_value = isinstance(message, Secret) and message.HasField("value")
+        return bool(self.references.users(key)) and (self._shows_values or not has_value)

@@ -6,10 +6,10 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stamp:
-    """What a batch writes beside the content."""
+    """What a batch writes beside the content. `no_values`: why secrets may not hold their value; empty if they may."""
 
     revision: int
     time: datetime
     author: str
     set: str
-    takes_values: bool
+    no_values: str = ""

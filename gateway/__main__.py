@@ -2,12 +2,14 @@
 
 import asyncio
 import gc
+import os
 import sys
 from pathlib import Path
 from typing import Literal
 
 import click
 import uvloop
+from janua_resources.sealing import SealingKeyError, read_keys
 
 from gateway.bootstrap import ConfigFileError, ListenAddress, NodeSettings
 from gateway.config.node_id import load_or_make_node_id
@@ -72,6 +74,18 @@ _ADDRESS, _DIALLED_ADDRESS, _SECONDS = _Address(), _DialledAddress(), _Seconds()
 @click.option(
     "--state-dir", type=click.Path(path_type=Path), default=".janua/node", help="Node id and last good configuration."
 )
+@click.option(
+    "--secrets-env-prefix",
+    multiple=True,
+    metavar="PREFIX",
+    help="How variables that secrets name must begin; may be repeated. Default: in any way but as JANUA_.",
+)
+@click.option(
+    "--secrets-dir",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Where files that secrets name must be; may be repeated. Default: anywhere.",
+)
 @click.option("--drain-timeout", type=_SECONDS, default="30s", help="How long a stop waits for running requests.")
 @click.option("--max-body-bytes", type=click.IntRange(min=1024), default=32 * 1024 * 1024, help="Largest request.")
 @click.option(
@@ -103,6 +117,8 @@ def main(
     node_id: str,
     node_cluster: str,
     state_dir: Path,
+    secrets_env_prefix: tuple[str, ...],
+    secrets_dir: tuple[Path, ...],
     drain_timeout: float,
     max_body_bytes: int,
     cache_bytes: int,
@@ -117,7 +133,8 @@ def main(
 
     Either --config-server or --config-file says where the configuration comes from. Every option can be set as an
     environment variable, such as JANUA_HTTP. When the node is ready it prints one line of JSON with its addresses.
-    SIGTERM drains it; SIGHUP reads the configuration file and secrets again.
+    SIGTERM drains it; SIGHUP reads the configuration file and secrets again. JANUA_STATE_KEY holds keys, base64 of 32
+    bytes each, that seal what the state directory has of the configuration: the first seals, all open.
     """
     if (config_server is None) == (config_file is None):
         raise click.UsageError("give either --config-server HOST:PORT or --config-file FILE")
@@ -139,10 +156,13 @@ def main(
             cache_bytes=cache_bytes,
             is_worker=worker,
             advertise_grpc=advertise_grpc,
+            secrets_env_prefixes=secrets_env_prefix,
+            secrets_dirs=secrets_dir,
+            state_keys=read_keys(os.environ.get("JANUA_STATE_KEY", ""), "JANUA_STATE_KEY"),
         )
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_run(settings, workers))
-    except (ListenError, ConfigFileError, StoreSettingError, WorkerFailedError) as error:
+    except (ListenError, ConfigFileError, StoreSettingError, WorkerFailedError, SealingKeyError) as error:
         _fail(str(error))
     except OSError as error:
         _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))

@@ -1,6 +1,7 @@
 """The settings of a node: what the command line and the environment say, checked."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
@@ -52,7 +53,8 @@ class NodeSettings:
     `node_id` empty: made once and kept in the state directory. `shared_store` is an address, which may hold a password;
     empty: none. `access_log`: a path, `-` for standard error, or `off`. `is_worker`: it is one of several that share
     their ports, and ends when its standard input does. `advertise_grpc`: where clients of discovery reach `grpc`, port
-    0 standing for its own; None: where it listens.
+    0 standing for its own; None: where it listens. `secrets_env_prefixes` and `secrets_dirs`: which variables and files
+    secrets may name, see `SecretPlaces`. `state_keys` seal what the state directory has of the configuration.
     """
 
     config_servers: tuple[str, ...]
@@ -68,5 +70,8 @@ class NodeSettings:
     access_log: str
     cache_bytes: int
     is_worker: bool = False
+    secrets_env_prefixes: tuple[str, ...] = ()
+    secrets_dirs: tuple[Path, ...] = ()
+    state_keys: Sequence[bytes] = field(default=(), repr=False)
     shared_store: str = field(default="", repr=False)
     advertise_grpc: ListenAddress | None = None

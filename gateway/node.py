@@ -13,12 +13,14 @@ from random import Random
 from typing import Any, BinaryIO
 
 import structlog
+from janua_resources.sealing import Sealer
 
 from gateway.bootstrap import ConfigFileError, NodeSettings
 from gateway.compile.config_dump import dump_resources
 from gateway.compile.node_config import ConfigListener, NodeConfig
 from gateway.compile.resource_table import ResourceTable
 from gateway.compile.secret import SecretReader
+from gateway.compile.secret_places import SecretPlaces
 from gateway.config.last_good import LastGood, LastGoodStore
 from gateway.config.last_good_writer import LastGoodWriter
 from gateway.config.resources import CredentialReport, ListenerAddresses, NodeIdentity, NodeStatusReport
@@ -86,7 +88,10 @@ class Node:
             on_secret_names=self._on_secret_names,
             on_recovered=self._on_recovered,
         )
-        self._config = NodeConfig(ResourceTable(SecretReader(), has_shared_store=self._store is not None), listener)
+        secrets = SecretReader(
+            places=SecretPlaces(env_prefixes=settings.secrets_env_prefixes, directories=settings.secrets_dirs)
+        )
+        self._config = NodeConfig(ResourceTable(secrets, has_shared_store=self._store is not None), listener)
         self._addresses = self._advertised = ListenerAddresses()
         self._is_draining = False
         self._stop = asyncio.Event()
@@ -161,7 +166,7 @@ class Node:
         if self._settings.config_file is not None:
             self._load_config_file(self._settings.config_file)
             return
-        store = LastGoodStore(self._settings.state_dir)
+        store = LastGoodStore(self._settings.state_dir, Sealer(self._settings.state_keys))
         self._last_good = LastGoodWriter(store)
         if (last_good := store.load()) is not None:
             self._config.load(last_good.epoch, last_good.revision, last_good.resources)

@@ -7,10 +7,19 @@ from typing import Final
 
 from janua.config.v1.resource_pb2 import KIND_SECRET
 from janua.config.v1.secret_pb2 import Secret
+from janua_resources.sealing import NotOpenedError, OtherKeyError, Sealer, is_sealed
 
 from config_server.resources import Key, StoredChange, StoredEntry, StoredWorld, digest_of
-from config_server.sealing import Sealer, is_sealed
-from config_server.store.base import AnsweredRequest, BodyReplacement, Commit, NodeRow, Peers, RevisionRecord, Store
+from config_server.store.base import (
+    AnsweredRequest,
+    BodyReplacement,
+    Commit,
+    NodeRow,
+    Peers,
+    RevisionRecord,
+    Store,
+    StoreError,
+)
 
 _DIGEST_BYTES: Final = 32
 
@@ -19,7 +28,8 @@ class SealedStore:
     """The same store, with secrets that hold a value sealed on the way down and opened on the way up.
 
     What is sealed is the digest and the body: the digest is made once and not of the content, so that it tells nothing
-    of it, and stays the same when the secret is sealed with another key.
+    of it, and stays the same when the secret is sealed with another key. Methods that read raise StoreError for what
+    no key opens.
     """
 
     def __init__(self, below: Store, sealer: Sealer) -> None:
@@ -36,7 +46,8 @@ class SealedStore:
 
     async def commit(self, commit: Commit) -> None:
         changes = [replace(change, entry=self._sealed(change.entry)) for change in commit.changes]
-        await self._below.commit(replace(commit, changes=changes))
+        request = None if commit.request is None else self._sealed_request(commit.request)
+        await self._below.commit(replace(commit, changes=changes, request=request))
 
     async def changes_of(self, revision: int) -> Sequence[StoredChange]:
         changes = await self._below.changes_of(revision)
@@ -51,7 +62,7 @@ class SealedStore:
         def sealed_anew(key: Key, body: bytes) -> bytes | None:
             if not is_sealed(body) or self._sealer.is_current(body):
                 return None
-            return self._sealer.seal(key, self._sealer.open(key, body))
+            return self._sealer.seal(str(key), self._open(key, body))
 
         return await self._below.replace_bodies(KIND_SECRET, sealed_anew)
 
@@ -61,14 +72,45 @@ class SealedStore:
     def _sealed(self, entry: StoredEntry) -> StoredEntry:
         if entry.key.kind != KIND_SECRET or not Secret.FromString(entry.body).HasField("value"):
             return entry
-        body = self._sealer.seal(entry.key, entry.digest + entry.body)
+        body = self._sealer.seal(str(entry.key), entry.digest + entry.body)
         return replace(entry, body=body, digest=digest_of(body))
 
     def _opened(self, entry: StoredEntry) -> StoredEntry:
         if not is_sealed(entry.body):
             return entry
-        content = self._sealer.open(entry.key, entry.body)
+        content = self._open(entry.key, entry.body)
         return replace(entry, digest=content[:_DIGEST_BYTES], body=content[_DIGEST_BYTES:])
+
+    def _open(self, key: Key, sealed: bytes) -> bytes:
+        try:
+            return self._sealer.open(str(key), sealed)
+        except OtherKeyError as error:
+            raise StoreError(
+                f"{key} in the store is sealed with the key {error.key_id}, which this server does not have: "
+                "give it with --encryption-key-file"
+            ) from None
+        except NotOpenedError:
+            raise StoreError(f"{key} in the store is damaged: restore it from a backup") from None
+
+    # What a request has asked for is known by its digest. A value in it could be guessed by that, so it is sealed too.
+
+    def _sealed_request(self, request: AnsweredRequest) -> AnsweredRequest:
+        if not self._sealer.can_seal:
+            return request
+        return replace(request, digest=self._sealer.seal(_place(request.request_id), request.digest))
+
+    async def find_request(self, request_id: str, *, not_before: datetime) -> AnsweredRequest | None:
+        """One whose digest no key opens any more has the sealed one, as if it had asked for something else."""
+        request = await self._below.find_request(request_id, not_before=not_before)
+        if request is None or not is_sealed(request.digest):
+            return request
+        try:
+            return replace(request, digest=self._sealer.open(_place(request_id), request.digest))
+        except NotOpenedError:
+            return request
+
+    async def save_request(self, request: AnsweredRequest) -> None:
+        await self._below.save_request(self._sealed_request(request))
 
     # What has nothing to do with secrets.
 
@@ -84,12 +126,6 @@ class SealedStore:
     async def replace_bodies(self, kind: int, replaced: BodyReplacement) -> int:
         return await self._below.replace_bodies(kind, replaced)
 
-    async def find_request(self, request_id: str, *, not_before: datetime) -> AnsweredRequest | None:
-        return await self._below.find_request(request_id, not_before=not_before)
-
-    async def save_request(self, request: AnsweredRequest) -> None:
-        await self._below.save_request(request)
-
     async def forget_requests(self, *, before: datetime) -> None:
         await self._below.forget_requests(before=before)
 
@@ -101,3 +137,7 @@ class SealedStore:
 
     async def close(self) -> None:
         await self._below.close()
+
+
+def _place(request_id: str) -> str:
+    return f"request {request_id}"

@@ -9,6 +9,7 @@ from janua.config.v1 import secret_pb2
 from janua_resources.secret_values import KEPT_VALUE, value_fault
 
 from gateway.compile.node_files import FileUnreadableError
+from gateway.compile.secret_places import SecretPlaces
 from gateway.config.secret import SecretValue
 from gateway.config.snapshot import SecretConfig
 
@@ -19,10 +20,11 @@ class SecretUnreadableError(FileUnreadableError):
 
 @dataclass(frozen=True, slots=True)
 class SecretReader:
-    """Reads secrets from this node's environment and files."""
+    """Reads secrets from this node's environment and files, as far as `places` allows."""
 
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     read_file: Callable[[str], str] = field(default=lambda path: Path(path).read_text("utf-8"))
+    places: SecretPlaces = field(default_factory=SecretPlaces)
 
     def compile(self, message: secret_pb2.Secret) -> SecretConfig:
         """The value of a message that `janua_resources.rules` found nothing wrong with.
@@ -41,10 +43,14 @@ class SecretReader:
                 raise SecretUnreadableError("value", "the value is only what a config server shows in its place")
             return message.value
         if message.WhichOneof("source") == "env":
+            if (fault := self.places.variable_fault(message.env)) is not None:
+                raise SecretUnreadableError("env", f"{_where(message)} {fault}")
             value = self.environ.get(message.env)
             if value is None:
                 raise SecretUnreadableError("env", f"{_where(message)} is not set on this node")
             return value
+        if (fault := self.places.file_fault(message.file)) is not None:
+            raise SecretUnreadableError("file", f"{_where(message)} {fault}")
         try:
             return self.read_file(message.file)
         except OSError as error:

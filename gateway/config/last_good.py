@@ -1,7 +1,7 @@
 """The last good configuration on disk, so that a node can serve after a restart without a config server.
 
-The file: magic, format version, then length-delimited `DeltaDiscoveryResponse` messages, the first with the
-`SyncState`, the others with the resources of one type each; at the end the SHA-256 of all before.
+The file, or what is sealed in it: magic, format version, then length-delimited `DeltaDiscoveryResponse` messages, the
+first with the `SyncState`, the others with the resources of one type each; at the end the SHA-256 of all before.
 """
 
 import hashlib
@@ -19,6 +19,7 @@ from google.protobuf import proto
 from google.protobuf.message import DecodeError
 from janua.config.v1 import sync_state_pb2
 from janua.discovery.v3 import ads_pb2
+from janua_resources.sealing import NotOpenedError, OtherKeyError, Sealer, is_sealed
 
 from gateway.config.resources import SYNC_STATE, ReceivedResource
 from gateway.config.state_file import move_aside, write_atomically
@@ -49,15 +50,18 @@ class _BadFileError(Exception):
 class LastGoodStore:
     """Keeps one `LastGood` in a directory. Blocks: to be called from a thread; calls from several are serialised."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, sealer: Sealer | None = None) -> None:
+        """With a key in `sealer` the file is sealed; one that is not yet is read all the same."""
         self._path = directory / _FILE_NAME
+        self._sealer = sealer or Sealer(())
         self._lock = threading.Lock()
 
     def load(self) -> LastGood | None:
         """What was saved last; None if nothing was.
 
-        A file that is damaged or of another format is moved aside with a warning, and counts as none. Raises OSError
-        if there is a file that cannot be read.
+        A file that is damaged or of another format is moved aside with a warning, and counts as none; so does one that
+        is sealed with a key that is not there, which stays until it is replaced. Raises OSError if there is a file that
+        cannot be read.
         """
         with self._lock:
             try:
@@ -65,15 +69,28 @@ class LastGoodStore:
             except FileNotFoundError:
                 return None
             try:
-                return _decode(data)
-            except _BadFileError as error:
+                return _decode(self._opened(data))
+            except OtherKeyError as error:
+                _log.warning(
+                    "the last good configuration on disk cannot be read: waiting for a config server",
+                    file=str(self._path),
+                    reason=f"{error}: give it in JANUA_STATE_KEY",
+                )
+                return None
+            except (_BadFileError, NotOpenedError) as error:
                 self._set_aside(str(error))
                 return None
 
     def save(self, last_good: LastGood) -> None:
         """Replaces what was saved, at once or not at all. Raises OSError; what was saved before is then unharmed."""
         with self._lock:
-            write_atomically(self._path, _encode(last_good))
+            write_atomically(self._path, self._sealed(_encode(last_good)))
+
+    def _sealed(self, chunks: Iterable[bytes]) -> Iterable[bytes]:
+        return [self._sealer.seal(_FILE_NAME, b"".join(chunks))] if self._sealer.can_seal else chunks
+
+    def _opened(self, data: bytes) -> bytes:
+        return self._sealer.open(_FILE_NAME, data) if is_sealed(data) else data
 
     def _set_aside(self, reason: str) -> None:
         _log.warning(

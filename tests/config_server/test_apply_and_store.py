@@ -28,7 +28,7 @@ async def applier_on(store: SqliteStore) -> AsyncIterator[tuple[Applier, Snapsho
     cache, signal = SnapshotCache(world), RevisionSignal(world.revision)
     writer = Writer(store=store, cache=cache, signal=signal)
     applier = Applier(
-        store=store, cache=cache, writer=writer, nodes=NodeRegistry([], clock=now), takes_values=False, clock=now
+        store=store, cache=cache, writer=writer, nodes=NodeRegistry([], clock=now), no_values="", clock=now
     )
     task = asyncio.create_task(writer.run())
     try:

@@ -11,9 +11,9 @@ from janua.config.v1.resource_pb2 import KIND_SECRET
 from janua.config.v1.secret_pb2 import Secret
 from janua_client.config_client import ConfigClient
 from janua_resources.kinds import unwrap
+from janua_resources.sealing import make_key
 from janua_resources.secret_values import KEPT_VALUE
 
-from config_server.sealing import make_key
 from tests.clients.janua_client.cli_runner import Finished, janua
 from tests.config_server.server_process import failure, server_process
 from tests.config_server.worlds import proxy_service, upsert

@@ -131,6 +131,22 @@ async def test_keys_go_with_their_consumer_and_do_not_come_back(server: RunningS
     assert answer.record.key_sha256 not in await digests_on_nodes(server)
 
 
+async def test_a_key_that_the_server_has_made_stands_in_no_file(server: RunningServer) -> None:
+    answer = await made(server)
+    digest = answer.record.key_sha256
+    for name in ("c", "d"):
+        refusal = await refused(server.config.Apply(batch(consumer(name, keys=["b" * 64, digest]))))
+        assert refusal.code == INVALID
+        assert refusal.texts == {
+            "changes[0].upsert.consumer.api_keys[1].key_sha256": (
+                "is a key that the server has made for consumer c, and keeps beside it: leave it out"
+            )
+        }
+    await revoked(server, answer.record.id)
+    refusal = await refused(server.config.Apply(batch(consumer("d", keys=[digest]))))
+    assert list(refusal.texts.values()) == ["is a key that was revoked, which is never undone: make another"]
+
+
 async def test_keys_are_there_after_a_restart(tmp_path: Path) -> None:
     path = tmp_path / "config.db"
     async with running_server(path) as server:

@@ -105,9 +105,9 @@ def test_file_that_cannot_be_read(make: Callable[[Path], None], complaint: str, 
 
 
 def test_environment_of_the_process_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("JANUA_TEST_KEY", "sk-env")
-    assert SecretReader().compile(Secret(name="s", env="JANUA_TEST_KEY")).value.reveal() == "sk-env"
-    assert "JANUA_TEST_KEY" in os.environ
+    monkeypatch.setenv("TEST_KEY_OF_THE_PROCESS", "sk-env")
+    assert SecretReader().compile(Secret(name="s", env="TEST_KEY_OF_THE_PROCESS")).value.reveal() == "sk-env"
+    assert "TEST_KEY_OF_THE_PROCESS" in os.environ
 
 
 def test_value_does_not_show_itself() -> None:

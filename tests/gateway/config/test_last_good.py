@@ -9,6 +9,7 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from janua_resources.sealing import Sealer
 
 from gateway.config.last_good import LastGood, LastGoodStore
 from gateway.config.resources import RESOURCE_TYPES, ROUTE, UPSTREAM, ReceivedResource
@@ -178,3 +179,41 @@ def test_writers_in_several_threads_never_mix(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert store.load() in states
+
+
+def test_with_a_key_it_is_sealed(tmp_path: Path) -> None:
+    one, two = Sealer([b"1" * 32]), Sealer([b"2" * 32, b"1" * 32])
+    store = LastGoodStore(tmp_path, one)
+    store.save(_SAMPLE)
+    data = _file(tmp_path).read_bytes()
+    assert b"pool" not in data
+    assert stat.S_IMODE(_file(tmp_path).stat().st_mode) == 0o600
+    assert store.load() == _SAMPLE
+    assert LastGoodStore(tmp_path, two).load() == _SAMPLE, "an older key opens"
+    LastGoodStore(tmp_path, two).save(_SAMPLE)
+    assert LastGoodStore(tmp_path, Sealer([b"2" * 32])).load() == _SAMPLE, "the first seals"
+
+
+def test_one_that_is_not_sealed_yet_is_read(tmp_path: Path) -> None:
+    _saved(tmp_path)
+    assert LastGoodStore(tmp_path, Sealer([b"1" * 32])).load() == _SAMPLE
+
+
+@pytest.mark.parametrize("keys", [[], [b"2" * 32]])
+def test_one_sealed_with_another_key_stays_where_it_is(tmp_path: Path, keys: list[bytes]) -> None:
+    LastGoodStore(tmp_path, Sealer([b"1" * 32])).save(_SAMPLE)
+    with structlog.testing.capture_logs() as log:
+        assert LastGoodStore(tmp_path, Sealer(keys)).load() is None
+    assert "give it in JANUA_STATE_KEY" in log[0]["reason"]
+    assert LastGoodStore(tmp_path, Sealer([b"1" * 32])).load() == _SAMPLE
+
+
+def test_a_sealed_one_that_is_damaged_is_moved_aside(tmp_path: Path) -> None:
+    sealer = Sealer([b"1" * 32])
+    LastGoodStore(tmp_path, sealer).save(_SAMPLE)
+    data = _file(tmp_path).read_bytes()
+    _file(tmp_path).write_bytes(data[:-1])
+    with structlog.testing.capture_logs() as log:
+        assert LastGoodStore(tmp_path, sealer).load() is None
+    assert log[0]["moved_to"]
+    assert not _file(tmp_path).exists()

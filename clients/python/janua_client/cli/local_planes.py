@@ -1,6 +1,5 @@
 """Both planes on this machine as child processes: started in order, stopped in the opposite order."""
 
-import base64
 import os
 import secrets
 import signal
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from janua_resources.sealing import make_key
 from rich.text import Text
 
 from janua_client.cli.failures import CommandError
@@ -47,7 +47,8 @@ class LocalPlanes:
     """The two processes. An async context manager; leaving it drains the gateway first, then the config server.
 
     What they write goes to stderr, each line after the name of its process. `gateway_environment` is for what must not
-    stand on a command line, where others can read it.
+    stand on a command line, where others can read it. The keys that seal values of secrets are those of
+    `encryption_key_file`, or JANUA_ENCRYPTION_KEY; if there is neither, one is made in the data directory.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class LocalPlanes:
         gateway_options: Sequence[str],
         drain_timeout: float,
         gateway_environment: Mapping[str, str] | None = None,
+        encryption_key_file: Path | None = None,
     ) -> None:
         self._listen = listen
         self._data_dir = data_dir
@@ -66,6 +68,7 @@ class LocalPlanes:
         self._gateway_options = gateway_options
         self._drain_timeout = drain_timeout
         self._gateway_environment = dict(gateway_environment or {})
+        self._encryption_key_file = encryption_key_file
         self._stack = AsyncExitStack()
         self.children: tuple[Child, ...] = ()
 
@@ -82,16 +85,26 @@ class LocalPlanes:
         except OSError as error:
             raise CommandError(f"{self._data_dir}: {error.strerror}: name another directory with --data-dir") from error
         store = f"sqlite:///{self._data_dir / 'config.db'}"
-        key_file = self._data_dir / "encryption-key"
-        _make_key_once(key_file)
         child = await self._start(
             CONFIG_SERVER,
             _STOP,
             "config_server",
-            *("--listen", self._listen.config_server, "--store", store, "--encryption-key-file", str(key_file)),
+            *("--listen", self._listen.config_server, "--store", store, *self._encryption_key()),
             *self._config_server_options,
         )
         return str((await child.ready(_START))["grpc"])
+
+    def _encryption_key(self) -> Sequence[str]:
+        file = self._encryption_key_file
+        if file is None:
+            if os.environ.get("JANUA_ENCRYPTION_KEY"):
+                return ()
+            file = self._data_dir / "encryption-key"
+            try:
+                _make_key_once(file)
+            except OSError as error:
+                raise CommandError(f"{file}: {error.strerror}: give another with --encryption-key-file") from error
+        return ("--encryption-key-file", str(file))
 
     async def start_gateway(self, config_server: str) -> Addresses:
         """Starts a node, waits until it has the configuration, and returns all addresses. Raises `ChildError`."""
@@ -134,11 +147,25 @@ class LocalPlanes:
 
 
 def _make_key_once(path: Path) -> None:
-    """The key that seals values of secrets, readable by this user alone. One that is there stays."""
-    with suppress(FileExistsError):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(base64.b64encode(secrets.token_bytes(32)) + b"\n")
+    """The key that seals values of secrets, readable by this user alone, whole and on disk. One that is there stays."""
+    if path.exists():
+        return
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(f"{make_key()}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):
+            os.link(temporary, path)
+    finally:
+        temporary.unlink()
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
 
 
 def _printer(name: str) -> Callable[[str], None]:

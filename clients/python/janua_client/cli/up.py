@@ -61,6 +61,28 @@ def up(
     admin: Annotated[
         str, typer.Option(envvar="JANUA_ADMIN", metavar="HOST:PORT", help="Gateway: health, metrics, dumps.")
     ] = "127.0.0.1:9901",
+    encryption_key_file: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="JANUA_ENCRYPTION_KEY_FILE",
+            metavar="FILE",
+            help="Keys that seal the values of secrets. Default: JANUA_ENCRYPTION_KEY, or one made in --data-dir.",
+        ),
+    ] = None,
+    secrets_env_prefix: Annotated[
+        list[str] | None,
+        typer.Option(
+            envvar="JANUA_SECRETS_ENV_PREFIX",
+            metavar="PREFIX",
+            help="How variables that secrets name must begin; may be repeated.",
+        ),
+    ] = None,
+    secrets_dir: Annotated[
+        list[Path] | None,
+        typer.Option(
+            envvar="JANUA_SECRETS_DIR", metavar="DIR", help="Where files that secrets name must be; may be repeated."
+        ),
+    ] = None,
     node_id: Annotated[
         str, typer.Option(envvar="JANUA_NODE_ID", metavar="ID", help="The node's id. Default: made once and kept.")
     ] = "",
@@ -128,10 +150,13 @@ def up(
         gateway_options=(
             *(*logging, "--access-log", access_log, "--max-body-bytes", str(max_body_bytes)),
             *("--cache-bytes", str(cache_bytes), "--workers", str(workers)),
+            *(word for prefix in secrets_env_prefix or () for word in ("--secrets-env-prefix", prefix)),
+            *(word for directory in secrets_dir or () for word in ("--secrets-dir", str(directory))),
             *("--node-id", node_id, "--node-cluster", node_cluster, "--drain-timeout", f"{drain_seconds:g}s"),
             *(["--advertise-grpc", advertise_grpc] if advertise_grpc else ()),
         ),
         drain_timeout=drain_seconds,
         gateway_environment={"JANUA_SHARED_STORE": shared_store},
+        encryption_key_file=encryption_key_file,
     )
     asyncio.run(Up(options, planes).run())
