@@ -70,7 +70,7 @@ class Applies(RuleBasedStateMachine):
             cache=self._cache,
             writer=writer,
             nodes=nodes,
-            takes_values=False,
+            no_values="there is no key",
             clock=lambda: self._now,
         )
         self._writing = asyncio.create_task(writer.run())
