@@ -18,8 +18,8 @@ from config_server.client_status import ClientStatusService
 from config_server.config_service import ConfigService
 from config_server.discovery import DiscoveryService
 from config_server.fleet.departures import Departures
+from config_server.fleet.fleet_follower import FleetFollower
 from config_server.fleet.fleet_view import FleetView
-from config_server.fleet.fleet_watch import FleetWatch
 from config_server.fleet_watch import FleetWatcher
 from config_server.follower import Follower
 from config_server.history import History
@@ -155,7 +155,7 @@ async def _serve(
 class _Parts:
     server: ConfigServer
     housekeeping: Housekeeping
-    background: tuple[Writer | PushSchedule | Housekeeping | CanaryGuard | FleetWatch | Follower, ...]
+    background: tuple[Writer | PushSchedule | Housekeeping | CanaryGuard | FleetFollower | Follower, ...]
     revision: int
 
 
@@ -203,7 +203,7 @@ async def _assemble(settings: Settings, store: Store) -> _Parts:
         watches=signal,
     )
     schedule = PushSchedule(signal, discovery.push, debounce=settings.debounce, clock=time.monotonic)
-    watch = FleetWatch(fleet, nodes, discovery.push_fleet, debounce=settings.debounce, clock=time.monotonic)
+    watch = FleetFollower(fleet, nodes, discovery.push_fleet, debounce=settings.debounce, clock=time.monotonic)
     return _Parts(
         server=server,
         housekeeping=housekeeping,

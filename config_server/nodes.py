@@ -123,11 +123,13 @@ class NodeRegistry:
     def __init__(self, kept: Iterable[NodeRow], *, clock: Callable[[], datetime], replica: str = "") -> None:
         self.changes: Final = NodeChanges()
         self._clock = clock
-        self._records = {row.node_id: record_of(Node.FromString(row.record)) for row in kept}
+        nodes = [Node.FromString(row.record) for row in kept]
+        self._records = {node.id: record_of(node) for node in nodes}
         self._peers = NodesElsewhere()
         self._replica = replica
         self._connected = 0
-        self._unsaved: set[str] = set()
+        # Those that were connected are not, until they come back: other servers are to know.
+        self._unsaved = {node.id for node in nodes if node.connected}
         self._is_frozen = False
         self._servers: frozenset[str] = frozenset()
         # Counts what may change which nodes take requests, and where.

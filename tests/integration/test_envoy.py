@@ -45,6 +45,12 @@ async def test_envoy_has_what_the_nodes_are_shown_as(envoy: Envoy, nodes: list[N
 
 
 async def test_envoy_refuses_nothing_and_stays_connected(envoy: Envoy) -> None:
+    async def has_all() -> bool:
+        stats = await envoy.stats()
+        kinds = ("cluster_manager.cds", "listener_manager.lds", "http.grpc.rds.janua", "cluster.janua")
+        return all(stats.get(f"{kind}.update_success", 0) for kind in kinds)
+
+    await eventually(has_all)
     before = await envoy.stats()
     await asyncio.sleep(1)  # long enough for a loop of answers and ACKs, or a reconnect, to show itself
     stats = await envoy.stats()

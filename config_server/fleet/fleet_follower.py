@@ -12,7 +12,7 @@ from config_server.push_schedule import Debounce, PushSchedule
 _HELD_AT_MOST_S: Final = 20.0
 
 
-class FleetWatch:
+class FleetFollower:
     """Updates `fleet` when the registry has changed, and then calls `push`."""
 
     def __init__(
