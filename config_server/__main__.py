@@ -18,7 +18,7 @@ from config_server.bootstrap import Ready, Settings, run
 from config_server.listen_address import ListenAddress, ListenError
 from config_server.logging import configure_logging
 from config_server.sealing import read_keys
-from config_server.store.base import StoreError
+from config_server.store.base import StoreError, StoreUnavailableError
 
 
 class _Address(click.ParamType[ListenAddress]):
@@ -145,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.main(arguments, prog_name="config-server", standalone_mode=False)
     except click.UsageError as error:
         return _failed(f"{error.format_message()} (see --help)", 2)
-    except (StoreError, ListenError) as error:
+    except (StoreError, StoreUnavailableError, ListenError) as error:
         return _failed(str(error), 1)
     return 0
 

@@ -11,7 +11,7 @@ from janua.config.v1.config_service_pb2 import ApplyRequest, ApplyResponse, Prom
 
 from config_server.apply_plan import Plan, plan_apply
 from config_server.batch import Batch, parse_batch
-from config_server.errors import ApiError
+from config_server.errors import OTHER_EPOCH, ApiError
 from config_server.nodes import NodeRegistry
 from config_server.snapshot_cache import SnapshotCache
 from config_server.store.base import AnsweredRequest, Commit, Store
@@ -21,6 +21,7 @@ WriteRequest: TypeAlias = ApplyRequest | RollbackRequest | PromoteCanaryRequest
 Finish: TypeAlias = Callable[[Plan, datetime], Plan]
 
 REQUEST_IDS_KEPT: Final = timedelta(hours=24)
+_NAMED: Final = 3  # nodes that an error names
 
 
 class Applier:
@@ -75,6 +76,7 @@ class Applier:
     async def _carry_out(
         self, batch: Batch, request: WriteRequest, finish: Finish | None, digest: bytes
     ) -> ApplyResponse:
+        self._check_epoch(batch)
         now = self._clock()
         plan = await asyncio.to_thread(plan_apply, batch, self._cache, now=now, takes_values=self._takes_values)
         if finish is not None:
@@ -96,6 +98,17 @@ class Applier:
         elif answered is not None:
             await self._store.save_request(answered)
         return response
+
+    def _check_epoch(self, batch: Batch) -> None:
+        """An empty store that nodes hold more than may be one that was lost."""
+        held = self._nodes.of_another_store()
+        if held and self._cache.revision == 0 and not batch.accept_new_epoch:
+            names = ", ".join(held[:_NAMED]) + (" and more" if len(held) > _NAMED else "")
+            text = (
+                f"this store is empty, and nodes hold a configuration ({names}): restore the store from a backup, or "
+                "apply all of the configuration with --accept-new-epoch, which takes from them what it does not have"
+            )
+            raise ApiError(code_pb2.FAILED_PRECONDITION, OTHER_EPOCH, text)
 
 
 def check_no_canary(cache: SnapshotCache) -> None:

@@ -21,7 +21,7 @@ from config_server.edits import Edit, edits_of
 from config_server.node_selector import Selection
 from config_server.preconditions import check_preconditions
 from config_server.reference_index import ReferenceIndex
-from config_server.resources import StoredChange, key_to_proto
+from config_server.resources import OTHER_EPOCHS, Operation, StoredChange, StoredEntry, digest_of, key_to_proto
 from config_server.snapshot_cache import CacheUpdate, SnapshotCache
 from config_server.stamp import Stamp
 
@@ -72,19 +72,37 @@ def plan_apply(batch: Batch, cache: SnapshotCache, *, now: datetime, takes_value
     whole = _edited(cache.messages, effective)
     _check(batch, edits, whole)
     gone = {edit.key.name for edit in effective if edit.key.kind == KIND_CONSUMER and edit.after is None}
-    revoked = revoked_with(gone, cache.records, stamp) if gone else []
+    records = revoked_with(gone, cache.records, stamp) if gone else []
+    if batch.accept_new_epoch and not cache.accepts_other_epochs:
+        records.append(_other_epochs(stamp))
     return Plan(
         base_revision=revision,
-        changes=[*(edit.stored_change for edit in effective), *revoked],
+        changes=[*(edit.stored_change for edit in effective), *records],
         update=CacheUpdate(
             revision=stamp.revision,
-            records=[change.entry for change in revoked],
             upserts=[edit.after for edit in effective if edit.after is not None],
             deletes=[edit.key for edit in effective if edit.after is None],
+            records=[change.entry for change in records],
         ),
         results=_results(edits),
         warnings=_warnings(batch, whole, cache.references, now),
     )
+
+
+def _other_epochs(stamp: Stamp) -> StoredChange:
+    """The record that lets nodes be served that hold a configuration of another store."""
+    entry = StoredEntry(
+        key=OTHER_EPOCHS,
+        body=b"",
+        digest=digest_of(b""),
+        create_revision=stamp.revision,
+        revision=stamp.revision,
+        create_time=stamp.time,
+        update_time=stamp.time,
+        author=stamp.author,
+        set="",
+    )
+    return StoredChange(operation=Operation.ADDED, entry=entry)
 
 
 def _edited(messages: World, edits: Sequence[Edit]) -> World:

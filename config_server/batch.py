@@ -46,6 +46,7 @@ class Batch:
     prune_kinds: frozenset[Kind] = frozenset()
     author: str
     message: str
+    accept_new_epoch: bool = False
 
 
 def parse_batch(request: config_service_pb2.ApplyRequest) -> Batch:
@@ -69,6 +70,7 @@ def parse_batch(request: config_service_pb2.ApplyRequest) -> Batch:
         prune_kinds=frozenset(request.prune_kinds),
         author=request.author,
         message=request.message,
+        accept_new_epoch=request.accept_new_epoch,
     )
 
 
@@ -102,6 +104,8 @@ def _envelope_violations(request: config_service_pb2.ApplyRequest) -> Iterator[R
         yield _violation("canary.nodes", "says nothing of the nodes: give ids, clusters or percent")
     if request.prune_kinds and not request.prune:
         yield _violation("prune_kinds", "has no meaning without prune")
+    if request.accept_new_epoch and request.HasField("canary"):
+        yield _violation("accept_new_epoch", "cannot be tried on some nodes: apply it by itself")
 
 
 def _change_violations(path: str, change: config_service_pb2.Change) -> Iterator[RequestViolation]:

@@ -28,6 +28,7 @@ SERVICE_NAME: Final = ads_pb2.DESCRIPTOR.services_by_name["AggregatedDiscoverySe
 
 _MAX_NODE_ID: Final = 253
 VERSION_KEY: Final = "janua.version"
+_EPOCH_KEY: Final = "janua.epoch"
 
 # Logs of changes are cut when they have grown by so much.
 _LOG_LENGTH: Final = 1024
@@ -189,5 +190,14 @@ def _identity(node: ads_pb2.Node) -> NodeIdentity:
     if len(node.id) > _MAX_NODE_ID:
         text = f"node.id may have {_MAX_NODE_ID} characters, not {len(node.id)}"
         raise ApiError(code_pb2.INVALID_ARGUMENT, "NODE_ID_TOO_LONG", text)
-    version = node.metadata.fields[VERSION_KEY].string_value if VERSION_KEY in node.metadata.fields else ""
-    return NodeIdentity(node_id=node.id, cluster=node.cluster[:_MAX_NODE_ID], version=version[:_MAX_NODE_ID])
+    return NodeIdentity(
+        node_id=node.id,
+        cluster=node.cluster[:_MAX_NODE_ID],
+        version=_metadata(node, VERSION_KEY),
+        epoch=_metadata(node, _EPOCH_KEY),
+    )
+
+
+def _metadata(node: ads_pb2.Node, key: str) -> str:
+    fields = node.metadata.fields
+    return fields[key].string_value[:_MAX_NODE_ID] if key in fields else ""

@@ -10,7 +10,7 @@ from google.rpc import code_pb2
 
 from config_server.ads_stream import AdsStream, TooManySubscriptionsError
 from config_server.discovery_variant import ClientRequest, Variant
-from config_server.errors import ApiError
+from config_server.errors import OTHER_EPOCH, ApiError
 from config_server.nodes import NodeRegistry, NodeSession
 from config_server.snapshot_cache import SnapshotCache
 from config_server.subscription import Delivery
@@ -151,12 +151,22 @@ class DiscoveryConnection:
             )
 
     def _refuse_to_empty(self, message: ClientRequest) -> None:
-        """A store that was never written to is a new one, or one that was lost.
+        """A store that was never written to, or is not the one that a node has its configuration of, may be a lost one.
 
         Answering from it would tell a node to remove all that it serves. A node that holds nothing loses nothing: it
         is served, so that a first one can start before the first Apply.
         """
         holds_config = message.holds_resources and self._cache.view(message.type_url) is not None
-        if holds_config and self._cache.revision == 0:
-            text = "this config server has no configuration yet, and you hold one: apply one, or restore its store"
-            raise ApiError(code_pb2.UNAVAILABLE, "STORE_EMPTY", text)
+        if not holds_config or self._cache.accepts_other_epochs:
+            return
+        if self._cache.revision == 0:
+            reason, has = "STORE_EMPTY", "has no configuration yet"
+        elif self.session.identity.epoch not in ("", self._cache.epoch):
+            reason, has = OTHER_EPOCH, "has the configuration of another store"
+        else:
+            return
+        node_id = self.session.identity.node_id
+        self._nodes.refused(node_id)
+        _log.warning("a node with the configuration of another store is not served", node_id=node_id, reason=reason)
+        text = f"this config server {has}, and you hold one: restore its store, or apply with --accept-new-epoch"
+        raise ApiError(code_pb2.UNAVAILABLE, reason, text)

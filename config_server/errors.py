@@ -14,6 +14,9 @@ DOMAIN: Final = "janua"
 _LIST_BYTES: Final = 4500
 _TEXT_CHARACTERS: Final = 400
 
+# A node holds the configuration of a store that is not this one.
+OTHER_EPOCH: Final = "OTHER_EPOCH"
+
 _M = TypeVar("_M", bound=Message)
 
 

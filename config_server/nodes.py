@@ -26,11 +26,13 @@ FORGET_AFTER: Final = timedelta(days=7)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeIdentity:
-    """Who a node says it is, in the first request of a stream."""
+    """Who a node says it is, in the first request of a stream. `epoch`: the store that its configuration is of, if it
+    has one and says so."""
 
     node_id: str
     cluster: str
     version: str
+    epoch: str = ""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -76,6 +78,9 @@ class NodeRecord:
     sessions: list[NodeSession] = field(default_factory=list)
     last_seen_time: datetime
     status: NodeStatus | None = None
+    is_of_another_store: bool = False
+    """Whether its last stream was refused because what it holds is of another store."""
+
     is_connected_to_peer: bool = False
     """Whether it has a stream at the other server that this record is of."""
     has_lost_its_server: bool = False
@@ -191,6 +196,7 @@ class NodeRegistry:
             self._connected += 1
         record.sessions.append(session)
         record.latest = session
+        record.is_of_another_store = False
         self.heard(identity.node_id)
         self._announce()
         try:
@@ -212,6 +218,14 @@ class NodeRegistry:
         """The node's record is to be written, and who follows the nodes is told."""
         self._unsaved.add(node_id)
         self.changes.changed(node_id)
+
+    def refused(self, node_id: str) -> None:
+        """The node holds a configuration of another store, and is not served."""
+        self._records[node_id].is_of_another_store = True
+
+    def of_another_store(self) -> Sequence[str]:
+        """The nodes that were refused when they last came."""
+        return [node_id for node_id, record in sorted(self._records.items()) if record.is_of_another_store]
 
     def report(self, node_id: str, status: NodeStatus) -> bool:
         """Keeps what a node says about itself. False: there is no such node."""

@@ -27,6 +27,8 @@ class RecordKind(IntEnum):
 
     API_KEY = 2001
     PROPOSAL = 1001  # see `proposal`
+    # There, if nodes may be served that hold a configuration of another store.
+    OTHER_EPOCHS = 2002
 
 
 class Key(NamedTuple):
@@ -50,6 +52,9 @@ _LAST_RESOURCE_KIND: Final = 1000
 
 def record_key(kind: RecordKind, name: str) -> Key:
     return Key(cast("Kind", int(kind)), name)
+
+
+OTHER_EPOCHS: Final = record_key(RecordKind.OTHER_EPOCHS, "accepted")
 
 
 def key_of(message: ConfigMessage) -> Key:

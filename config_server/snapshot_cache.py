@@ -13,7 +13,7 @@ from janua_resources.kinds import KINDS, ConfigMessage, World, kind_info
 from config_server.api_keys import ConsumerKeys
 from config_server.proposal import PROPOSAL_KEY, Proposal, proposal_of
 from config_server.reference_index import ReferenceIndex, named_by
-from config_server.resources import Key, Kind, StoredEntry, StoredWorld
+from config_server.resources import OTHER_EPOCHS, Key, Kind, StoredEntry, StoredWorld
 from config_server.type_view import TypeView
 from config_server.wire import EncodedResource, encode_resource
 
@@ -124,6 +124,11 @@ class SnapshotCache:
         """What a node is shown: this, or the cache of the canary."""
         canary = self._canary
         return self if canary is None or not canary.proposal.selection.covers(node_id, cluster) else canary.cache
+
+    @property
+    def accepts_other_epochs(self) -> bool:
+        """Whether nodes may be served that hold a configuration of another store."""
+        return OTHER_EPOCHS in self._records
 
     def entry(self, key: Key) -> StoredEntry:
         return self._resources[key].entry

@@ -14,6 +14,10 @@ class ConfigSink(Protocol):
     subscriber itself is.
     """
 
+    @property
+    def epoch(self) -> str:
+        """The history that the configuration in use belongs to; empty if that is not known."""
+
     def held_versions(self, type_url: str) -> Mapping[str, str]:
         """Name to version of what is accepted and in use. Not what is refused, or still waits in an `update`."""
 

@@ -183,7 +183,7 @@ class Subscriber:
         stream.open(type_url)
 
     async def _write(self, stream: Stream, call: _Call) -> None:
-        node: ads_pb2.Node | None = _node_message(self._node)
+        node: ads_pb2.Node | None = _node_message(self._node, self._sink.epoch)
         try:
             while True:
                 await stream.has_news.wait()
@@ -244,9 +244,9 @@ def _channel_options(times: ConnectionTimes) -> list[tuple[str, int]]:
     ]
 
 
-def _node_message(node: NodeIdentity) -> ads_pb2.Node:
+def _node_message(node: NodeIdentity, epoch: str) -> ads_pb2.Node:
     message = ads_pb2.Node(id=node.id, cluster=node.cluster, user_agent_name="janua", user_agent_version=node.version)
-    message.metadata.update({"janua.version": node.version})
+    message.metadata.update({"janua.version": node.version, "janua.epoch": epoch})
     return message
 
 

@@ -104,13 +104,15 @@ class AdsClient:
 
 @asynccontextmanager
 async def ads_client(
-    channel: aio.Channel, node_id: str = "node-1", *, cluster: str = "", version: str = ""
+    channel: aio.Channel, node_id: str = "node-1", *, cluster: str = "", version: str = "", epoch: str = ""
 ) -> AsyncIterator[AdsClient]:
-    """With a version, it is a node of Janua's."""
+    """With a version, it is a node of Janua's. `epoch`: the store that it says its configuration is of."""
     call = AggregatedDiscoveryServiceStub(channel).DeltaAggregatedResources()
     node = Node(id=node_id, cluster=cluster)
     if version:
         node.metadata.update({"janua.version": version})
+    if epoch:
+        node.metadata.update({"janua.epoch": epoch})
     try:
         yield AdsClient(call, node)
     finally:

@@ -104,6 +104,7 @@ class ConfigClient:
         request_id: str | None = None,
         author: str = "",
         message: str = "",
+        accept_new_epoch: bool = False,
         timeout: float | None = None,
     ) -> ApplyResponse:
         """Writes a batch: all of it in one new revision, or nothing. Fields are those of `ApplyRequest`.
@@ -122,6 +123,7 @@ class ConfigClient:
             prune_kinds=prune_kinds,
             author=author,
             message=message,
+            accept_new_epoch=accept_new_epoch,
         )
         return await call(self._stub.Apply, request, timeout=timeout or self._timeout, retries=self._retries)
 

@@ -32,6 +32,7 @@ class RecordingSink:
         self.refused: dict[str, Rejection] = {}
         self.gates: dict[str, asyncio.Event] = {}
         self.updates: list[Update] = []
+        self.epoch = ""
         self.started: asyncio.Queue[Update] = asyncio.Queue()
         self.syncs: asyncio.Queue[tuple[str, int]] = asyncio.Queue()
         self.on_update: Callable[[Update], None] = lambda update: None
@@ -59,6 +60,7 @@ class RecordingSink:
         return [self.refused[resource.name] for resource in upserts if resource.name in self.refused]
 
     def synced(self, epoch: str, revision: int) -> None:
+        self.epoch = epoch
         self.syncs.put_nowait((epoch, revision))
 
     async def next_update(self) -> Update:

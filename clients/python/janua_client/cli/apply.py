@@ -61,6 +61,7 @@ class ApplyOptions:
     rollback_on_nack: bool
     message: str
     author: str
+    accept_new_epoch: bool
 
     def check(self) -> None:
         """Refuses combinations that make no sense. Raises `CommandError`."""
@@ -100,6 +101,14 @@ def apply(
     ] = False,
     message: Message = "",
     author: Author = "",
+    accept_new_epoch: Annotated[
+        bool,
+        typer.Option(
+            "--accept-new-epoch",
+            envvar="JANUA_ACCEPT_NEW_EPOCH",
+            help="Take from nodes what they hold of a store that was lost.",
+        ),
+    ] = False,
     server: Server = DEFAULT_SERVER,
     output: Output = OutputFormat.TABLE,
 ) -> None:
@@ -134,6 +143,7 @@ def apply(
         rollback_on_nack=rollback_on_nack,
         message=message,
         author=author,
+        accept_new_epoch=accept_new_epoch,
     )
     seconds = duration_seconds("--timeout", timeout)
     options.check()
@@ -173,6 +183,7 @@ async def _write(client: ConfigClient, options: ApplyOptions, batch: Batch) -> A
             base_revision=base_revision,
             by=options.author,
             message=options.message,
+            accept_new_epoch=options.accept_new_epoch,
         )
     except AbortedError as error:
         raise CommandError("the configuration changed while you were asked: apply again") from error
@@ -182,7 +193,14 @@ async def _confirmed_revision(client: ConfigClient, options: ApplyOptions, batch
     """Asks before deleting; the revision the answer holds for, so that nothing else is deleted than what was shown."""
     if not options.prune or options.yes or options.dry_run:
         return None
-    preview = await push(client, batch, validate_only=True, set_name=options.set_name, prune=True)
+    preview = await push(
+        client,
+        batch,
+        validate_only=True,
+        set_name=options.set_name,
+        prune=True,
+        accept_new_epoch=options.accept_new_epoch,
+    )
     doomed = [result for result in preview.results if result.outcome == ChangeResult.OUTCOME_DELETED]
     if doomed:
         _ask(doomed)

@@ -14,6 +14,8 @@ from janua_client.cli.failures import CommandError
 from janua_client.config_client import ConfigClient
 from janua_client.errors import FailedPreconditionError, FieldViolation, InvalidArgumentError
 
+_OTHER_EPOCH = "OTHER_EPOCH"  # nothing is wrong with the batch: nodes hold the configuration of a store that was lost
+
 _CHANGE = re.compile(r"changes\[(?P<index>\d+)\](?:\.upsert(?:\.[a-z]+(?:\.(?P<field>.+))?)?)?")
 
 
@@ -28,6 +30,7 @@ async def push(
     base_revision: int | None = None,
     by: str = "",
     message: str = "",
+    accept_new_epoch: bool = False,
 ) -> ApplyResponse:
     """Applies the batch, or with `validate_only` asks what would happen.
 
@@ -43,6 +46,7 @@ async def push(
             base_revision=base_revision,
             author=by or author(),
             message=message,
+            accept_new_epoch=accept_new_epoch,
         )
     except InvalidArgumentError as error:
         if not error.violations:
@@ -51,6 +55,8 @@ async def push(
         text = f"the config server refuses the batch, nothing was written: {error}"
         raise CommandError(text, details=lines) from error
     except FailedPreconditionError as error:
+        if error.reason == _OTHER_EPOCH:
+            raise
         text = "the batch would break what is on the server, nothing was written: change or delete that first"
         raise CommandError(text, details=map(str, error.violations) if error.violations else [str(error)]) from error
 

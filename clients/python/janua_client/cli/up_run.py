@@ -130,6 +130,7 @@ class Up:
                 set_name=_SET,
                 prune=True,
                 prune_kinds=(KIND_SECRET, KIND_CONSUMER),  # the files are all there is to this set
+                accept_new_epoch=True,  # whatever became of a store before this one
             )
         if changes(response):
             print_changes(changes(response), stderr())

@@ -39,6 +39,7 @@ class ApplyRequest(_message.Message):
     AUTHOR_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     CANARY_FIELD_NUMBER: _builtins.int
+    ACCEPT_NEW_EPOCH_FIELD_NUMBER: _builtins.int
     base_revision: _builtins.int
     """If given, the revision the whole configuration must still be at."""
     validate_only: _builtins.bool
@@ -57,6 +58,11 @@ class ApplyRequest(_message.Message):
     """Who makes the change, for people."""
     message: _builtins.str
     """Why, for people. Kept with the revision."""
+    accept_new_epoch: _builtins.bool
+    """From now on nodes that hold a configuration of another store may be given that of this one, which takes from them
+    all that it does not have. Without it they are answered UNAVAILABLE and go on as they are; and while this store is
+    empty and such nodes have come, an Apply is answered FAILED_PRECONDITION.
+    """
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Change]:
         """The changes, at most 10,000; a resource may be named once. The order does not matter."""
@@ -85,10 +91,11 @@ class ApplyRequest(_message.Message):
         author: _builtins.str = ...,
         message: _builtins.str = ...,
         canary: Global___CanaryOptions | None = ...,
+        accept_new_epoch: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_base_revision", b"_base_revision", "base_revision", b"base_revision", "canary", b"canary"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_base_revision", b"_base_revision", "author", b"author", "base_revision", b"base_revision", "canary", b"canary", "changes", b"changes", "message", b"message", "prune", b"prune", "prune_kinds", b"prune_kinds", "request_id", b"request_id", "set", b"set", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_base_revision", b"_base_revision", "accept_new_epoch", b"accept_new_epoch", "author", b"author", "base_revision", b"base_revision", "canary", b"canary", "changes", b"changes", "message", b"message", "prune", b"prune", "prune_kinds", b"prune_kinds", "request_id", b"request_id", "set", b"set", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__base_revision: _TypeAlias = _typing.Literal["base_revision"]  # noqa: Y015
     _WhichOneofArgType__base_revision: _TypeAlias = _typing.Literal["_base_revision", b"_base_revision"]  # noqa: Y015
