@@ -104,6 +104,8 @@ def _envelope_violations(request: config_service_pb2.ApplyRequest) -> Iterator[R
         yield _violation("canary.nodes", "says nothing of the nodes: give ids, clusters or percent")
     if request.prune_kinds and not request.prune:
         yield _violation("prune_kinds", "has no meaning without prune")
+    if request.accept_new_epoch and request.HasField("canary"):
+        yield _violation("accept_new_epoch", "cannot be tried on some nodes: apply it by itself")
 
 
 def _change_violations(path: str, change: config_service_pb2.Change) -> Iterator[RequestViolation]:

@@ -12,6 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from grpc import aio
+from janua.config.v1 import config_service_pb2 as pb
+from janua.config.v1.config_service_pb2_grpc import ConfigServiceStub
 
 from tests.config_server.faults.fleet import Server, servers
 from tests.config_server.faults.workload import SEED, Workload, eventually_more, working
@@ -90,10 +93,16 @@ async def test_servers_over_one_database_that_are_killed_at_any_moment(postgres_
         await Killer(fleet, workload, point).run(max(KILLS // 2, 1))
 
 
+async def is_ready(server: Server) -> None:
+    async with aio.insecure_channel(server.address) as channel:
+        await ConfigServiceStub(channel).ListNodes(pb.ListNodesRequest(), wait_for_ready=True, timeout=60)
+
+
 @pytest.mark.component("postgres")
 async def test_a_database_that_is_killed_under_load(own_postgres: PostgresServer) -> None:
     store = await own_postgres.new_database()
     async with servers(store, 2) as fleet, working(*(server.address for server in fleet)) as workload:
+        await asyncio.gather(*(is_ready(server) for server in fleet))  # one that finds no database as it starts ends
         for _ in range(3):
             await eventually_more(workload, workload.acknowledged + 20, lambda: True)
             await asyncio.to_thread(own_postgres.kill)
