@@ -45,13 +45,15 @@ class Housekeeping:
 
     async def run(self) -> None:
         """Until cancelled."""
-        next_cleaning = self._clock()
+        cleaned: datetime | None = None
         while True:
             await self.write_nodes()
             if self._store.peers is not None:
                 await self._meet(self._store.peers)
-            if self._clock() >= next_cleaning:
-                next_cleaning = self._clock() + _CLEANING_EVERY
+            now = self._clock()
+            # A clock that was put back must not hold it up until it has come so far again.
+            if cleaned is None or not cleaned <= now < cleaned + _CLEANING_EVERY:
+                cleaned = now
                 await self._forget_requests()
                 await self._compact()
                 await self._forget_peers()

@@ -103,3 +103,21 @@ async def test_revisions_that_are_not_kept_are_compacted_each_hour(rounds: Round
     assert await rounds.store.horizon() == 0
     await rounds.next(after=timedelta(hours=1))
     assert await rounds.store.horizon() == 3
+
+
+async def test_a_clock_that_goes_back_holds_no_cleaning_up(rounds: Rounds) -> None:
+    await rounds.next(timedelta(days=-365))
+    await rounds.store.save_request(AnsweredRequest(request_id="id", digest=b"", response=b"", time=rounds.now))
+    assert await rounds.store.find_request("id", not_before=rounds.now) is not None
+    await rounds.next(timedelta(hours=25))
+    assert await rounds.store.find_request("id", not_before=NOW - timedelta(days=366)) is None
+
+
+async def test_a_node_that_was_seen_in_the_future_is_there_when_the_clock_is_right_again(rounds: Rounds) -> None:
+    rounds.now += timedelta(days=365)
+    with rounds.nodes.connected(NodeIdentity(node_id="n", cluster="", version="")):
+        await rounds.next(timedelta(days=-365))
+        rounds.nodes.heard("n")
+        await rounds.next()
+    await rounds.next()
+    assert [record.last_seen_time - NOW for record in rounds.nodes.records()] == [timedelta(0)]
