@@ -135,7 +135,7 @@ class DiscoveryConnection:
             raise ApiError(code_pb2.RESOURCE_EXHAUSTED, "TOO_MANY_SUBSCRIPTIONS", str(error)) from error
         if delivery is not None:
             self._answered(message, delivery)
-        self._session.progress(message.type_url).not_asked_for(message.resource_names_unsubscribe)
+        self.session.progress(message.type_url).not_asked_for(message.subscription.unsubscribe)
         if self.stream.is_settled(message.type_url):
             self.session.progress(message.type_url).nothing_to_send(self.stream.revision)
         self._nodes.heard(self.session.identity.node_id)
