@@ -14,8 +14,6 @@ from janua_client.cli.failures import CommandError
 from janua_client.config_client import ConfigClient
 from janua_client.errors import FailedPreconditionError, FieldViolation, InvalidArgumentError
 
-_OTHER_EPOCH = "OTHER_EPOCH"  # nothing is wrong with the batch: nodes hold the configuration of a store that was lost
-
 _CHANGE = re.compile(r"changes\[(?P<index>\d+)\](?:\.upsert(?:\.[a-z]+(?:\.(?P<field>.+))?)?)?")
 
 
