@@ -6,6 +6,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 import yaml
+from grpc import aio
 from janua.config.v1.config_service_pb2 import ApplyRequest, Change
 from janua.config.v1.resource_pb2 import KIND_SECRET
 from janua.config.v1.secret_pb2 import Secret
@@ -15,8 +16,9 @@ from janua_resources.sealing import make_key
 from janua_resources.secret_values import KEPT_VALUE
 
 from tests.clients.janua_client.cli_runner import Finished, janua
+from tests.config_server.ads_client import ads_client, names
 from tests.config_server.server_process import failure, server_process
-from tests.config_server.worlds import proxy_service, upsert
+from tests.config_server.worlds import SECRET, proxy_service, upsert
 from tests.support.faulty_upstream import FaultyUpstream
 from tests.support.polling import eventually
 from tests.support.processes import NodeFactory
@@ -172,6 +174,31 @@ async def test_without_a_key_values_are_refused(tmp_path: Path) -> None:
         async with ConfigClient(server.address) as client:
             request = ApplyRequest(changes=[Change(upsert=upsert(Secret(name="a", env="A")).upsert)])
             assert (await client.apply(request.changes)).revision == 1
+
+
+async def test_values_do_not_leave_the_machine_in_clear(tmp_path: Path, keys: Path) -> None:
+    async with server_process(*arguments(tmp_path, keys)) as server, ConfigClient(server.address) as client:
+        await run(server.address, "secrets", "set", "key", "--allowed-host", "api.openai.com", stdin=VALUE)
+        await client.apply([upsert(proxy_service("s", secret="key")), upsert(Secret(name="of-env", env="A"))])
+        await client.apply([upsert(proxy_service("t", secret="of-env"))])
+        assert await secrets_on_nodes(server.address) == ["key", "of-env"]
+    remote = arguments(tmp_path, keys, listen="0.0.0.0:0")
+    async with server_process(*remote, "--insecure-allow-remote") as server:
+        address = server.address.replace("0.0.0.0", "127.0.0.1")
+        assert await secrets_on_nodes(address) == ["of-env"]
+        refused = await run(address, "secrets", "set", "key", stdin="another")
+        assert refused.code == 1
+        assert "over the network without TLS" in refused.err
+        exported = await run(address, "export")
+        applied = await run(address, "apply", "-f", "-", stdin=exported.out)
+        assert "nothing to change" in applied.out, "what is kept is kept"
+    async with server_process(*arguments(tmp_path, keys)) as server:
+        assert await secrets_on_nodes(server.address) == ["key", "of-env"]
+
+
+async def secrets_on_nodes(address: str) -> list[str]:
+    async with aio.insecure_channel(address) as channel, ads_client(channel) as node:
+        return sorted(names(await node.ask(SECRET, subscribe=["key", "of-env"])))
 
 
 async def test_an_empty_value_is_refused(tmp_path: Path, keys: Path) -> None:
