@@ -1,12 +1,15 @@
 """Which nodes take requests, and where they can be dialled. Pure."""
 
 import ipaddress
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
 from config_server.nodes import NodeRecord
+
+_PORT: Final = re.compile("[0-9]{1,5}")
 
 # Nodes report every 30 seconds: of one that was there when the server went down, the record is hardly older.
 _ALIVE_WITHIN: Final = timedelta(seconds=60)
@@ -28,7 +31,7 @@ def dialable(address: str) -> EndpointAddress | None:
         parsed = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
     except ValueError:
         return None
-    if parsed.is_unspecified or not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+    if parsed.is_unspecified or not _PORT.fullmatch(port) or not 0 < int(port) < 65536:
         return None
     return EndpointAddress(str(parsed), int(port))
 
@@ -48,6 +51,16 @@ def serving(records: Iterable[NodeRecord]) -> Mapping[str, EndpointAddress]:
             if address is not None:
                 found[record.node_id] = address
     return found
+
+
+def undialable(records: Iterable[NodeRecord]) -> Mapping[str, str]:
+    """By their ids, what nodes that take requests say of where they are, if nobody can dial it."""
+    said = {
+        record.node_id: record.status.addresses.grpc
+        for record in records
+        if takes_requests(record) and record.status is not None
+    }
+    return {node_id: address for node_id, address in said.items() if dialable(address) is None}
 
 
 def unknown(records: Iterable[NodeRecord]) -> frozenset[str]:

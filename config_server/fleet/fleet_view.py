@@ -15,6 +15,9 @@ from config_server.wire import EncodedResource
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
 
+# Of an address that is none, in the log.
+_SHOWN: Final = 100
+
 
 class FleetView:
     """Follows the registry whenever it is told to `update`.
@@ -33,7 +36,7 @@ class FleetView:
         self._is_held = True
         self._is_frozen = False
         self._shown: Mapping[str, EndpointAddress] = {}
-        self._told: dict[str, str] = {}
+        self._told: Mapping[str, str] = {}
         self._revision = 0
         self._views: Final = {type_url: TypeView(type_url) for type_url in ENVOY_TYPES}
         for type_url, resource in fixed_resources().items():
@@ -106,13 +109,8 @@ class FleetView:
         return self._expected <= reported
 
     def _tell_of_undialable(self, records: Sequence[NodeRecord]) -> None:
-        for record in records:
-            if endpoints.takes_requests(record) and record.status is not None:
-                address = record.status.addresses.grpc
-                if endpoints.dialable(address) is None and self._told.get(record.node_id) != address:
-                    self._told[record.node_id] = address
-                    _log.warning(
-                        "a node is no endpoint for xds:///janua: start it with --advertise-grpc IP:PORT",
-                        node_id=record.node_id,
-                        grpc=address,
-                    )
+        told, self._told = self._told, endpoints.undialable(records)
+        for node_id, address in self._told.items():
+            if told.get(node_id) != address:
+                event = "a node is no endpoint for xds:///janua: start it with --advertise-grpc IP:PORT"
+                _log.warning(event, node_id=node_id, grpc=address[:_SHOWN])

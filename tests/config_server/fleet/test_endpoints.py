@@ -17,6 +17,7 @@ from config_server.fleet.endpoints import EndpointAddress, dialable
         ("10.0.0.7:0", None),
         ("10.0.0.7:65536", None),
         ("10.0.0.7:٣", None),
+        ("10.0.0.7:" + "9" * 5000, None),  # more digits than Python makes a number of
         ("10.0.0.7", None),
         ("10.0.0.7:", None),
         (":8081", None),
