@@ -22,8 +22,6 @@ GRANT = EntraApp(
 class Answer:
     """A whole answer."""
 
-    is_at_end = False
-
     def __init__(self, status: int, body: bytes) -> None:
         self.status = status
         self.headers: Iterable[tuple[bytes, bytes]] = ()

@@ -42,10 +42,6 @@ class Answer:
     def header(self, name: str) -> str | None:
         return self._headers.get(name)
 
-    @property
-    def is_at_end(self) -> bool:
-        return not self._pieces
-
     async def read(self) -> bytes:
         if self.error is not None:
             raise self.error
