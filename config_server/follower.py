@@ -22,10 +22,6 @@ class Follower:
             if self._writer.is_at(position):
                 continue
             try:
-                await self._writer.in_turn(_nothing)
+                await self._writer.catch_up()
             except (StoreUnavailableError, StoreError, ApiError) as error:
                 _log.warning("the store cannot be followed: tried again", error=str(error))
-
-
-async def _nothing() -> None:
-    """A turn begins with catching up: that is all there is to do."""

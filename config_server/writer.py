@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypeVar
@@ -21,8 +22,8 @@ _log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
 
 # Writes that wait for their turn. Beyond that a caller is told to come back.
 _MAX_WAITING: Final = 256
-# How often a write is planned anew because another server was faster. Each time that one has come through.
-_MAX_ATTEMPTS: Final = 50
+# How often a write is planned anew because another server has jumped the line.
+_MAX_ATTEMPTS: Final = 10
 
 
 class HistoryLostError(Exception):
@@ -31,7 +32,9 @@ class HistoryLostError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Turn:
-    write: Callable[[], Awaitable[Any]]
+    write: Callable[[], Awaitable[Any]] | None
+    """None: only what others have committed is taken in."""
+
     answer: asyncio.Future[Any]
 
 
@@ -39,8 +42,8 @@ class Writer:
     """Gives one write at a time its turn: while it lasts nothing else moves the cache on.
 
     A write whose turn has come is carried through even if its caller goes away: it must not be committed and then
-    forgotten by the cache. Where other servers write too, a turn begins with catching up, and one whose commit comes
-    too late is made again.
+    forgotten by the cache. Where other servers write too, a turn begins when this one is at the head of their line, and
+    with catching up; one whose commit comes too late all the same is made again.
     """
 
     def __init__(self, *, store: Store, cache: SnapshotCache, signal: RevisionSignal) -> None:
@@ -79,12 +82,21 @@ class Writer:
         ApiError if too many wait already.
         """
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._enqueue(_Turn(write, answer))
+        return await answer
+
+    async def catch_up(self) -> None:
+        """Waits for a turn and takes in what other servers have committed. Raises as `in_turn`."""
+        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._enqueue(_Turn(None, answer))
+        await answer
+
+    def _enqueue(self, turn: _Turn) -> None:
         try:
-            self._turns.put_nowait(_Turn(write, answer))
+            self._turns.put_nowait(turn)
         except asyncio.QueueFull:
             text = f"{_MAX_WAITING} writes are waiting already: try again"
             raise ApiError(code_pb2.RESOURCE_EXHAUSTED, "TOO_MANY_WRITES", text) from None
-        return await answer
 
     async def commit(self, commit: Commit, update: CacheUpdate) -> None:
         """Makes a revision: in the store, then in the cache (`update` is what `commit` does to it), then all are told.
@@ -102,13 +114,15 @@ class Writer:
         self._signal.announce(update.revision)
 
     async def _carry_through(self, turn: _Turn) -> Any:
-        for _ in range(_MAX_ATTEMPTS):
+        peers = self._store.peers
+        if turn.write is None or peers is None:
             await self._catch_up()
-            try:
-                return await turn.write()
-            except RevisionConflictError:
-                if self._store.peers is None:
-                    raise
+            return None if turn.write is None else await turn.write()
+        for _ in range(_MAX_ATTEMPTS):
+            async with peers.line():
+                await self._catch_up()
+                with suppress(RevisionConflictError):
+                    return await turn.write()
         text = "other servers write faster than this one: try again"
         raise ApiError(code_pb2.ABORTED, "TOO_MANY_CONFLICTS", text)
 

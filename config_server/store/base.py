@@ -1,6 +1,7 @@
 """The contract of a store. What it holds stands in `resources`; how it keeps it is each backend's own."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeAlias
@@ -119,6 +120,11 @@ class Peers(Protocol):
 
     def positions(self) -> AsyncIterator[Position]:
         """Where the store is, again and again, soon after each change. Never ends, whatever fails."""
+        ...
+
+    def line(self) -> AbstractAsyncContextManager[None]:
+        """Entered by one server at a time, first come, first served, so that writes do not keep each other from coming
+        through. Nothing is wrong if it is left out or lost meanwhile: `commit` tells who came too late."""
         ...
 
     async def say_alive(self) -> None:

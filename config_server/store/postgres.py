@@ -2,8 +2,8 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, Final
 
@@ -20,10 +20,9 @@ from config_server.store.base import (
     RevisionConflictError,
     RevisionRecord,
     StoreError,
-    StoreUnavailableError,
 )
 from config_server.store.postgres_peers import CHANNEL, PostgresPeers
-from config_server.store.postgres_schema import FAILURES, Pools, acquired, connect_pools, reason, redacted
+from config_server.store.postgres_schema import Pools, acquired, connect_pools, reason, redacted, told
 from config_server.store.rows import ENTRY_COLUMNS, entry_of, micros, moment, row_of
 
 _COLUMNS: Final = ", ".join(ENTRY_COLUMNS)
@@ -191,7 +190,7 @@ class PostgresStore:
     @asynccontextmanager
     async def _reading(self) -> AsyncIterator["asyncpg.pool.PoolConnectionProxy[Any]"]:
         """A transaction that sees one moment."""
-        with _told("read"):
+        with told("read"):
             async with (
                 acquired(self._pools.reading) as connection,
                 connection.transaction(isolation="repeatable_read", readonly=True),
@@ -201,7 +200,7 @@ class PostgresStore:
     @asynccontextmanager
     async def _writing(self) -> AsyncIterator["asyncpg.pool.PoolConnectionProxy[Any]"]:
         """A transaction. Raises OutcomeUnknownError if it was lost while it was committed."""
-        with _told("written"):
+        with told("written"):
             async with acquired(self._pools.writing) as connection:
                 # Whatever the database is set to: who waits for the counter's row must see it as it is then.
                 transaction = connection.transaction(isolation="read_committed")
@@ -268,11 +267,3 @@ def _request_row(request: AnsweredRequest) -> tuple[Any, ...]:
 def _text(text: str) -> str:
     """What people write, without the one character that PostgreSQL cannot keep."""
     return text.replace("\0", "")
-
-
-@contextmanager
-def _told(what: str) -> Iterator[None]:
-    try:
-        yield
-    except FAILURES as error:
-        raise StoreUnavailableError(f"the store cannot be {what}: {reason(error)}") from error

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import datetime
 from typing import Any, Final
 
@@ -10,7 +10,7 @@ import asyncpg
 import structlog
 
 from config_server.store.base import PeerNode, PeerNodes, Position, StoreUnavailableError
-from config_server.store.postgres_schema import FAILURES, Connection, acquired, connect, reason
+from config_server.store.postgres_schema import FAILURES, Connection, acquired, connect, reason, told
 from config_server.store.rows import moment
 
 CHANNEL: Final = "janua_revision"
@@ -26,6 +26,9 @@ _SILENCE: Final = "5 seconds"
 _OVERLAP: Final = "15 seconds"
 # How long the nodes of a server that is gone are known, unless another has heard of them since.
 _FORGET_AFTER: Final = "7 days"
+
+# An advisory lock that no other program takes: "JanL" in ASCII.
+_LINE: Final = 0x4A616E4C
 
 _ALIVE: Final = f"SELECT replica FROM replicas WHERE heard > now() - interval '{_SILENCE}'"
 _POSITION: Final = """
@@ -76,6 +79,17 @@ class PostgresPeers:
             finally:
                 connection.terminate()
 
+    @asynccontextmanager
+    async def line(self) -> AsyncIterator[None]:
+        async with AsyncExitStack() as held:
+            with told("written"):
+                connection = await held.enter_async_context(acquired(self._pool))
+                place = await _stand_in_line(connection)
+            try:
+                yield
+            finally:
+                await _leave_line(connection, place)
+
     async def say_alive(self) -> None:
         async with self._told("written") as connection:
             await connection.execute(
@@ -109,11 +123,33 @@ class PostgresPeers:
 
     @asynccontextmanager
     async def _told(self, what: str) -> AsyncIterator["asyncpg.pool.PoolConnectionProxy[Any]"]:
-        try:
+        with told(what):
             async with acquired(self._pool) as connection, asyncio.timeout(_ANSWER_S):
                 yield connection
-        except FAILURES as error:
-            raise StoreUnavailableError(f"the store cannot be {what}: {reason(error)}") from error
+
+
+async def _stand_in_line(connection: "asyncpg.pool.PoolConnectionProxy[Any]") -> "asyncpg.transaction.Transaction":
+    """Waits for the head of the line, which is held until the transaction ends: in any case when this server dies."""
+    transaction = connection.transaction()
+    async with asyncio.timeout(_ANSWER_S):
+        await transaction.start()
+    try:
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", _LINE)
+    except asyncpg.LockNotAvailableError:
+        _log.warning("another server does not leave the line of writers: going past it")
+    return transaction
+
+
+async def _leave_line(
+    connection: "asyncpg.pool.PoolConnectionProxy[Any]", place: "asyncpg.transaction.Transaction"
+) -> None:
+    """Never fails: what was done in the meantime is done. A connection that is lost has given up its place already."""
+    try:
+        async with asyncio.timeout(_ANSWER_S):
+            await place.rollback()
+    except FAILURES:
+        with suppress(asyncpg.InterfaceError):
+            connection.terminate()
 
 
 async def _listen(connection: Connection) -> AsyncIterator[Position]:

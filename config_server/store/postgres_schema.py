@@ -3,8 +3,8 @@
 import asyncio
 import re
 import secrets
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-from config_server.store.base import StoreError
+from config_server.store.base import StoreError, StoreUnavailableError
 
 # All that the driver raises when the database, or the way to it, fails.
 FAILURES: Final = (
@@ -28,7 +28,7 @@ Connection: TypeAlias = "asyncpg.Connection[Any]"
 SCHEMA_VERSION: Final = 1
 
 _READERS: Final = 3
-_WRITERS: Final = 2
+_WRITERS: Final = 3  # the one in line, the one that commits or asks where the store is, and one for nodes
 _CONNECT_TIMEOUT_S: Final = 10.0
 _ACQUIRE_TIMEOUT_S: Final = 5.0
 # The database gives up first, so that it is known then that nothing was changed.
@@ -124,7 +124,9 @@ async def acquired(pool: "asyncpg.Pool[Any]") -> AsyncIterator["asyncpg.pool.Poo
         connection.terminate()
         raise
     finally:
-        await pool.release(connection, timeout=_ACQUIRE_TIMEOUT_S)
+        # What was committed is committed, even if the connection fails on its way back.
+        with suppress(*FAILURES):
+            await pool.release(connection, timeout=_ACQUIRE_TIMEOUT_S)
 
 
 async def connect_pools(url: str) -> Pools:
@@ -212,6 +214,15 @@ def reason(error: Exception) -> str:
             return "it does not answer"
         case _:
             return str(error).partition("\n")[0] or type(error).__name__
+
+
+@contextmanager
+def told(what: str) -> Iterator[None]:
+    """Raises StoreUnavailableError for whatever fails. `what`: read or written."""
+    try:
+        yield
+    except FAILURES as error:
+        raise StoreUnavailableError(f"the store cannot be {what}: {reason(error)}") from error
 
 
 def _explained(error: Exception, place: str) -> str:

@@ -82,7 +82,7 @@ async def test_one_of_three_is_killed_under_load(fleet: Fleet, node: NodeFactory
         # The node has gone to another server by itself, and has everything.
         progress = await second.wait_for_rollout(revision, connected_at_commit=1, timeout=30)
         assert [each.node_id for each in progress.synced] == ["node-1"]
-    assert not any(writer.failures for writer, _ in survivors)
+    assert [str(each) for writer, _ in survivors for each in writer.failures] == []
     worlds = []
     for index in (1, 2):
         async with fleet.client(index) as client:

@@ -1,13 +1,14 @@
 """A database that cannot be used is told in one line, without its password; what other servers write is heard of."""
 
 import asyncio
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from datetime import timedelta
 
 import asyncpg
 import pytest
 
 from config_server.resources import Operation, StoredChange
+from config_server.store import postgres_schema
 from config_server.store.base import (
     Commit,
     NodeRow,
@@ -235,6 +236,50 @@ async def test_a_revision_made_anew_is_told_from_the_one_of_before(postgres_url:
         await execute(postgres_url, "UPDATE janua.revisions SET time = time + 1")
         position, first = await store.peers.position(1)
         assert position.time == first == NOW + timedelta(microseconds=1)
+
+
+async def test_writers_stand_in_line(postgres_url: str) -> None:
+    async with AsyncExitStack() as stack:
+        stores = [await stack.enter_async_context(open_postgres(postgres_url, replica_id="a")) for _ in range(3)]
+        order: list[int] = []
+        first = await stack.enter_async_context(AsyncExitStack())
+        await first.enter_async_context(stores[0].peers.line())
+
+        async def stand(number: int) -> None:
+            async with stores[number].peers.line():
+                order.append(number)
+
+        async def waiting(count: int) -> bool:
+            found = await stores[0]._pools.reading.fetchval(
+                "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+                " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            )
+            return bool(found == count)
+
+        second = asyncio.create_task(stand(2))
+        await eventually(lambda: waiting(1))
+        third = asyncio.create_task(stand(1))
+        await eventually(lambda: waiting(2))
+        assert order == []
+        await first.aclose()
+        await asyncio.gather(second, third)
+    assert order == [2, 1]
+
+
+async def test_a_server_that_does_not_leave_the_line_is_passed(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(postgres_schema._SETTINGS, "lock_timeout", "100ms")
+    async with open_postgres(postgres_url, replica_id="a") as a, open_postgres(postgres_url, replica_id="b") as b:
+        async with a.peers.line(), b.peers.line():
+            await b.commit(commit(0))
+        assert (await a.peers.position(0))[0].revision == 1
+
+
+async def test_a_write_is_not_called_undone_because_the_line_is_lost(own_postgres: PostgresServer) -> None:
+    async with open_postgres(await own_postgres.new_database(), replica_id="a") as store, store.peers.line():
+        await store.commit(commit(0))
+        await asyncio.to_thread(own_postgres.kill)
 
 
 async def test_nodes_of_other_servers_are_seen_and_gone_with_them(postgres_url: str) -> None:
