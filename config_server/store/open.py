@@ -13,17 +13,24 @@ _POSTGRES = ("postgresql://", "postgres://")
 @asynccontextmanager
 async def open_store(url: str, *, replica_id: str) -> AsyncIterator[Store]:
     """`sqlite:///PATH` or `postgresql://…`. Raises StoreError."""
-    if not url.startswith(_POSTGRES):
+    if not is_postgres(url):
         async with open_sqlite(url) as sqlite:
             yield sqlite
         return
-    if find_spec("asyncpg") is None:
-        raise StoreError("a store in PostgreSQL needs its driver: pip install 'janua[postgres]'")
     # Only here: it costs memory and time that a server with SQLite does not need to spend.
     from config_server.store.postgres import open_postgres
 
     async with open_postgres(url, replica_id=replica_id) as postgres:
         yield postgres
+
+
+def is_postgres(url: str) -> bool:
+    """Whether the store is in PostgreSQL. Raises StoreError if that cannot be used here."""
+    if not url.startswith(_POSTGRES):
+        return False
+    if find_spec("asyncpg") is None:
+        raise StoreError("a store in PostgreSQL needs its driver: pip install 'janua[postgres]'")
+    return True
 
 
 def redacted_store(url: str) -> str:

@@ -129,19 +129,25 @@ async def acquired(pool: "asyncpg.Pool[Any]") -> AsyncIterator["asyncpg.pool.Poo
             await pool.release(connection, timeout=_ACQUIRE_TIMEOUT_S)
 
 
-async def connect_pools(url: str) -> Pools:
-    """Connections to the database, its schema made or brought up to date. Raises StoreError."""
-    place = redacted(url)
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[Connection]:
+    """A connection for as long as the context is open. Raises StoreError for whatever fails, within it too."""
     try:
         connection = await connect(url)
         try:
-            await _prepare(connection, place)
-            durable = await _durable(connection)
+            yield connection
         finally:
             await connection.close(timeout=_CONNECT_TIMEOUT_S)
-        return Pools(reading=await _pool(url, _READERS, durable), writing=await _pool(url, _WRITERS, durable))
     except (*FAILURES, ValueError) as error:
-        raise StoreError(_explained(error, place)) from error
+        raise StoreError(_explained(error, redacted(url))) from error
+
+
+async def connect_pools(url: str) -> Pools:
+    """Connections to the database, its schema made or brought up to date. Raises StoreError."""
+    async with connected(url) as connection:
+        await prepare(connection, redacted(url))
+        durable = await _durable(connection)
+        return Pools(reading=await _pool(url, _READERS, durable), writing=await _pool(url, _WRITERS, durable))
 
 
 async def _pool(url: str, connections: int, settings: Mapping[str, str]) -> "asyncpg.Pool[Any]":
@@ -166,7 +172,8 @@ async def connect(url: str) -> Connection:
     return await asyncpg.connect(url, timeout=_CONNECT_TIMEOUT_S, server_settings=_SETTINGS)
 
 
-async def _prepare(connection: Connection, place: str) -> None:
+async def prepare(connection: Connection, place: str) -> None:
+    """Makes the schema, or brings it up to date. Raises StoreError, and what asyncpg raises."""
     async with connection.transaction():
         if await connection.fetchval("SELECT current_setting('transaction_read_only') = 'on'"):
             raise StoreError(f"{place} {_READ_ONLY}")

@@ -48,6 +48,13 @@ COMMANDS = (
     Command(
         name="config-server", module="planes", group=_RUN, passes_through=True, summary="Run the config server alone."
     ),
+    Command(
+        name="store",
+        module="planes",
+        group=_RUN,
+        passes_through=True,
+        summary="Back up, restore and migrate what a config server keeps.",
+    ),
     Command(name="gateway", module="planes", group=_RUN, passes_through=True, summary="Run one gateway node."),
     Command(name="apply", module="apply", group=_CONFIG, summary="Push configuration files to the config server."),
     Command(name="validate", module="validate", group=_CONFIG, summary="Check configuration files without a server."),

@@ -1,4 +1,4 @@
-"""The commands `config-server` and `gateway`: they become the program they are named after."""
+"""The commands `config-server`, `gateway` and `store`: they become the program that does it."""
 
 import os
 import sys
@@ -15,6 +15,11 @@ def config_server(context: typer.Context) -> None:
 def gateway(context: typer.Context) -> None:
     """Run one gateway node."""
     _become("gateway", context.args)
+
+
+def store(context: typer.Context) -> None:
+    """Back up, restore and migrate what a config server keeps."""
+    _become("config_server.store_command", context.args)
 
 
 def _become(module: str, arguments: list[str]) -> NoReturn:
