@@ -143,6 +143,15 @@ async def test_content_that_changed_under_its_digest(postgres_url: str) -> None:
             await store.load()
 
 
+async def test_of_a_failover_pair_the_one_that_takes_writes_is_used(postgres_url: str) -> None:
+    pair = postgres_url.replace("@", "@127.0.0.1:1,") + "?target_session_attrs=read-write"
+    async with open_postgres(pair, replica_id="a") as store:
+        await store.commit(commit(0))
+    await configure(postgres_url, "SET default_transaction_read_only = on")
+    text = await fail_to_open(f"{postgres_url}?target_session_attrs=read-write")
+    assert text.startswith("none of the servers of postgresql://127.0.0.1:")
+
+
 async def test_servers_that_start_at_once_make_one_schema(postgres_url: str) -> None:
     async def start(replica: str) -> str:
         async with open_postgres(postgres_url, replica_id=replica) as store:
