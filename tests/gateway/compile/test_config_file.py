@@ -103,8 +103,8 @@ def test_variables_of_the_environment_are_filled_in(node: Node, monkeypatch: pyt
         ),
         pytest.param(GOOD + "policies: [{name: p}]\n", ["FILE:11:"], id="policy without a kind"),
         pytest.param(
-            GOOD + "secrets: [{name: key, env: JANUA_NO_SUCH_VARIABLE}]\n",
-            ["FILE: key SECRET_UNREADABLE env: environment variable JANUA_NO_SUCH_VARIABLE is not set on this node"],
+            GOOD + "secrets: [{name: key, env: NO_SUCH_VARIABLE_OF_JANUA}]\n",
+            ["FILE: key SECRET_UNREADABLE env: environment variable NO_SUCH_VARIABLE_OF_JANUA is not set on this node"],
             id="unreadable secret",
         ),
     ],
