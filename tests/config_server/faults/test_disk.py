@@ -61,6 +61,7 @@ def limit_files(server: Server, size: int) -> None:
     resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 
+@pytest.mark.soak
 async def test_files_that_may_not_grow_under_load(tmp_path: Path) -> None:
     """As a quota has it, and in the middle of a write: the store cannot know how much of it was done."""
     path = tmp_path / "config.db"
