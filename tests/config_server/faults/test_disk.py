@@ -4,6 +4,7 @@ import asyncio
 import resource
 from pathlib import Path
 
+import pytest
 from grpc import aio
 from janua.config.v1.config_service_pb2 import ListResourcesRequest
 from janua.config.v1.config_service_pb2_grpc import ConfigServiceStub
