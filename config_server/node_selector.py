@@ -1,11 +1,12 @@
 """Which nodes are meant by a `NodeSelector`. Pure."""
 
 import hashlib
-import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+import re2
 from janua.config.v1.config_service_pb2 import NodeSelector
+from janua_resources.regexes import Regex, compile_regex
 
 _HUNDRED: Final = 100
 
@@ -36,10 +37,10 @@ def place(node_id: str) -> float:
     return int.from_bytes(digest[:8]) * _HUNDRED / 2**64
 
 
-def _pattern(globs: Iterable[str]) -> re.Pattern[str] | None:
+def _pattern(globs: Iterable[str]) -> Regex | None:
     """Matches what one of the globs does; None if there is none."""
-    parts = [".*".join(map(re.escape, glob.split("*"))) for glob in globs]
-    return re.compile("|".join(parts), re.DOTALL) if parts else None
+    parts = [".*".join(map(re2.escape, glob.split("*"))) for glob in globs]
+    return compile_regex(f"(?s:{'|'.join(parts)})") if parts else None
 
 
 def _words(selector: NodeSelector) -> Iterator[str]:
