@@ -1,7 +1,6 @@
 """API keys that this server has made: records beside consumers, and parts of them on the wire to nodes."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from hashlib import sha256
 from typing import Final
 
@@ -18,7 +17,6 @@ from config_server.resources import (
     RecordKind,
     StoredChange,
     StoredEntry,
-    digest_of,
     encode,
     record_key,
     timestamp,
@@ -120,18 +118,7 @@ def _seen_by_nodes(record: ApiKeyRecord) -> ApiKey:
 
 def key_change(record: ApiKeyRecord, before: StoredEntry | None, stamp: Stamp) -> StoredChange:
     """The change that leaves a record so."""
-    body = encode(record)
-    entry = StoredEntry(
-        key=record_key(RecordKind.API_KEY, record.id),
-        body=body,
-        digest=digest_of(body),
-        create_revision=stamp.revision if before is None else before.create_revision,
-        revision=stamp.revision,
-        create_time=stamp.time if before is None else before.create_time,
-        update_time=stamp.time,
-        author=stamp.author,
-        set="",
-    )
+    entry = stamp.entry(record_key(RecordKind.API_KEY, record.id), encode(record), before)
     return StoredChange(operation=Operation.ADDED if before is None else Operation.MODIFIED, entry=entry)
 
 
@@ -139,7 +126,7 @@ def revoked(entry: StoredEntry, stamp: Stamp) -> StoredChange:
     """The change that revokes the key of a record."""
     record = ApiKeyRecord.FromString(entry.body)
     record.revoke_time.CopyFrom(timestamp(stamp.time))
-    return replace(key_change(record, entry, stamp), operation=Operation.MODIFIED)
+    return key_change(record, entry, stamp)
 
 
 def revoked_with(consumers: Iterable[str], records: Mapping[Key, StoredEntry], stamp: Stamp) -> list[StoredChange]:

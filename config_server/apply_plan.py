@@ -22,7 +22,7 @@ from config_server.edits import Edit, edits_of
 from config_server.node_selector import Selection
 from config_server.preconditions import check_preconditions
 from config_server.reference_index import ReferenceIndex
-from config_server.resources import OTHER_EPOCHS, Operation, StoredChange, StoredEntry, digest_of, key_to_proto
+from config_server.resources import OTHER_EPOCHS, Operation, StoredChange, key_to_proto
 from config_server.snapshot_cache import CacheUpdate, SnapshotCache
 from config_server.stamp import Stamp
 
@@ -67,15 +67,15 @@ def plan_apply(batch: Batch, cache: SnapshotCache, *, now: datetime, no_values: 
     """
     revision = cache.revision
     check_preconditions(batch, revision, cache.resources)
-    stamp = Stamp(revision=revision + 1, time=now, author=batch.author, set=batch.set, no_values=no_values)
-    edits = list(edits_of(batch, cache.resources, stamp))
+    stamp = Stamp(revision=revision + 1, time=now, author=batch.author)
+    edits = list(edits_of(batch, cache.resources, stamp, no_values=no_values))
     effective = [edit for edit in edits if edit.is_effective]
     whole = _edited(cache.messages, effective)
     _check(batch, edits, whole, cache)
     gone = {edit.key.name for edit in effective if edit.key.kind == KIND_CONSUMER and edit.after is None}
     records = revoked_with(gone, cache.records, stamp) if gone else []
     if batch.accept_new_epoch and not cache.accepts_other_epochs:
-        records.append(_other_epochs(stamp))
+        records.append(StoredChange(operation=Operation.ADDED, entry=stamp.entry(OTHER_EPOCHS, b"")))
     return Plan(
         base_revision=revision,
         changes=[*(edit.stored_change for edit in effective), *records],
@@ -88,22 +88,6 @@ def plan_apply(batch: Batch, cache: SnapshotCache, *, now: datetime, no_values: 
         results=_results(edits),
         warnings=_warnings(batch, whole, cache.references, now),
     )
-
-
-def _other_epochs(stamp: Stamp) -> StoredChange:
-    """The record that lets nodes be served that hold a configuration of another store."""
-    entry = StoredEntry(
-        key=OTHER_EPOCHS,
-        body=b"",
-        digest=digest_of(b""),
-        create_revision=stamp.revision,
-        revision=stamp.revision,
-        create_time=stamp.time,
-        update_time=stamp.time,
-        author=stamp.author,
-        set="",
-    )
-    return StoredChange(operation=Operation.ADDED, entry=entry)
 
 
 def _edited(messages: World, edits: Sequence[Edit]) -> World:

@@ -17,6 +17,7 @@ from config_server.history import differences
 from config_server.proposal import PROPOSAL_KEY, Proposal, ended, new_proposal
 from config_server.resources import Operation, StoredChange
 from config_server.snapshot_cache import CacheUpdate, SnapshotCache
+from config_server.stamp import Stamp
 from config_server.store.base import Commit
 from config_server.writer import Writer
 
@@ -51,10 +52,8 @@ class Canaries:
         proposal = new_proposal(
             plan.changes,
             request.canary,
-            revision=plan.update.revision,
-            author=request.author,
-            message=request.message,
-            now=now,
+            Stamp(revision=plan.update.revision, time=now, author=request.author),
+            request.message,
         )
         operation = Operation.MODIFIED if PROPOSAL_KEY in self._cache.records else Operation.ADDED
         return replace(
@@ -91,9 +90,7 @@ class Canaries:
         end = ended(
             self._running(request.revision),
             pb.Canary.STATE_PROMOTED,
-            revision=plan.update.revision,
-            author=request.author,
-            now=now,
+            Stamp(revision=plan.update.revision, time=now, author=request.author),
         )
         return replace(
             plan,
@@ -113,25 +110,18 @@ class Canaries:
     async def _abort(
         self, revision: int, author: str, reason: str, refusals: Mapping[str, Sequence[pb.Rejection]]
     ) -> int:
-        proposal, now, base = self._running(revision), self._clock(), self._cache.revision
-        end = ended(
-            proposal,
-            pb.Canary.STATE_ABORTED,
-            revision=base + 1,
-            author=author,
-            now=now,
-            reason=reason,
-            refusals=refusals,
-        )
+        proposal, base = self._running(revision), self._cache.revision
+        stamp = Stamp(revision=base + 1, time=self._clock(), author=author)
+        end = ended(proposal, pb.Canary.STATE_ABORTED, stamp, reason=reason, refusals=refusals)
         commit = Commit(
             base_revision=base,
             changes=[StoredChange(operation=Operation.MODIFIED, entry=end.entry)],
             author=author,
             message=_joined(f"canary of revision {proposal.revision} aborted", reason),
-            time=now,
+            time=stamp.time,
         )
-        await self._writer.commit(commit, CacheUpdate(revision=base + 1, records=[end.entry]))
-        return base + 1
+        await self._writer.commit(commit, CacheUpdate(revision=stamp.revision, records=[end.entry]))
+        return stamp.revision
 
     def _running(self, revision: int) -> Proposal:
         canary = self._cache.canary

@@ -9,7 +9,7 @@ from janua.config.v1.resource_pb2 import KIND_CONSUMER, KIND_SECRET
 
 from config_server.batch import Batch, BatchChange
 from config_server.errors import RequestViolation
-from config_server.resources import Key, Operation, StoredChange, StoredEntry, content_digest, encode
+from config_server.resources import Key, Operation, StoredChange, content_digest, encode
 from config_server.secret_edits import with_kept_value
 from config_server.snapshot_cache import CachedResource, cached_resource
 from config_server.stamp import Stamp
@@ -53,55 +53,43 @@ class Edit:
         return StoredChange(operation=operation, entry=self.after.entry)
 
 
-def edits_of(batch: Batch, resources: Mapping[Key, CachedResource], stamp: Stamp) -> Iterator[Edit]:
-    """One edit per change, in order, then one per pruned resource. The preconditions have been checked."""
+def edits_of(batch: Batch, resources: Mapping[Key, CachedResource], stamp: Stamp, *, no_values: str) -> Iterator[Edit]:
+    """One edit per change, in order, then one per pruned resource. The preconditions have been checked.
+
+    `no_values`: why secrets may not hold their value; empty if they may."""
     for change in batch.changes:
         before = resources.get(change.key)
         if change.message is None:
             yield Edit(key=change.key, before=before, after=None)
         else:
-            yield _upsert(change, before, stamp)
+            yield _upsert(change, before, stamp, batch_set=batch.set, no_values=no_values)
     if batch.prune:
         yield from _pruned(batch, resources)
 
 
-def _upsert(change: BatchChange, before: CachedResource | None, stamp: Stamp) -> Edit:
+def _upsert(
+    change: BatchChange, before: CachedResource | None, stamp: Stamp, *, batch_set: str, no_values: str
+) -> Edit:
     assert change.message is not None
     kept = None if before is None else before.message
-    message, found = with_kept_value(change.path, change.message, kept, no_values=stamp.no_values)
+    message, found = with_kept_value(change.path, change.message, kept, no_values=no_values)
     body = encode(message) if change.body is None else change.body
-    set_name = _set_of(change, before, stamp)
+    set_name = _set_of(change, before, batch_set)
     if before is not None and before.entry.body == body:
         return Edit(key=change.key, before=before, after=_moved_to_set(before, set_name, stamp))
     digest = content_digest(message, body)
-    entry = _entry(change.key, body, digest, None if before is None else before.entry, set_name, stamp)
+    entry = stamp.entry(change.key, body, None if before is None else before.entry, digest=digest, set_name=set_name)
     # Decoded from its own bytes: a part of the request would keep the memory of the whole batch.
     after = cached_resource(entry, entry.decode())
     violations = [*found, *check_resource(change.path, message, len(body))]
     return Edit(key=change.key, before=before, after=after, violations=violations)
 
 
-def _set_of(change: BatchChange, before: CachedResource | None, stamp: Stamp) -> str:
+def _set_of(change: BatchChange, before: CachedResource | None, batch_set: str) -> str:
     if change.set is not None:
         return change.set
     # Written without a set it stays in the one it is in: an edit by hand must not hide it from the next prune.
-    return stamp.set or (before.entry.set if before is not None else "")
-
-
-def _entry(
-    key: Key, body: bytes, digest: bytes, before: StoredEntry | None, set_name: str, stamp: Stamp
-) -> StoredEntry:
-    return StoredEntry(
-        key=key,
-        body=body,
-        digest=digest,
-        create_revision=stamp.revision if before is None else before.create_revision,
-        revision=stamp.revision,
-        create_time=stamp.time if before is None else before.create_time,
-        update_time=stamp.time,
-        author=stamp.author,
-        set=set_name,
-    )
+    return batch_set or (before.entry.set if before is not None else "")
 
 
 def _moved_to_set(before: CachedResource, set_name: str, stamp: Stamp) -> CachedResource:

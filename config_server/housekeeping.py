@@ -1,7 +1,8 @@
 """What is written down or thrown away from time to time."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -54,9 +55,7 @@ class Housekeeping:
             # A clock that was put back must not hold it up until it has come so far again.
             if cleaned is None or not cleaned <= now < cleaned + _CLEANING_EVERY:
                 cleaned = now
-                await self._forget_requests()
-                await self._compact()
-                await self._forget_peers()
+                await self._clean(now)
             await self._sleep(_NODES_EVERY_S)
 
     async def write_nodes(self) -> None:
@@ -86,25 +85,22 @@ class Housekeeping:
         self._nodes.take_peers(found.nodes, found.alive)
         self._nodes_known = found.time
 
-    async def _forget_requests(self) -> None:
-        try:
-            await self._store.forget_requests(before=self._clock() - REQUEST_IDS_KEPT)
-        except StoreUnavailableError as error:
-            _log.warning("old request ids could not be dropped", error=str(error))
-
-    async def _compact(self) -> None:
+    async def _clean(self, now: datetime) -> None:
+        with _tried_again("old request ids could not be dropped"):
+            await self._store.forget_requests(before=now - REQUEST_IDS_KEPT)
         horizon = self._signal.revision - self._kept_revisions
-        if horizon <= 0:
-            return
-        try:
-            await self._store.compact(horizon)
-        except StoreUnavailableError as error:
-            _log.warning("old revisions could not be compacted", error=str(error))
+        if horizon > 0:
+            with _tried_again("old revisions could not be compacted"):
+                await self._store.compact(horizon)
+        if self._store.peers is not None:
+            with _tried_again("nodes of servers that are gone could not be dropped"):
+                await self._store.peers.forget()
 
-    async def _forget_peers(self) -> None:
-        if self._store.peers is None:
-            return
-        try:
-            await self._store.peers.forget()
-        except StoreUnavailableError as error:
-            _log.warning("nodes of servers that are gone could not be dropped", error=str(error))
+
+@contextmanager
+def _tried_again(failure: str) -> Iterator[None]:
+    """What fails is logged, and left to the next time."""
+    try:
+        yield
+    except StoreUnavailableError as error:
+        _log.warning(failure, error=str(error))

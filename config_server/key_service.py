@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Final
 
+from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import code_pb2
 from janua.config.v1 import config_service_pb2 as pb
 from janua.config.v1.resource_pb2 import KIND_CONSUMER
@@ -33,8 +34,10 @@ class ApiKeys:
         self._clock = clock
 
     async def create(self, request: pb.CreateApiKeyRequest) -> pb.CreateApiKeyResponse:
-        self._check_future("expires", request)
-        self._check_future("others_expire", request)
+        if request.HasField("expires"):
+            self._check_future("expires", request.expires)
+        if request.HasField("others_expire"):
+            self._check_future("others_expire", request.others_expire)
         key = _PREFIX + secrets.token_urlsafe(_ENTROPY_BYTES)
         return await self._writer.in_turn(lambda: self._create(request, key))
 
@@ -114,17 +117,15 @@ class ApiKeys:
         ]
 
     def _stamp(self, author: str) -> Stamp:
-        return Stamp(revision=self._cache.revision + 1, time=self._clock(), author=author, set="")
+        return Stamp(revision=self._cache.revision + 1, time=self._clock(), author=author)
 
     def _check_consumer(self, name: str) -> None:
         if Key(KIND_CONSUMER, name) not in self._cache.resources:
             raise ApiError(code_pb2.NOT_FOUND, "RESOURCE_NOT_FOUND", f"consumer {name} does not exist")
 
-    def _check_future(self, field: str, request: pb.CreateApiKeyRequest) -> None:
-        if not request.HasField(field):  # type: ignore[arg-type]  # one of two names
-            return
+    def _check_future(self, field: str, time: Timestamp) -> None:
         try:
-            moment = getattr(request, field).ToDatetime(UTC)
+            moment = time.ToDatetime(UTC)
         except ValueError:
             raise invalid([RequestViolation(path=field, message="is no moment", reason="INVALID_FIELD")]) from None
         if moment <= self._clock():

@@ -41,7 +41,3 @@ class NodeChanges:
     async def beyond(self, number: int) -> int:
         """Waits for a change after that one, and gives the number of the last. Raises SignalClosedError."""
         return await self._signal.beyond(number)
-
-    def close(self) -> None:
-        """Ends all waiting with SignalClosedError."""
-        self._signal.close()

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from functools import cached_property
 from typing import Final
 
@@ -25,6 +24,7 @@ from config_server.resources import (
     record_key,
     timestamp,
 )
+from config_server.stamp import Stamp
 
 # There is one at most, under way or ended. The next one takes its place.
 PROPOSAL_KEY: Final = record_key(RecordKind.PROPOSAL, "canary")
@@ -88,32 +88,27 @@ def proposal_of(entry: StoredEntry) -> Proposal:
 def new_proposal(
     changes: Sequence[StoredChange],
     options: CanaryOptions,
-    *,
-    revision: int,
-    author: str,
+    stamp: Stamp,
     message: str,
-    now: datetime,
 ) -> Proposal:
     """Of what a batch would have changed."""
     content = ProposalMessage(
-        revision=revision,
+        revision=stamp.revision,
         state=Canary.STATE_RUNNING,
         changes=[_proposed(change) for change in changes if not change.entry.key.is_record],
         options=options,
-        author=author,
+        author=stamp.author,
         message=message,
-        create_time=timestamp(now),
+        create_time=timestamp(stamp.time),
     )
-    return _proposal(content, revision=revision, author=author, now=now)
+    return Proposal(entry=stamp.entry(PROPOSAL_KEY, encode(content)), message=content)
 
 
 def ended(
     proposal: Proposal,
     state: Canary.State.ValueType,
+    stamp: Stamp,
     *,
-    revision: int,
-    author: str,
-    now: datetime,
     reason: str = "",
     refusals: Mapping[str, Sequence[Rejection]] | None = None,
 ) -> Proposal:
@@ -122,27 +117,11 @@ def ended(
     content.CopyFrom(proposal.message)
     content.ClearField("changes")
     content.state = state
-    content.end_time.FromDatetime(now)
+    content.end_time.FromDatetime(stamp.time)
     content.end_reason = reason
     for node_id, rejections in (refusals or {}).items():
         content.refusals.append(ProposalRefusal(node_id=node_id, rejections=rejections))
-    return _proposal(content, revision=revision, author=author, now=now)
-
-
-def _proposal(content: ProposalMessage, *, revision: int, author: str, now: datetime) -> Proposal:
-    body = encode(content)
-    entry = StoredEntry(
-        key=PROPOSAL_KEY,
-        body=body,
-        digest=digest_of(body),
-        create_revision=content.revision,
-        revision=revision,
-        create_time=now,
-        update_time=now,
-        author=author,
-        set="",
-    )
-    return Proposal(entry=entry, message=content)
+    return Proposal(entry=stamp.entry(PROPOSAL_KEY, encode(content), proposal.entry), message=content)
 
 
 def _proposed(change: StoredChange) -> ProposedChange:

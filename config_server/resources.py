@@ -18,11 +18,14 @@ from janua_resources.secret_values import without_value
 Kind: TypeAlias = resource_pb2.Kind.ValueType
 
 
+LAST_RESOURCE_KIND: Final = 1000
+
+
 class RecordKind(IntEnum):
     """Kinds of records: what the server keeps for itself in the same log of revisions as resources.
 
-    A record is never listed, watched, exported, pruned or rolled back. The values are stored; they are above 1000, so
-    that `janua.config.v1.Kind` has room for kinds to come.
+    A record is never listed, watched, exported, pruned or rolled back. The values are stored; they are above
+    LAST_RESOURCE_KIND, so that `janua.config.v1.Kind` has room for kinds to come.
     """
 
     API_KEY = 2001

@@ -14,7 +14,8 @@ from config_server.progress import TypeProgress
 from config_server.proposal import Proposal
 from config_server.resources import Operation, StoredChange, timestamp
 
-# By type, the names that a revision changed, each with its version then; "" for a name it deleted.
+# By type, the names that a revision changed, each with its version then; "" for a name it deleted, and for a consumer
+# of which only keys were changed.
 ChangedVersions: TypeAlias = Mapping[str, Mapping[str, str]]
 
 _State: TypeAlias = NodeRollout.State.ValueType

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from config_server.store.base import StoreError
-from config_server.store.postgres_peers import CHANNEL
+from config_server.store.postgres_peers import ALIVE, CHANNEL
 from config_server.store.postgres_schema import SCHEMA_VERSION, connected, prepare, redacted
-from config_server.store.sqlite_copy import TABLES, Content, Progress, not_empty
+from config_server.store.sqlite_copy import COUNT_RESOURCES, TABLES, Content, Progress, not_empty
 from config_server.store.sqlite_file import open_writer, transaction
 
 _BATCH: Final = 2000  # rows
@@ -18,7 +18,7 @@ async def running_servers(url: str) -> Sequence[str]:
     """The names of the config servers that are over the database. Raises StoreError."""
     async with connected(url) as connection:
         await _check_is_store(connection, redacted(url))
-        rows = await connection.fetch("SELECT replica FROM replicas WHERE heard > now() - interval '5 seconds'")
+        rows = await connection.fetch(ALIVE)
     return sorted(row[0].rpartition("/")[0] for row in rows)
 
 
@@ -59,7 +59,7 @@ async def load(path: Path, url: str, content: Content, progress: Progress, *, re
             await _take_time(connection)
             revision = await connection.fetchval("SELECT revision FROM meta FOR UPDATE")
             if revision and not replaces:
-                resources = await connection.fetchval("SELECT count(*) FROM resources WHERE kind <= 1000")
+                resources = await connection.fetchval(COUNT_RESOURCES)
                 raise not_empty(place, Content(revision=revision, resources=resources))
             file = sqlite3.connect(path)
             try:

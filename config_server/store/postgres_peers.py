@@ -30,13 +30,13 @@ _FORGET_AFTER: Final = "7 days"
 # An advisory lock that no other program takes: "JanL" in ASCII.
 _LINE: Final = 0x4A616E4C
 
-_ALIVE: Final = f"SELECT replica FROM replicas WHERE heard > now() - interval '{_SILENCE}'"
+ALIVE: Final = f"SELECT replica FROM replicas WHERE heard > now() - interval '{_SILENCE}'"
 _POSITION: Final = """
   SELECT meta.epoch, meta.revision, newest.time, known.time FROM meta
   LEFT JOIN revisions AS newest ON newest.revision = meta.revision
   LEFT JOIN revisions AS known ON known.revision = $1"""
 _FORGET: Final = f"""
-  DELETE FROM nodes WHERE replica NOT IN ({_ALIVE}) AND (
+  DELETE FROM nodes WHERE replica NOT IN ({ALIVE}) AND (
     written < now() - interval '{_FORGET_AFTER}'
     OR EXISTS (SELECT FROM nodes AS other WHERE other.node_id = nodes.node_id AND other.written > nodes.written))"""
 
@@ -109,7 +109,7 @@ class PostgresPeers:
             rows = await connection.fetch(
                 f"SELECT replica, node_id, record FROM nodes WHERE replica <> $1 {recent}", self._instance, since
             )
-            alive = await connection.fetch(_ALIVE)
+            alive = await connection.fetch(ALIVE)
         return PeerNodes(
             nodes=[PeerNode(replica=replica, node_id=node_id, record=record) for replica, node_id, record in rows],
             alive=frozenset(row[0] for row in alive),

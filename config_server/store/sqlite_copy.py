@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 from urllib.parse import quote
 
-from config_server.resources import digest_of
+from config_server.resources import LAST_RESOURCE_KIND, digest_of
 from config_server.store.base import StoreError
 from config_server.store.rows import ENTRY_COLUMNS
 from config_server.store.sqlite_file import APPLICATION_ID, damaged_resource, open_writer
@@ -23,6 +23,9 @@ TABLES: Final = {
     "revisions": ("revision", "time", "author", "message"),
     "requests": ("request_id", "digest", "response", "time"),
 }
+
+# Without the records of the server.
+COUNT_RESOURCES: Final = f"SELECT count(*) FROM resources WHERE kind <= {LAST_RESOURCE_KIND}"
 
 _PAGES: Final = 2000  # copied between two looks at who else wants to write
 
@@ -77,7 +80,7 @@ def checked_copy(path: Path) -> Content:
 
 def content_of(connection: sqlite3.Connection) -> Content:
     ((revision,),) = connection.execute("SELECT revision FROM meta").fetchall()
-    ((resources,),) = connection.execute("SELECT count(*) FROM resources WHERE kind <= 1000").fetchall()
+    ((resources,),) = connection.execute(COUNT_RESOURCES).fetchall()
     return Content(revision=revision, resources=resources)
 
 

@@ -65,11 +65,7 @@ def answer_terms(
     for name, value in answered:
         told[name] = b"%b, %b" % (told[name], value) if name in told else value
     directives = _directives(told.get(b"cache-control", b""))
-    if (
-        status != 200
-        or b"set-cookie" in told
-        or not directives.keys().isdisjoint((b"no-store", b"private", b"no-cache"))
-    ):
+    if status != 200 or b"set-cookie" in told or not directives.keys().isdisjoint(_NOT_TO_BE_KEPT):
         return _PRIVATE
     varies = {name.strip().lower() for name in told.get(b"vary", b"").split(b",") if name.strip()}
     if not varies <= set(_IN_KEY):

@@ -10,6 +10,7 @@ from config_server.node_selector import Selection, place
 from config_server.proposal import PROPOSAL_KEY, ended, new_proposal, proposal_of
 from config_server.resources import Key, Operation, StoredChange, key_of
 from config_server.snapshot_cache import CacheUpdate, SnapshotCache
+from config_server.stamp import Stamp
 from tests.config_server.stored import NOW, cache_of, stored
 from tests.config_server.worlds import consumer, proxy_service, route, secret, service, upstream
 
@@ -83,7 +84,7 @@ def test_its_nodes_see_what_all_will_see_and_others_what_all_have_seen(
 ) -> None:
     cache = cache_of(*WORLD)
     before = states(cache)
-    proposal = new_proposal([_change(cache, edit) for edit in edits], NODES, revision=2, author="", message="", now=NOW)
+    proposal = new_proposal([_change(cache, edit) for edit in edits], NODES, _stamp(2), "")
     cache.apply(CacheUpdate(revision=2, records=[proposal.entry]))
     assert states(cache) == before
     assert states(cache.for_node("n", "core")) == before
@@ -99,10 +100,14 @@ def test_its_nodes_see_what_all_will_see_and_others_what_all_have_seen(
     for key, resource in cache.resources.items():
         if key not in {key_of_edit(edit) for edit in edits}:
             assert shown.resources[key] is resource
-    end = ended(proposal, Canary.STATE_PROMOTED if promoted else Canary.STATE_ABORTED, revision=3, author="", now=NOW)
+    end = ended(proposal, Canary.STATE_PROMOTED if promoted else Canary.STATE_ABORTED, _stamp(3))
     cache.apply(CacheUpdate(revision=3, records=[end.entry]))
     assert cache.for_node("n", "edge") is cache
     assert states(cache) == before
+
+
+def _stamp(revision: int, author: str = "") -> Stamp:
+    return Stamp(revision=revision, time=NOW, author=author)
 
 
 def _change(cache: SnapshotCache, edit: ConfigMessage | Key) -> StoredChange:
@@ -113,7 +118,7 @@ def _change(cache: SnapshotCache, edit: ConfigMessage | Key) -> StoredChange:
 
 def test_a_proposal_is_read_back_as_it_was_written() -> None:
     changes = [StoredChange(operation=Operation.ADDED, entry=stored(route("a"), set_name="files"))]
-    proposal = new_proposal(changes, NODES, revision=7, author="bob", message="why", now=NOW)
+    proposal = new_proposal(changes, NODES, _stamp(7, "bob"), "why")
     assert proposal.entry.key == PROPOSAL_KEY
     again = proposal_of(proposal.entry)
     assert (again.revision, again.is_running, again.message) == (7, True, proposal.message)
