@@ -24,8 +24,13 @@ components: $(VENV)/.components $(VENV)/mlserver/.made $(VENV)/frameworks/.made 
 demo: $(if $(findstring echo,$(ARGS)),$(VENV)/.janua,$(VENV)/.demo) ## Run Janua before two local models (ARGS=--once, ARGS="--model echo")
 	$(bin)/janua demo $(ARGS)
 
+# Many of the tests start real processes, four files beside each other: what fails is run once more, alone. A second failure
+# counts; a first one stands in the output, as a test to be mended.
 test: $(VENV)/.dev ## Run the tests, several files at once (ARGS="-k words")
-	$(bin)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
+	@$(bin)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS) || { \
+	  code=$$?; [ $$code -eq 1 ] || exit $$code; \
+	  echo 'Tests failed beside others: once more, alone' >&2; \
+	  $(bin)/pytest --last-failed --last-failed-no-failures none --maxfail 3 $(ARGS); }
 
 check: lint types imports proto-check docs-check ## Everything that needs no test: format, lint, types, imports, protos
 

@@ -1,6 +1,12 @@
 """Fixtures for all tests: real processes, scripted upstreams, and what to do where a component is absent."""
 
+import signal
+
 from hypothesis import settings
+
+# A background job of a shell ignores SIGINT, and so would every process that tests start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes depends on what else the machine does.
 settings.register_profile("any-machine", settings.get_profile("default"), deadline=None)

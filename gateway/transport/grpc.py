@@ -35,7 +35,8 @@ _OPTIONS = (
 )
 
 # grpcio tells what it finds out about connections as statuses, in these words. A backend may use them too, when it is
-# itself a client of others: that nothing was connected is believed only of a channel that is not connected.
+# itself a client of others: they are believed where they name the endpoint's own address, or where the channel is not
+# connected. The state alone would not do: it may be connected again by the time that the failure is seen.
 _NOT_CONNECTED = re.compile(
     "failed to connect to all addresses|connections to all backends failing|errors resolving|dns resolution failed"
     "|empty address list",
@@ -80,12 +81,26 @@ class _Sender(Protocol):
     async def send_serialized_message(self, message: bytes) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Connection:
+    """The channel to one endpoint, `host:port`."""
+
+    channel: aio.Channel
+    address: str
+
+    def lacked(self, details: str) -> bool:
+        """Whether a failure in these words means that there was no connection."""
+        if not _NOT_CONNECTED.match(details):
+            return False
+        return f"{self.address}: " in details or self.channel.get_state() is not grpc.ChannelConnectivity.READY
+
+
 class GrpcStream:
     """A call of any kind as two streams of messages. Must be cancelled if it is left before its end."""
 
-    def __init__(self, call: "aio.StreamStreamCall[bytes, bytes]", channel: aio.Channel) -> None:
+    def __init__(self, call: "aio.StreamStreamCall[bytes, bytes]", connection: _Connection) -> None:
         self._call = call
-        self._channel = channel
+        self._connection = connection
         # What `call.write` uses itself. But one that comes after the backend's end makes that put a status of its own
         # in the place of the backend's, and forget the messages that have not been read.
         self._sender: _Sender = call._cython_call  # type: ignore[attr-defined]
@@ -95,7 +110,7 @@ class GrpcStream:
         try:
             return _metadata(await self._call.initial_metadata())
         except aio.AioRpcError as error:
-            raise _mapped(error, self._channel) from error
+            raise _mapped(error, self._connection) from error
         except asyncio.CancelledError:
             raise self._cancelled() from None
 
@@ -136,10 +151,10 @@ class GrpcStream:
                 return None
             details, trailing = await self._call.details(), await self._call.trailing_metadata()
         except aio.AioRpcError as error:
-            raise _mapped(error, self._channel) from error
+            raise _mapped(error, self._connection) from error
         except asyncio.CancelledError:
             raise self._cancelled() from None
-        raise _failure(code, details or "", _metadata(trailing), self._channel)
+        raise _failure(code, details or "", _metadata(trailing), self._connection)
 
     async def trailing_metadata(self) -> Metadata:
         """What the backend sends after its last message. Waits for the end of the call."""
@@ -173,7 +188,7 @@ class GrpcTransport:
             # Despite its name, also what an attempt to connect may take.
             ("grpc.min_reconnect_backoff_ms", round(connect_timeout_s * 1000)),
         )
-        self._channels: dict[tuple[str, bool, str | None], aio.Channel] = {}
+        self._connections: dict[tuple[str, bool, str | None], _Connection] = {}
         self._active_calls = 0
         self._is_idle: asyncio.Event | None = None
         self._is_closed = False
@@ -195,16 +210,16 @@ class GrpcTransport:
         must carry. Raises `GrpcStatusError`, `ConnectError` if the backend has done nothing, `ConnectionBrokenError`,
         and `ValueError` for metadata that cannot be sent.
         """
-        channel = self._channel(address, is_secure, server_name)
+        connection = self._connection(address, is_secure, server_name)
         self._active_calls += 1
         try:
-            method_call: aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
+            method_call: aio.UnaryUnaryMultiCallable[bytes, bytes] = connection.channel.unary_unary(method)
             call = method_call(message, metadata=_to_send(metadata), timeout=_clamped(timeout_s))
             answer = await call
             initial, trailing = await call.initial_metadata(), await call.trailing_metadata()
             return GrpcAnswer(bytes(answer), _metadata(initial), _metadata(trailing))
         except aio.AioRpcError as error:
-            raise _mapped(error, channel) from error
+            raise _mapped(error, connection) from error
         finally:
             self._call_ended()
 
@@ -219,22 +234,23 @@ class GrpcTransport:
         timeout_s: float | None,
     ) -> GrpcStream:
         """Begins a call of any kind. Whether it reaches anybody is known with the first that is read of it."""
-        channel = self._channel(address, is_secure, server_name)
-        call: aio.StreamStreamCall[bytes, bytes] = channel.stream_stream(method)(
+        connection = self._connection(address, is_secure, server_name)
+        call: aio.StreamStreamCall[bytes, bytes] = connection.channel.stream_stream(method)(
             metadata=aio.Metadata(*metadata), timeout=_clamped(timeout_s)
         )
         self._active_calls += 1
         call.add_done_callback(lambda _: self._call_ended())
-        return GrpcStream(call, channel)
+        return GrpcStream(call, connection)
 
-    def _channel(self, address: str, is_secure: bool, server_name: str | None) -> aio.Channel:
+    def _connection(self, address: str, is_secure: bool, server_name: str | None) -> _Connection:
         if self._is_closed:
             raise ConnectError("the upstream is no longer configured")
         key = (address, is_secure, server_name)
-        channel = self._channels.get(key)
-        if channel is None:
-            channel = self._channels[key] = self._make_channel(address, is_secure, server_name)
-        return channel
+        connection = self._connections.get(key)
+        if connection is None:
+            channel = self._make_channel(address, is_secure, server_name)
+            connection = self._connections[key] = _Connection(channel, address)
+        return connection
 
     def _make_channel(self, address: str, is_secure: bool, server_name: str | None) -> aio.Channel:
         options: list[tuple[str, int | str]] = [*self._options]
@@ -261,9 +277,9 @@ class GrpcTransport:
     async def close(self) -> None:
         """Closes all channels."""
         self._is_closed = True
-        channels, self._channels = list(self._channels.values()), {}
-        for channel in channels:
-            await channel.close()
+        connections, self._connections = list(self._connections.values()), {}
+        for connection in connections:
+            await connection.channel.close()
 
 
 def _credentials(tls: TlsConfig) -> grpc.ChannelCredentials:
@@ -303,18 +319,17 @@ def _metadata(received: Iterable[tuple[str, str | bytes]] | None) -> Metadata:
     return tuple((name, value) for name, value in received or ())
 
 
-def _mapped(error: aio.AioRpcError, channel: aio.Channel) -> Exception:
-    return _failure(error.code(), error.details() or "", _metadata(error.trailing_metadata()), channel)
+def _mapped(error: aio.AioRpcError, connection: _Connection) -> Exception:
+    return _failure(error.code(), error.details() or "", _metadata(error.trailing_metadata()), connection)
 
 
-def _failure(code: grpc.StatusCode, details: str, trailing: Metadata, channel: aio.Channel) -> Exception:
+def _failure(code: grpc.StatusCode, details: str, trailing: Metadata, connection: _Connection) -> Exception:
     """Tells failures of the connection from what a backend says itself."""
-    if code is grpc.StatusCode.UNAVAILABLE and _NOT_CONNECTED.match(details):
-        if channel.get_state() is not grpc.ChannelConnectivity.READY:
-            return ConnectError(_not_connected_reason(details))
-    elif code is grpc.StatusCode.RESOURCE_EXHAUSTED and _TOO_LARGE.search(details) and not trailing:
+    if code is grpc.StatusCode.UNAVAILABLE and connection.lacked(details):
+        return ConnectError(_not_connected_reason(details))
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and _TOO_LARGE.search(details) and not trailing:
         return AnswerTooLargeError("a message of the backend is too large")
-    elif _BROKEN.match(details) and not trailing:
+    if _BROKEN.match(details) and not trailing:
         if _REFUSED_STREAM.search(details):
             return ConnectError("the backend refused the stream")
         return ConnectionBrokenError("the connection broke or was reset")

@@ -47,13 +47,13 @@ async def test_a_script_runs_also_after_the_store_has_forgotten_it(
         await redis_server.command("SCRIPT FLUSH")
 
 
-async def test_many_at_once_share_a_bounded_number_of_connections(
-    store: SharedStore, redis_server: RedisServer
-) -> None:
+async def test_many_at_once_share_a_bounded_number_of_connections(redis_server: RedisServer) -> None:
+    store = SharedStore(redis_server.url, timeout_s=30)  # of which the wait for a connection is a part
     answers = await asyncio.gather(*(store.run(ECHO, [b"k"], [number]) for number in range(500)))
     assert [int(answer[1]) for answer in answers] == list(range(500))
     clients = await redis_server.command("CLIENT LIST")
     assert 1 <= clients.count("lib-name=redis-py") <= 64
+    await store.close()
 
 
 async def test_a_store_that_goes_is_told_once_and_used_again_when_it_is_back(redis_server: RedisServer) -> None:

@@ -158,6 +158,7 @@ async def test_small_run_measures_floor_and_node(tmp_path: Path) -> None:
     child = await Child.start("bench", [sys.executable, "-m", "tests.benchmarks.bench_gateway", *options])
     assert await child.wait() in {0, 1}, child.log_tail()
     await child.stop()
+    assert (tmp_path / "found.json").exists(), child.log_tail()
     found = json.loads((tmp_path / "found.json").read_text())
     assert [each["load"]["requests"] for each in found["comparisons"]] == [100, 20, 20]
     assert all(each["node"][0]["requests_per_s"] > 0 for each in found["comparisons"])

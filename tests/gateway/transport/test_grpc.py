@@ -215,6 +215,16 @@ async def test_status_of_the_backend(transport: GrpcTransport, address: str, sta
     assert f"{caught.value.code} {caught.value.details}" == status
 
 
+async def test_failure_to_connect_is_known_when_the_endpoint_is_back_already(
+    transport: GrpcTransport, address: str
+) -> None:
+    """As told by grpcio of this endpoint, while the channel is connected."""
+    words = f"last error: UNKNOWN: ipv4:{address}: Failed to connect to remote host: Connection refused"
+    told = f"UNAVAILABLE failed to connect to all addresses; {words}"
+    with pytest.raises(ConnectError, match=r"^connection refused$"):
+        await unary(transport, address, "/test/Fail", told.encode())
+
+
 async def test_unknown_method(transport: GrpcTransport, address: str) -> None:
     with pytest.raises(GrpcStatusError, match="UNIMPLEMENTED"):
         await unary(transport, address, "/test/None")
