@@ -15,11 +15,13 @@ import click
 from janua_resources.durations import parse_duration, to_nanos
 from janua_resources.sealing import SealingKeyError
 
+from config_server.access.access_list import AccessError
 from config_server.bootstrap import Ready, Settings, run
 from config_server.encryption_keys import encryption_keys
 from config_server.listen_address import ListenAddress, ListenError
 from config_server.logging import configure_logging
 from config_server.store.base import StoreError, StoreUnavailableError
+from config_server.tls import TlsError, TlsFiles
 
 
 class _Address(click.ParamType[ListenAddress]):
@@ -52,7 +54,7 @@ class _Seconds(click.ParamType[float]):
 # New objects between two collections. Streams make few reference cycles: this saves a sixth of the CPU of a push.
 _GC_THRESHOLD = 20_000
 
-_ADDRESS, _SECONDS = _Address(), _Seconds()
+_ADDRESS, _SECONDS, _PATH = _Address(), _Seconds(), click.Path(path_type=Path)
 
 
 @click.command(context_settings={"auto_envvar_prefix": "JANUA", "show_default": True, "max_content_width": 110})
@@ -68,7 +70,7 @@ _ADDRESS, _SECONDS = _Address(), _Seconds()
 @click.option("--drain-timeout", type=_SECONDS, default="10s", show_envvar=True, help="How long a stop may take.")
 @click.option(
     "--encryption-key-file",
-    type=click.Path(path_type=Path),
+    type=_PATH,
     show_envvar=True,
     help="Keys that seal the values of secrets, one a line: the first seals, all open. Or JANUA_ENCRYPTION_KEY.",
 )
@@ -79,11 +81,24 @@ _ADDRESS, _SECONDS = _Address(), _Seconds()
     show_envvar=True,
     help="How many of the newest revisions can be gone back to; who made older ones, and why, stays known.",
 )
+@click.option("--tls-cert", type=_PATH, show_envvar=True, help="Serve TLS with this certificate chain (PEM).")
+@click.option(
+    "--tls-key", type=_PATH, show_envvar=True, help="Its private key (PEM). Files that change are read again."
+)
+@click.option(
+    "--tls-client-ca", type=_PATH, show_envvar=True, help="Take only clients with a certificate of these authorities."
+)
+@click.option(
+    "--access-file",
+    type=_PATH,
+    show_envvar=True,
+    help="Who may do what, see `janua access`. It is read again when it changes.",
+)
 @click.option(
     "--insecure-allow-remote",
     is_flag=True,
     show_envvar=True,
-    help="Listen off loopback, although everybody who can connect may then read and change everything.",
+    help="Listen off loopback without TLS or --access-file: all who can connect may then read and change everything.",
 )
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_envvar=True)
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_envvar=True)
@@ -94,6 +109,10 @@ def command(
     drain_timeout: float,
     encryption_key_file: Path | None,
     kept_revisions: int,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    tls_client_ca: Path | None,
+    access_file: Path | None,
     insecure_allow_remote: bool,
     log_level: str,
     log_format: Literal["text", "json"],
@@ -102,10 +121,12 @@ def command(
 
     When the server is ready it prints one line of JSON with its address. SIGTERM drains it.
     """
-    if not listen.is_loopback and not insecure_allow_remote:
+    tls = _tls(tls_cert, tls_key, tls_client_ca, access_file)
+    if not listen.is_loopback and not insecure_allow_remote and (tls is None or access_file is None):
+        missing = "--tls-cert and --tls-key" if tls is None else "--access-file"
         raise click.UsageError(
-            f"{listen} can be reached from other machines, and this server has no TLS and no authentication: "
-            "listen on 127.0.0.1, or accept that with --insecure-allow-remote"
+            f"{listen} can be reached from other machines: give {missing}, listen on 127.0.0.1, or accept that all "
+            "who can connect may read and change everything with --insecure-allow-remote"
         )
     configure_logging(log_level, log_format)
     settings = Settings(
@@ -114,12 +135,30 @@ def command(
         replica_id=replica_id or socket.gethostname(),
         drain_timeout_s=drain_timeout,
         kept_revisions=kept_revisions,
+        tls=tls,
+        access_file=access_file,
         encryption_keys=encryption_keys(encryption_key_file, os.environ.get("JANUA_ENCRYPTION_KEY", "")),
     )
     # What the imports made stays; looking through it for garbage again and again would delay pushes.
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD, 20, 50)
     asyncio.run(_serve(settings))
+
+
+def _tls(
+    certificate: Path | None, key: Path | None, client_ca: Path | None, access_file: Path | None
+) -> TlsFiles | None:
+    if (certificate is None) != (key is None):
+        raise click.UsageError("--tls-cert and --tls-key belong together")
+    if client_ca is not None and access_file is None:
+        raise click.UsageError(
+            "--tls-client-ca lets in all whom its authorities know: give --access-file, which says who"
+        )
+    if certificate is None or key is None:
+        if client_ca is not None:
+            raise click.UsageError("--tls-client-ca needs --tls-cert and --tls-key")
+        return None
+    return TlsFiles(certificate=certificate, key=key, client_ca=client_ca)
 
 
 async def _serve(settings: Settings) -> None:
@@ -146,7 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.main(arguments, prog_name="config-server", standalone_mode=False)
     except click.UsageError as error:
         return _failed(f"{error.format_message()} (see --help)", 2)
-    except (StoreError, StoreUnavailableError, ListenError, SealingKeyError) as error:
+    except (StoreError, StoreUnavailableError, ListenError, SealingKeyError, TlsError, AccessError) as error:
         return _failed(str(error), 1)
     return 0
 

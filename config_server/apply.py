@@ -8,7 +8,9 @@ from typing import Final, TypeAlias
 
 from google.rpc import code_pb2
 from janua.config.v1.config_service_pb2 import ApplyRequest, ApplyResponse, PromoteCanaryRequest, RollbackRequest
+from janua.config.v1.resource_pb2 import KIND_SECRET
 
+from config_server.access.caller import denied, may_write_secrets
 from config_server.apply_plan import Plan, plan_apply
 from config_server.batch import Batch, parse_batch
 from config_server.errors import OTHER_EPOCH, ApiError
@@ -21,7 +23,7 @@ WriteRequest: TypeAlias = ApplyRequest | RollbackRequest | PromoteCanaryRequest
 Finish: TypeAlias = Callable[[Plan, datetime], Plan]
 
 REQUEST_IDS_KEPT: Final = timedelta(hours=24)
-_NAMED: Final = 3  # nodes that an error names
+_NAMED: Final = 3  # nodes or secrets that an error names
 
 
 class Applier:
@@ -56,29 +58,43 @@ class Applier:
 
         `finish` makes of its plan what is written. Without one it is refused while a canary runs.
         """
-        return await self._writer.in_turn(lambda: self._write(request, make_batch, finish))
+        may_change_secrets = may_write_secrets()  # of the caller, whom nobody knows once the turn has come
+        return await self._writer.in_turn(
+            lambda: self._write(request, make_batch, finish, may_change_secrets=may_change_secrets)
+        )
 
     async def _write(
-        self, request: WriteRequest, make_batch: Callable[[], Awaitable[Batch]], finish: Finish | None
+        self,
+        request: WriteRequest,
+        make_batch: Callable[[], Awaitable[Batch]],
+        finish: Finish | None,
+        *,
+        may_change_secrets: bool,
     ) -> ApplyResponse:
         if not request.request_id or request.validate_only:
-            return await self._carry_out(await make_batch(), request, finish, digest=b"")
+            return await self._carry_out(
+                await make_batch(), request, finish, b"", may_change_secrets=may_change_secrets
+            )
         # Before the batch is made: what has been written already could perhaps not be written again.
         digest = await asyncio.to_thread(_digest, request)
         known = await self._store.find_request(request.request_id, not_before=self._clock() - REQUEST_IDS_KEPT)
         if known is None:
-            return await self._carry_out(await make_batch(), request, finish, digest)
+            return await self._carry_out(
+                await make_batch(), request, finish, digest, may_change_secrets=may_change_secrets
+            )
         if known.digest != digest:
             text = f"request_id {request.request_id!r} was used for another request: give each its own"
             raise ApiError(code_pb2.ALREADY_EXISTS, "REQUEST_ID_REUSED", text)
         return ApplyResponse.FromString(known.response)
 
     async def _carry_out(
-        self, batch: Batch, request: WriteRequest, finish: Finish | None, digest: bytes
+        self, batch: Batch, request: WriteRequest, finish: Finish | None, digest: bytes, *, may_change_secrets: bool
     ) -> ApplyResponse:
         self._check_epoch(batch)
         now = self._clock()
         plan = await asyncio.to_thread(plan_apply, batch, self._cache, now=now, no_values=self._no_values)
+        if not may_change_secrets:
+            _check_no_secrets(plan)
         if finish is not None:
             plan = finish(plan, now)
         nodes = self._nodes
@@ -117,6 +133,14 @@ def check_no_canary(cache: SnapshotCache) -> None:
         proposal = cache.canary.proposal
         text = f"a canary runs since revision {proposal.revision}, by {proposal.message.author or 'somebody'}"
         raise ApiError(code_pb2.FAILED_PRECONDITION, "CANARY_RUNNING", f"{text}: promote or abort it first")
+
+
+def _check_no_secrets(plan: Plan) -> None:
+    """Raises ApiError for a plan that changes any. Those that a batch names and leaves as they are do no harm."""
+    names = [change.entry.key.name for change in plan.changes if change.entry.key.kind == KIND_SECRET]
+    if names:
+        text = f"only the role admin may change secrets, and this changes {', '.join(names[:_NAMED])}"
+        raise denied("SECRETS_NEED_ADMIN", text + (" and more" if len(names) > _NAMED else ""))
 
 
 def _commit(plan: Plan, batch: Batch, answered: AnsweredRequest | None, now: datetime) -> Commit:

@@ -6,11 +6,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
 import structlog
 from janua_resources.sealing import Sealer
 
+from config_server.access.access_file import AccessFile
 from config_server.apply import Applier
 from config_server.canary import Canaries
 from config_server.canary_guard import CanaryGuard
@@ -35,6 +37,7 @@ from config_server.snapshot_cache import SnapshotCache
 from config_server.store.base import Store, StoreError, StoreUnavailableError
 from config_server.store.open import open_store, redacted_store
 from config_server.store.sealed import SealedStore
+from config_server.tls import ServerTls, TlsFiles
 from config_server.watch import Watcher
 from config_server.writer import HistoryLostError, Writer
 
@@ -46,7 +49,7 @@ _RELOAD_EVERY_S: Final = 1.0
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """`store` is a URL such as `sqlite:///config.db`; `replica_id` names this server to nodes; of the newest
-    `kept_revisions` the content is known."""
+    `kept_revisions` the content is known. Without `access_file` everybody who can connect may do everything."""
 
     listen: ListenAddress
     store: str
@@ -54,12 +57,14 @@ class Settings:
     drain_timeout_s: float = 10.0
     kept_revisions: int = 1000
     encryption_keys: Sequence[bytes] = field(default=(), repr=False)
+    tls: TlsFiles | None = None
+    access_file: Path | None = None
     debounce: Debounce = field(default_factory=Debounce)
 
     @property
     def is_private(self) -> bool:
-        """Whether nobody else on the network can read what goes to nodes."""
-        return self.listen.is_loopback
+        """Whether nobody but nodes is sent what goes to nodes, or can read it on its way."""
+        return self.listen.is_loopback or (self.tls is not None and self.access_file is not None)
 
     @property
     def drain_jitter_s(self) -> float:
@@ -79,12 +84,17 @@ class Ready:
 async def run(
     settings: Settings, *, on_ready: Callable[[Ready], None], stopped: Callable[[], Awaitable[object]]
 ) -> None:
-    """Serves until `stopped` returns, then drains. Raises StoreError or ListenError if it cannot begin.
+    """Serves until `stopped` returns, then drains. Raises StoreError, ListenError, TlsError or AccessError if it
+    cannot begin.
 
     A store that is not what it was is loaded anew, behind a new server on the same address: nodes and watches come
     back and compare what they have with it.
     """
     announced: Ready | None = None
+    door = _Door(
+        None if settings.tls is None else ServerTls(settings.tls),
+        None if settings.access_file is None else AccessFile(settings.access_file),
+    )
 
     def told(ready: Ready) -> None:
         nonlocal announced
@@ -97,11 +107,11 @@ async def run(
         if settings.encryption_keys and (count := await store.seal_anew()):
             _log.info("secrets were sealed with the first key", bodies=count)
         if settings.encryption_keys and not settings.is_private:
-            _log.warning("nodes are not given values of secrets: they would go over the network without TLS")
-        parts: _Parts | None = await _assemble(settings, store)
+            _log.warning("nodes are not given values of secrets: that takes TLS and an access file")
+        parts: _Parts | None = await _assemble(settings, store, door)
         while parts is not None:
             try:
-                await _serve(settings, parts, store, told, stopped)
+                await _serve(settings, parts, store, door, told, stopped)
             except* HistoryLostError as lost:
                 error = str(lost.exceptions[0])
                 _log.error("the store is not what it was: beginning anew with what it is", error=error)
@@ -109,16 +119,24 @@ async def run(
                 return
             if announced is not None:
                 settings = replace(settings, listen=announced.grpc)
-            parts = await _assemble_again(settings, store, stopped)
+            parts = await _assemble_again(settings, store, door, stopped)
+
+
+@dataclass(frozen=True, slots=True)
+class _Door:
+    """What stands between the network and the parts: it outlives them."""
+
+    tls: ServerTls | None
+    access: AccessFile | None
 
 
 async def _assemble_again(
-    settings: Settings, store: Store, stopped: Callable[[], Awaitable[object]]
+    settings: Settings, store: Store, door: _Door, stopped: Callable[[], Awaitable[object]]
 ) -> "_Parts | None":
     """Tries until it succeeds, or the server is to stop."""
     while True:
         try:
-            return await _assemble(settings, store)
+            return await _assemble(settings, store, door)
         except (StoreError, StoreUnavailableError) as error:
             _log.error("the store cannot be loaded: tried again", error=str(error))
         with suppress(TimeoutError):
@@ -131,10 +149,11 @@ async def _serve(
     settings: Settings,
     parts: "_Parts",
     store: Store,
+    door: _Door,
     on_ready: Callable[[Ready], None],
     stopped: Callable[[], Awaitable[object]],
 ) -> None:
-    address = await parts.server.start(settings.listen)
+    address = await parts.server.start(settings.listen, None if door.tls is None else door.tls.credentials())
     try:
         async with asyncio.TaskGroup() as tasks:
             background = [tasks.create_task(part.run()) for part in parts.background]
@@ -155,11 +174,11 @@ async def _serve(
 class _Parts:
     server: ConfigServer
     housekeeping: Housekeeping
-    background: tuple[Writer | PushSchedule | Housekeeping | CanaryGuard | FleetFollower | Follower, ...]
+    background: tuple[Writer | PushSchedule | Housekeeping | CanaryGuard | FleetFollower | Follower | AccessFile, ...]
     revision: int
 
 
-async def _assemble(settings: Settings, store: Store) -> _Parts:
+async def _assemble(settings: Settings, store: Store, door: _Door) -> _Parts:
     world = await store.load()
     cache = SnapshotCache(world, shows_values=settings.is_private)
     signal = RevisionSignal(world.revision)
@@ -201,6 +220,7 @@ async def _assemble(settings: Settings, store: Store) -> _Parts:
         discovery=discovery,
         client_status=ClientStatusService(discovery),
         watches=signal,
+        guards=[] if door.access is None else [door.access.guard],
     )
     schedule = PushSchedule(signal, discovery.push, debounce=settings.debounce, clock=time.monotonic)
     watch = FleetFollower(fleet, nodes, discovery.push_fleet, debounce=settings.debounce, clock=time.monotonic)
@@ -210,6 +230,7 @@ async def _assemble(settings: Settings, store: Store) -> _Parts:
         background=(
             *(writer, schedule, housekeeping, guard, watch),
             *([] if store.peers is None else [Follower(peers=store.peers, writer=writer)]),
+            *([] if door.access is None else [door.access]),
         ),
         revision=world.revision,
     )
@@ -220,7 +241,10 @@ def _no_values(settings: Settings) -> str:
     if not settings.encryption_keys:
         return "this server has no encryption key; start it with --encryption-key-file"
     if not settings.is_private:
-        return "this server would send it to nodes over the network without TLS; have it listen on loopback"
+        return (
+            "this server would send it to whoever connects, over the network; "
+            "give it --tls-cert, --tls-key and --access-file, or have it listen on loopback"
+        )
     return ""
 
 

@@ -14,6 +14,7 @@ from google.rpc import code_pb2
 from janua.discovery.v3 import ads_pb2
 
 from config_server import rpc
+from config_server.access.caller import check_node_id
 from config_server.ads_stream import AdsStream
 from config_server.discovery_connection import DiscoveryConnection, read_request
 from config_server.discovery_variant import VARIANTS, ClientRequest, Variant
@@ -118,6 +119,7 @@ class DiscoveryService:
         if first is None:
             return
         identity = _identity(first.node)
+        check_node_id(identity.node_id)
         source = functools.partial(self._cache.for_node, identity.node_id, identity.cluster)
         with self._nodes.connected(identity) as session:
             connection = DiscoveryConnection(

@@ -8,6 +8,7 @@ import structlog
 from google.protobuf.message import DecodeError
 from google.rpc import code_pb2
 
+from config_server.access.caller import denied, may_see_configuration
 from config_server.ads_stream import AdsStream, TooManySubscriptionsError
 from config_server.discovery_variant import ClientRequest, Variant
 from config_server.errors import OTHER_EPOCH, ApiError
@@ -128,6 +129,8 @@ class DiscoveryConnection:
     def _take_in(self, message: ClientRequest) -> None:
         if not message.type_url:
             raise ApiError(code_pb2.INVALID_ARGUMENT, "TYPE_URL_MISSING", "a discovery request needs a type_url")
+        if not may_see_configuration() and self._cache.view(message.type_url) is not None:
+            raise denied("ROLE_NOT_SUFFICIENT", "the role client may ask which nodes there are, and nothing else")
         self._refuse_to_empty(message)
         try:
             delivery = self.stream.request(message.type_url, message.subscription)

@@ -9,6 +9,7 @@ from janua.config.v1 import node_service_pb2 as pb
 from janua.config.v1 import node_service_pb2_grpc
 
 from config_server import rpc
+from config_server.access.caller import check_node_id
 from config_server.errors import ApiError
 from config_server.fleet.departures import Departures
 from config_server.nodes import NodeRegistry
@@ -26,6 +27,7 @@ class NodeService(node_service_pb2_grpc.NodeServiceServicer):
     @rpc.answers_once
     async def ReportStatus(self, request: pb.ReportStatusRequest, context: rpc.Context) -> pb.ReportStatusResponse:
         check_request(request)
+        check_node_id(request.node_id)
         if request.status.ByteSize() > MAX_STATUS_BYTES:
             text = f"a status has at most {MAX_STATUS_BYTES} bytes, not {request.status.ByteSize()}"
             raise ApiError(code_pb2.RESOURCE_EXHAUSTED, "STATUS_TOO_LARGE", text)

@@ -80,7 +80,7 @@ def answers_once(method: Callable[[_S, _Q, Context], Awaitable[_R]]) -> Callable
             _check_read(request)
             return await method(servicer, request, context)
         except Exception as error:
-            await _end(context, error)
+            await end(context, error)
 
     return guarded
 
@@ -97,7 +97,7 @@ def answers_many(
             async for response in method(servicer, request, context):
                 yield response
         except Exception as error:
-            await _end(context, error)
+            await end(context, error)
 
     return guarded
 
@@ -114,7 +114,7 @@ def answers_each(
                 _check_read(request)
                 yield await method(servicer, request, context)
         except Exception as error:
-            await _end(context, error)
+            await end(context, error)
 
     return guarded
 
@@ -124,7 +124,8 @@ def _check_read(request: object) -> None:
         raise ApiError(code_pb2.INVALID_ARGUMENT, "MALFORMED_REQUEST", "the bytes sent are not such a request")
 
 
-async def _end(context: Context, error: Exception) -> Never:
+async def end(context: Context, error: Exception) -> Never:
+    """Ends a call with the status that an error stands for."""
     if isinstance(error, aio.AbortError):
         raise error
     status = rpc_status.to_status(_refusal(error).status())

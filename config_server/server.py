@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from grpc import aio
+from grpc import ServerCredentials, aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from janua.config.v1 import config_service_pb2, node_service_pb2
@@ -60,12 +60,13 @@ class ConfigServer:
         discovery: DiscoveryService,
         client_status: ClientStatusService,
         watches: Closable,
+        guards: Sequence[aio.ServerInterceptor] = (),
     ) -> None:
         """`watches` is closed by a drain to end the streams that would never end by themselves."""
         self._discovery = discovery
         self._watches = watches
         self._health = health.aio.HealthServicer()
-        self._server = aio.server(options=_OPTIONS)
+        self._server = aio.server(options=_OPTIONS, interceptors=guards)
         self._server.add_generic_rpc_handlers(
             (
                 service_handler(_CONFIG, config),
@@ -77,11 +78,14 @@ class ConfigServer:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection((*_OURS, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
 
-    async def start(self, address: ListenAddress) -> ListenAddress:
-        """Returns the address with the port that was taken. Raises ListenError."""
+    async def start(self, address: ListenAddress, credentials: ServerCredentials | None) -> ListenAddress:
+        """Returns the address with the port that was taken. `credentials`: for TLS. Raises ListenError."""
         address.check_free()
         try:
-            port = self._server.add_insecure_port(str(address))
+            if credentials is None:
+                port = self._server.add_insecure_port(str(address))
+            else:
+                port = self._server.add_secure_port(str(address), credentials)
         except RuntimeError as error:
             raise ListenError(f"cannot listen on {address}: give --listen another address") from error
         for service in _OURS:

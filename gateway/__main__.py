@@ -11,7 +11,13 @@ import click
 import uvloop
 from janua_resources.sealing import SealingKeyError, read_keys
 
-from gateway.bootstrap import ConfigFileError, ListenAddress, NodeSettings
+from gateway.bootstrap import (
+    ConfigFileError,
+    ListenAddress,
+    NodeSettings,
+    ServerCredentials,
+    ServerCredentialsError,
+)
 from gateway.config.node_id import load_or_make_node_id
 from gateway.listeners.hypercorn import ListenError
 from gateway.shared_store import StoreSettingError
@@ -56,10 +62,28 @@ class _Seconds(click.ParamType[float]):
 _GC_THRESHOLD = 20_000
 
 _ADDRESS, _DIALLED_ADDRESS, _SECONDS = _Address(), _DialledAddress(), _Seconds()
+_PATH = click.Path(path_type=Path)
+
+
+_FAILURES = (
+    ConfigFileError,
+    ListenError,
+    SealingKeyError,
+    ServerCredentialsError,
+    StoreSettingError,
+    WorkerFailedError,
+)
 
 
 @click.command(context_settings={"auto_envvar_prefix": "JANUA", "show_default": True, "max_content_width": 110})
 @click.option("--config-server", metavar="HOST:PORT[,…]", help="Config servers, tried in turn.")
+@click.option(
+    "--config-server-tls", is_flag=True, help="Speak TLS with config servers, and trust what the system does."
+)
+@click.option("--config-server-ca", type=_PATH, help="Speak TLS with them, and trust these authorities (PEM) alone.")
+@click.option("--config-server-cert", type=_PATH, help="Show them this certificate (PEM).")
+@click.option("--config-server-key", type=_PATH, help="Its private key (PEM).")
+@click.option("--config-server-token-file", type=_PATH, help="Show them the token in this file. Default: JANUA_TOKEN.")
 @click.option("--config-file", type=click.Path(path_type=Path), help="Serve this file instead of asking a server.")
 @click.option("--http", type=_ADDRESS, default="127.0.0.1:8080", help="HTTP inference; port 0 takes a free one.")
 @click.option("--grpc", type=_ADDRESS, default="127.0.0.1:8081", help="gRPC inference.")
@@ -109,6 +133,11 @@ _ADDRESS, _DIALLED_ADDRESS, _SECONDS = _Address(), _DialledAddress(), _Seconds()
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text")
 def main(
     config_server: str | None,
+    config_server_tls: bool,
+    config_server_ca: Path | None,
+    config_server_cert: Path | None,
+    config_server_key: Path | None,
+    config_server_token_file: Path | None,
     config_file: Path | None,
     http: ListenAddress,
     grpc: ListenAddress,
@@ -159,10 +188,19 @@ def main(
             secrets_env_prefixes=secrets_env_prefix,
             secrets_dirs=secrets_dir,
             state_keys=read_keys(os.environ.get("JANUA_STATE_KEY", ""), "JANUA_STATE_KEY"),
+            config_server_credentials=ServerCredentials(
+                tls=config_server_tls,
+                ca=config_server_ca,
+                certificate=config_server_cert,
+                key=config_server_key,
+                token_file=config_server_token_file,
+                token=os.environ.get("JANUA_TOKEN", ""),
+            ),
         )
+        settings.config_server_credentials.check(settings.config_servers)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_run(settings, workers))
-    except (ListenError, ConfigFileError, StoreSettingError, WorkerFailedError, SealingKeyError) as error:
+    except _FAILURES as error:
         _fail(str(error))
     except OSError as error:
         _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))

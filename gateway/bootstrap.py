@@ -9,6 +9,10 @@ from pathlib import Path
 _PORT = re.compile("[0-9]{1,5}")
 
 
+class ServerCredentialsError(Exception):
+    """The node's credentials for config servers cannot be used; the text is one line."""
+
+
 class ConfigFileError(Exception):
     """A configuration file cannot be used; the text has one line per fault, with its place."""
 
@@ -47,6 +51,62 @@ class ListenAddress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServerCredentials:
+    """How a config server is known to be the right one, and what a node shows it.
+
+    `tls`: whether to speak TLS; so does whoever gives `ca`, authorities to trust instead of the system's, or
+    `certificate` and `key`, all files in PEM. `token_file` goes before `token`; without TLS a token is sent on this
+    machine only. Files are read anew for each connection, and each raises ServerCredentialsError if it cannot be.
+    """
+
+    tls: bool = False
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    token_file: Path | None = None
+    token: str = field(default="", repr=False)
+
+    def check(self, servers: Sequence[str]) -> None:
+        """Raises ServerCredentialsError for what can never work."""
+        if (self.certificate is None) != (self.key is None):
+            raise ServerCredentialsError("--config-server-cert and --config-server-key belong together")
+        self.read_tls()
+        if self.read_token() and not self.uses_tls and (far := [each for each in servers if not _is_local(each)]):
+            text = f"a token would go to {far[0]} in plain text: give --config-server-tls or --config-server-ca"
+            raise ServerCredentialsError(text)
+
+    @property
+    def uses_tls(self) -> bool:
+        return self.tls or self.ca is not None or self.certificate is not None
+
+    def read_token(self) -> str:
+        """Empty: none."""
+        return self.token if self.token_file is None else _read(self.token_file).decode("ascii", "replace").strip()
+
+    def read_tls(self) -> tuple[bytes | None, bytes | None, bytes | None]:
+        """Authorities, key, certificate chain: those that are given."""
+        authorities, key, certificate = (
+            None if path is None else _read(path) for path in (self.ca, self.key, self.certificate)
+        )
+        return authorities, key, certificate
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ServerCredentialsError(f"{path}: {(error.strerror or 'unreadable').lower()}") from None
+
+
+def _is_local(server: str) -> bool:
+    host = server.rpartition(":")[0].removeprefix("[").removesuffix("]")
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or server.startswith("unix:")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeSettings:
     """How a node runs. Either `config_servers` or `config_file` is given; times are in seconds.
 
@@ -75,3 +135,4 @@ class NodeSettings:
     state_keys: Sequence[bytes] = field(default=(), repr=False)
     shared_store: str = field(default="", repr=False)
     advertise_grpc: ListenAddress | None = None
+    config_server_credentials: ServerCredentials = field(default_factory=ServerCredentials)

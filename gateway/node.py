@@ -181,7 +181,10 @@ class Node:
     def _start_subscription(self, background: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
         if not self._settings.config_servers or self._last_good is None:
             return []
-        self._subscriber = Subscriber(self._settings.config_servers, self._identity, self._config)
+        settings = self._settings
+        self._subscriber = Subscriber(
+            settings.config_servers, self._identity, self._config, credentials=settings.config_server_credentials
+        )
         self._reporter = StatusReporter(self._identity.id, self._subscriber, self._report)
         return [
             background.create_task(self._subscriber.run()),

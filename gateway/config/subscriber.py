@@ -21,10 +21,12 @@ from janua.config.v1.sync_state_pb2 import SyncState
 from janua.discovery.v3 import ads_pb2
 from janua_resources.kinds import KINDS
 
+from gateway.bootstrap import ServerCredentials, ServerCredentialsError
 from gateway.config.back_off import BackOff
 from gateway.config.connection_status import ConnectionStatus
 from gateway.config.discovery import UNDECODABLE, DiscoveryRequest, DiscoveryResponse, SyncMark, error_message, one_line
 from gateway.config.resources import RESOURCE_TYPES, SYNC_STATE, NodeIdentity, ReceivedResource, Rejection
+from gateway.config.server_channel import open_channel
 from gateway.config.sink import ConfigSink
 from gateway.config.stream import Stream
 from gateway.config.updates import Updates
@@ -84,6 +86,7 @@ class Subscriber:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         random: Callable[[], float] = random.random,
         times: ConnectionTimes | None = None,
+        credentials: ServerCredentials | None = None,
     ) -> None:
         if not servers:
             raise ValueError("a subscriber needs the address of at least one config server")
@@ -94,6 +97,7 @@ class Subscriber:
         self._sleep = sleep
         self._back_off = BackOff(random)
         self._times = times or ConnectionTimes()
+        self._credentials = credentials or ServerCredentials()
         self._updates = Updates(sink, self.refresh_secret_names)
         self._stream: Stream | None = None
         self._channel: aio.Channel | None = None
@@ -141,7 +145,11 @@ class Subscriber:
 
     async def _follow(self, server: str) -> _StreamEnd:
         """Holds one stream open for as long as it lasts."""
-        async with aio.insecure_channel(server, options=_channel_options(self._times)) as channel:
+        try:
+            opened = open_channel(server, self._credentials, _channel_options(self._times))
+        except ServerCredentialsError as error:
+            return _StreamEnd("CREDENTIALS", str(error), is_refused=True)
+        async with opened as channel:
             # Responses come as bytes: given one that it cannot parse, grpc would log a traceback and hand out None.
             call = channel.stream_stream(_METHOD, ads_pb2.DeltaDiscoveryRequest.SerializeToString, bytes)()
             stream = self._stream = Stream(self._sink)

@@ -16,6 +16,7 @@ from janua_resources.kinds import ConfigMessage
 from config_server.bootstrap import Ready, Settings, run
 from config_server.listen_address import ListenAddress
 from config_server.push_schedule import Debounce
+from config_server.tls import TlsFiles
 from tests.config_server.worlds import batch
 
 if TYPE_CHECKING:  # these stand in the type stubs only
@@ -48,7 +49,13 @@ class RunningServer:
 
 @asynccontextmanager
 async def running_server(
-    path: Path, *, replica_id: str = "replica-a", drain_timeout_s: float = 2.0, debounce: Debounce | None = None
+    path: Path,
+    *,
+    replica_id: str = "replica-a",
+    drain_timeout_s: float = 2.0,
+    debounce: Debounce | None = None,
+    tls: TlsFiles | None = None,
+    access_file: Path | None = None,
 ) -> AsyncIterator[RunningServer]:
     """Serves the store at `path`, made if need be, until the context ends."""
     ready: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
@@ -59,6 +66,8 @@ async def running_server(
         replica_id=replica_id,
         drain_timeout_s=drain_timeout_s,
         debounce=debounce or Debounce(),
+        tls=tls,
+        access_file=access_file,
     )
     task = asyncio.create_task(run(settings, on_ready=ready.set_result, stopped=stop.wait))
     await asyncio.wait((task, ready), return_when=asyncio.FIRST_COMPLETED)

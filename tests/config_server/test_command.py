@@ -121,7 +121,15 @@ async def test_an_unsupported_store() -> None:
         (("--store", "sqlite:///x", "--console", "127.0.0.1:1"), "--console"),
         (("--store", "sqlite:///x", "surplus"), "surplus"),
         (("--store", "sqlite:///x", "--listen", "0.0.0.0:0"), "--insecure-allow-remote"),
-        (("--store", "sqlite:///x", "--listen", "config.example:1"), "no authentication"),
+        (("--store", "sqlite:///x", "--listen", "config.example:1"), "give --tls-cert and --tls-key"),
+        (
+            ("--store", "sqlite:///x", "--listen", "0.0.0.0:0", "--tls-cert", "c", "--tls-key", "k"),
+            "give --access-file",
+        ),
+        (("--store", "sqlite:///x", "--listen", "0.0.0.0:0", "--access-file", "a"), "give --tls-cert and --tls-key"),
+        (("--store", "sqlite:///x", "--tls-cert", "c"), "belong together"),
+        (("--store", "sqlite:///x", "--tls-client-ca", "c", "--access-file", "a"), "needs --tls-cert"),
+        (("--store", "sqlite:///x", "--tls-client-ca", "c"), "give --access-file"),
     ],
 )
 async def test_wrong_usage(arguments: tuple[str, ...], says: str) -> None:

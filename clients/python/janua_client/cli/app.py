@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from janua_client.cli.credentials import with_credentials
+
 _COMPLETION = "_JANUA_COMPLETE"  # set by the shell when it asks for completions
 
 
@@ -28,14 +30,17 @@ class Command:
     def load_subcommands(self) -> Mapping[str, Callable[..., object]]:
         """Imports the module. The functions have the names of the commands, or those and `_` where Python has one."""
         module = import_module(f"janua_client.cli.{self.module}")
-        return {name: getattr(module, f"{name}_", None) or getattr(module, name) for name in self.subcommands}
+        return {
+            name: with_credentials(getattr(module, f"{name}_", None) or getattr(module, name))
+            for name in self.subcommands
+        }
 
     def load(self) -> Callable[..., object]:
         """Imports the module. The function has the command's name."""
         function: Callable[..., object] = getattr(
             import_module(f"janua_client.cli.{self.module}"), self.name.replace("-", "_")
         )
-        return function
+        return with_credentials(function)
 
 
 _RUN, _CONFIG, _FLEET = "Run", "Configuration", "Fleet and models"
@@ -54,6 +59,13 @@ COMMANDS = (
         group=_RUN,
         passes_through=True,
         summary="Back up, restore and migrate what a config server keeps.",
+    ),
+    Command(
+        name="access",
+        module="planes",
+        group=_RUN,
+        passes_through=True,
+        summary="Say who may do what at the config server.",
     ),
     Command(name="gateway", module="planes", group=_RUN, passes_through=True, summary="Run one gateway node."),
     Command(name="apply", module="apply", group=_CONFIG, summary="Push configuration files to the config server."),

@@ -22,6 +22,24 @@ _STOP = 10.0  # seconds beyond its own draining for a plane to end
 
 CONFIG_SERVER, GATEWAY = "config-server", "gateway"
 
+# A configuration file would contradict --config-server, and between the two there are neither TLS nor tokens.
+_NOT_FOR_PLANES = dict.fromkeys(
+    (
+        "JANUA_ACCESS_FILE",
+        "JANUA_CONFIG_FILE",
+        "JANUA_CONFIG_SERVER_CA",
+        "JANUA_CONFIG_SERVER_CERT",
+        "JANUA_CONFIG_SERVER_KEY",
+        "JANUA_CONFIG_SERVER_TLS",
+        "JANUA_CONFIG_SERVER_TOKEN_FILE",
+        "JANUA_TLS_CERT",
+        "JANUA_TLS_CLIENT_CA",
+        "JANUA_TLS_KEY",
+        "JANUA_TOKEN",
+    ),
+    "",
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listen:
@@ -137,8 +155,7 @@ class LocalPlanes:
         child = await Child.start(
             name,
             plane_command(module, *arguments),
-            # A configuration file would contradict --config-server.
-            env={"JANUA_CONFIG_FILE": "", **(self._gateway_environment if name == GATEWAY else {})},
+            env={**_NOT_FOR_PLANES, **(self._gateway_environment if name == GATEWAY else {})},
             on_line=_printer(name),
         )
         self._stack.push_async_callback(child.stop, grace)

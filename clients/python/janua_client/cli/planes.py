@@ -1,4 +1,4 @@
-"""The commands `config-server`, `gateway` and `store`: they become the program that does it."""
+"""The commands `config-server`, `gateway`, `store` and `access`: they become the program that does it."""
 
 import os
 import sys
@@ -20,6 +20,11 @@ def gateway(context: typer.Context) -> None:
 def store(context: typer.Context) -> None:
     """Back up, restore and migrate what a config server keeps."""
     _become("config_server.store_command", context.args)
+
+
+def access(context: typer.Context) -> None:
+    """Say who may do what at the config server."""
+    _become("config_server.access_command", context.args)
 
 
 def _become(module: str, arguments: list[str]) -> NoReturn:

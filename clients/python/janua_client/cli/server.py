@@ -3,7 +3,8 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from janua_client.cli.failures import CommandError, one_line
+from janua_client.cli.credentials import SECURITY
+from janua_client.cli.failures import CommandError, one_line, usage_error
 from janua_client.config_client import ConfigClient
 from janua_client.errors import DeadlineExceededError, JanuaError, UnavailableError, UnimplementedError
 
@@ -11,7 +12,13 @@ from janua_client.errors import DeadlineExceededError, JanuaError, UnavailableEr
 @asynccontextmanager
 async def connect(server: str) -> AsyncIterator[ConfigClient]:
     """A client of the server; within it, errors of calls are errors of the command."""
-    async with ConfigClient(server) as client:
+    try:
+        opened = ConfigClient(server, security=SECURITY.get())
+    except OSError as error:
+        raise CommandError(f"{error.filename}: {(error.strerror or 'unreadable').lower()}") from error
+    except ValueError as error:
+        raise usage_error(str(error)) from error
+    async with opened as client:
         try:
             yield client
         except JanuaError as error:
@@ -23,8 +30,7 @@ def command_error(error: JanuaError, server: str) -> CommandError:
     message = one_line(error.message)
     match error:
         case UnavailableError():
-            advice = "start one with `janua up` or `janua config-server`, or name another with --server"
-            return CommandError(f"cannot reach the config server at {server} ({_cause(message)}): {advice}")
+            return CommandError(f"cannot reach the config server at {server} ({_cause(message)}): {_advice()}")
         case UnimplementedError():
             advice = "--server wants the gRPC address of `janua config-server`, by default on port 18000"
             return CommandError(f"the server at {server} is no config server, or an older one: {advice}")
@@ -32,6 +38,14 @@ def command_error(error: JanuaError, server: str) -> CommandError:
             return CommandError(f"the config server at {server} did not answer in time: try again")
     details = map(str, error.violations) if len(error.violations) > 1 else ()  # a single one is the message
     return CommandError(message, details=details)
+
+
+def _advice() -> str:
+    if SECURITY.get().uses_tls:
+        return "see that it speaks TLS, with a certificate for this name by an authority that --ca names"
+    return (
+        "start one with `janua up` or `janua config-server`, name another with --server, or give --tls if it wants that"
+    )
 
 
 def _cause(message: str) -> str:
