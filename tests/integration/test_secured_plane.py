@@ -20,6 +20,7 @@ from tests.config_server.access.certificates import Authority
 from tests.config_server.access.principals import TOKENS, entry, write
 from tests.config_server.server_process import environment
 from tests.support.faulty_upstream import FaultyUpstream
+from tests.support.interop.discovery_clients import python_client
 from tests.support.polling import eventually
 from tests.support.processes import START_S, NodeFactory
 
@@ -176,6 +177,36 @@ async def test_certificates_instead_of_tokens(running: AsyncExitStack, node: Nod
     without = await janua("nodes", "--server", plane.address, *plane.tls)
     assert without.code == 1
     assert "cannot reach" in without.err
+
+
+@pytest.mark.component("grpc-xds")
+async def test_grpc_clients_show_a_certificate_for_the_role_client(
+    running: AsyncExitStack, node: NodeFactory, tmp_path: Path
+) -> None:
+    plane = await started(running, tmp_path, asks_certificates=True)
+    edge, caller = plane.authority.issue("edge", "edge.example"), plane.authority.issue("caller", "app.example")
+    write(
+        plane.access,
+        [
+            entry("node", "edge", certificates=["edge.example"]),
+            entry("client", "app", certificates=["app.example"], node_ids=["grpc-python"]),
+        ],
+    )
+    shown = ("--config-server-cert", str(edge.certificate), "--config-server-key", str(edge.key))
+    serving = await node(plane.address, *plane.node_options(*shown, "--node-id", "edge"))
+    credentials = {
+        "ca_certificate_file": str(plane.authority.pem),
+        "certificate_file": str(caller.certificate),
+        "private_key_file": str(caller.key),
+    }
+    client = python_client(f"localhost:{plane.port}", "no-key", {"type": "tls", "config": credentials})
+    try:
+        # There is no route: it is the node that says so.
+        errors = (await client.ask(do="call", count=1))["errors"]
+        assert [error.partition(":")[0] for error in errors] == ["NOT_FOUND"]
+        assert (await client.ask(do="status"))["endpoints"] == [serving.grpc]
+    finally:
+        client.stop()
 
 
 @pytest.mark.parametrize(

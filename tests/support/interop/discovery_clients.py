@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from tests.support.client_programs import LineProgram, node_command
 from tests.support.environments import INTEROP
@@ -10,22 +11,25 @@ from tests.support.environments import INTEROP
 _ROOT = Path(__file__).parents[3]
 
 
-def bootstrap(server: str, node_id: str) -> str:
-    """What such clients are told at their start."""
+PLAIN: Mapping[str, Any] = {"type": "insecure"}
+
+
+def bootstrap(server: str, node_id: str, credentials: Mapping[str, Any] = PLAIN) -> str:
+    """What such clients are told at their start. `credentials`: for the config server."""
     return json.dumps(
         {
-            "xds_servers": [{"server_uri": server, "channel_creds": [{"type": "insecure"}]}],
+            "xds_servers": [{"server_uri": server, "channel_creds": [credentials]}],
             # gRPC for Node wants a place.
             "node": {"id": node_id, "locality": {"zone": "here"}},
         }
     )
 
 
-def python_client(server: str, key: str) -> LineProgram:
+def python_client(server: str, key: str, credentials: Mapping[str, Any] = PLAIN) -> LineProgram:
     """`tests/support/interop/grpc_client.py`."""
     path = f"{_ROOT}:{_ROOT / 'proto' / 'gen'}"
     command = [str(INTEROP.python), "-m", "tests.support.interop.grpc_client", key]
-    return LineProgram(command, cwd=_ROOT, env={"PYTHONPATH": path, **_env(server, "grpc-python")})
+    return LineProgram(command, cwd=_ROOT, env={"PYTHONPATH": path, **_env(server, "grpc-python", credentials)})
 
 
 def node_client(server: str, key: str, folder: Path) -> LineProgram:
@@ -34,5 +38,5 @@ def node_client(server: str, key: str, folder: Path) -> LineProgram:
     return LineProgram(command, cwd=folder, env=_env(server, "grpc-node"))
 
 
-def _env(server: str, node_id: str) -> Mapping[str, str]:
-    return {"GRPC_XDS_BOOTSTRAP_CONFIG": bootstrap(server, node_id)}
+def _env(server: str, node_id: str, credentials: Mapping[str, Any] = PLAIN) -> Mapping[str, str]:
+    return {"GRPC_XDS_BOOTSTRAP_CONFIG": bootstrap(server, node_id, credentials)}
