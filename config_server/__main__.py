@@ -81,6 +81,12 @@ _ADDRESS, _SECONDS, _PATH = _Address(), _Seconds(), click.Path(path_type=Path)
     show_envvar=True,
     help="How many of the newest revisions can be gone back to; who made older ones, and why, stays known.",
 )
+@click.option(
+    "--console",
+    type=_ADDRESS,
+    show_envvar=True,
+    help="A page for browsers, /metrics, /livez and /readyz over HTTP, such as 127.0.0.1:18001. Default: none.",
+)
 @click.option("--tls-cert", type=_PATH, show_envvar=True, help="Serve TLS with this certificate chain (PEM).")
 @click.option(
     "--tls-key", type=_PATH, show_envvar=True, help="Its private key (PEM). Files that change are read again."
@@ -104,6 +110,7 @@ _ADDRESS, _SECONDS, _PATH = _Address(), _Seconds(), click.Path(path_type=Path)
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_envvar=True)
 def command(
     listen: ListenAddress,
+    console: ListenAddress | None,
     store: str,
     replica_id: str | None,
     drain_timeout: float,
@@ -128,9 +135,15 @@ def command(
             f"{listen} can be reached from other machines: give {missing}, listen on 127.0.0.1, or accept that all "
             "who can connect may read and change everything with --insecure-allow-remote"
         )
+    if console is not None and not console.is_loopback and not insecure_allow_remote:
+        raise click.UsageError(
+            f"--console {console} can be reached from other machines and speaks no TLS: listen on 127.0.0.1 behind a "
+            "proxy that does, or accept that with --insecure-allow-remote"
+        )
     configure_logging(log_level, log_format)
     settings = Settings(
         listen=listen,
+        console=console,
         store=store,
         replica_id=replica_id or socket.gethostname(),
         drain_timeout_s=drain_timeout,
@@ -173,6 +186,7 @@ def _print_ready(ready: Ready) -> None:
         "event": "ready",
         "component": "config-server",
         "grpc": str(ready.grpc),
+        **({} if ready.console is None else {"console": str(ready.console)}),
         "store": ready.store,
         "revision": ready.revision,
     }

@@ -14,6 +14,7 @@ from config_server.access.caller import denied, may_write_secrets
 from config_server.apply_plan import Plan, plan_apply
 from config_server.batch import Batch, parse_batch
 from config_server.errors import OTHER_EPOCH, ApiError
+from config_server.metrics import Metrics
 from config_server.nodes import NodeRegistry
 from config_server.snapshot_cache import SnapshotCache
 from config_server.store.base import AnsweredRequest, Commit, Store
@@ -36,6 +37,7 @@ class Applier:
         cache: SnapshotCache,
         writer: Writer,
         nodes: NodeRegistry,
+        metrics: Metrics,
         no_values: str,
         clock: Callable[[], datetime],
     ) -> None:
@@ -44,6 +46,7 @@ class Applier:
         self._cache = cache
         self._writer = writer
         self._nodes = nodes
+        self._metrics = metrics
         self._no_values = no_values
         self._clock = clock
 
@@ -59,9 +62,10 @@ class Applier:
         `finish` makes of its plan what is written. Without one it is refused while a canary runs.
         """
         may_change_secrets = may_write_secrets()  # of the caller, whom nobody knows once the turn has come
-        return await self._writer.in_turn(
-            lambda: self._write(request, make_batch, finish, may_change_secrets=may_change_secrets)
-        )
+        with self._metrics.apply_seconds.time():
+            return await self._writer.in_turn(
+                lambda: self._write(request, make_batch, finish, may_change_secrets=may_change_secrets)
+            )
 
     async def _write(
         self,

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from janua_resources.sealing import Sealer
@@ -18,6 +18,7 @@ from config_server.canary import Canaries
 from config_server.canary_guard import CanaryGuard
 from config_server.client_status import ClientStatusService
 from config_server.config_service import ConfigService
+from config_server.console.overview import overview
 from config_server.discovery import DiscoveryService
 from config_server.fleet.departures import Departures
 from config_server.fleet.fleet_follower import FleetFollower
@@ -28,6 +29,7 @@ from config_server.history import History
 from config_server.housekeeping import Housekeeping
 from config_server.key_service import ApiKeys
 from config_server.listen_address import ListenAddress
+from config_server.metrics import Metrics
 from config_server.node_service import NodeService
 from config_server.nodes import NodeRegistry
 from config_server.push_schedule import Debounce, PushSchedule
@@ -40,6 +42,9 @@ from config_server.store.sealed import SealedStore
 from config_server.tls import ServerTls, TlsFiles
 from config_server.watch import Watcher
 from config_server.writer import HistoryLostError, Writer
+
+if TYPE_CHECKING:
+    from config_server.console.console import Console
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
 
@@ -57,6 +62,7 @@ class Settings:
     drain_timeout_s: float = 10.0
     kept_revisions: int = 1000
     encryption_keys: Sequence[bytes] = field(default=(), repr=False)
+    console: ListenAddress | None = None
     tls: TlsFiles | None = None
     access_file: Path | None = None
     debounce: Debounce = field(default_factory=Debounce)
@@ -77,6 +83,7 @@ class Ready:
     """What the server tells when it serves."""
 
     grpc: ListenAddress
+    console: ListenAddress | None
     store: str
     revision: int
 
@@ -118,7 +125,7 @@ async def run(
             else:
                 return
             if announced is not None:
-                settings = replace(settings, listen=announced.grpc)
+                settings = replace(settings, listen=announced.grpc, console=announced.console)
             parts = await _assemble_again(settings, store, door, stopped)
 
 
@@ -157,10 +164,14 @@ async def _serve(
     try:
         async with asyncio.TaskGroup() as tasks:
             background = [tasks.create_task(part.run()) for part in parts.background]
-            on_ready(Ready(grpc=address, store=redacted_store(settings.store), revision=parts.revision))
+            console = None if parts.console is None else parts.console.start(tasks)
+            store_name = redacted_store(settings.store)
+            on_ready(Ready(grpc=address, console=console, store=store_name, revision=parts.revision))
             await stopped()
             _log.info("draining", timeout_s=settings.drain_timeout_s)
             await parts.server.drain(settings.drain_timeout_s)
+            if parts.console is not None:
+                parts.console.stop()
             for task in background:
                 task.cancel()
     finally:
@@ -173,6 +184,7 @@ async def _serve(
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Parts:
     server: ConfigServer
+    console: "Console | None"
     housekeeping: Housekeeping
     background: tuple[Writer | PushSchedule | Housekeeping | CanaryGuard | FleetFollower | Follower | AccessFile, ...]
     revision: int
@@ -183,14 +195,24 @@ async def _assemble(settings: Settings, store: Store, door: _Door) -> _Parts:
     cache = SnapshotCache(world, shows_values=settings.is_private)
     signal = RevisionSignal(world.revision)
     nodes = NodeRegistry(await store.load_nodes(), clock=_now, replica=settings.replica_id)
+    metrics = Metrics()
     writer = Writer(store=store, cache=cache, signal=signal)
-    applier = Applier(store=store, cache=cache, writer=writer, nodes=nodes, no_values=_no_values(settings), clock=_now)
+    applier = Applier(
+        store=store,
+        cache=cache,
+        writer=writer,
+        nodes=nodes,
+        metrics=metrics,
+        no_values=_no_values(settings),
+        clock=_now,
+    )
     keys = ApiKeys(cache=cache, writer=writer, clock=_now)
     fleet = FleetView(nodes, has_peers=store.peers is not None)
     discovery = DiscoveryService(
         cache=cache,
         fleet=fleet,
         nodes=nodes,
+        metrics=metrics,
         replica_id=settings.replica_id,
         push_delay_s=settings.debounce.quiet_s,
         drain_jitter_s=settings.drain_jitter_s,
@@ -224,8 +246,24 @@ async def _assemble(settings: Settings, store: Store, door: _Door) -> _Parts:
     )
     schedule = PushSchedule(signal, discovery.push, debounce=settings.debounce, clock=time.monotonic)
     watch = FleetFollower(fleet, nodes, discovery.push_fleet, debounce=settings.debounce, clock=time.monotonic)
+    metrics.watch(
+        streams=lambda: len(discovery.clients()),
+        nodes=lambda: (record.to_proto() for record in nodes.records()),
+        revision=lambda: cache.revision,
+    )
+    console = None
+    if settings.console is not None:
+        from config_server.console.console import Console  # a server without one does without the web framework
+
+        console = Console(
+            settings.console,
+            overview=lambda: overview(settings.replica_id, cache, nodes, history),
+            metrics=metrics,
+            guard=None if door.access is None else door.access.guard,
+        )
     return _Parts(
         server=server,
+        console=console,
         housekeeping=housekeeping,
         background=(
             *(writer, schedule, housekeeping, guard, watch),

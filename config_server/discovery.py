@@ -20,6 +20,7 @@ from config_server.discovery_connection import DiscoveryConnection, read_request
 from config_server.discovery_variant import VARIANTS, ClientRequest, Variant
 from config_server.errors import ApiError
 from config_server.fleet.fleet_view import FleetView
+from config_server.metrics import Metrics
 from config_server.nodes import NodeIdentity, NodeRegistry
 from config_server.snapshot_cache import SnapshotCache
 
@@ -48,6 +49,7 @@ class DiscoveryService:
         cache: SnapshotCache,
         fleet: FleetView,
         nodes: NodeRegistry,
+        metrics: Metrics,
         replica_id: str,
         push_delay_s: float,
         drain_jitter_s: float,
@@ -57,6 +59,7 @@ class DiscoveryService:
         self._cache = cache
         self._nodes = nodes
         self._fleet = fleet
+        self._metrics = metrics
         self._encoders = {variant.method: variant.make_encoder(replica_id) for variant in VARIANTS}
         self._push_delay_s = push_delay_s
         self._drain_jitter_s = drain_jitter_s
@@ -128,6 +131,7 @@ class DiscoveryService:
                 session=session,
                 cache=self._cache,
                 nodes=self._nodes,
+                metrics=self._metrics,
                 push_delay_s=self._push_delay_s,
             )
             with self._registered(connection), _told_of(session.identity):

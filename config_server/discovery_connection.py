@@ -1,6 +1,7 @@
 """One discovery stream with its wire: what is read goes into the subscriptions, what they owe is written."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -12,6 +13,7 @@ from config_server.access.caller import denied, may_see_configuration
 from config_server.ads_stream import AdsStream, TooManySubscriptionsError
 from config_server.discovery_variant import ClientRequest, Variant
 from config_server.errors import OTHER_EPOCH, ApiError
+from config_server.metrics import Metrics
 from config_server.nodes import NodeRegistry, NodeSession
 from config_server.snapshot_cache import SnapshotCache
 from config_server.subscription import Delivery
@@ -53,6 +55,7 @@ class DiscoveryConnection:
         session: NodeSession,
         cache: SnapshotCache,
         nodes: NodeRegistry,
+        metrics: Metrics,
         push_delay_s: float,
     ) -> None:
         self.stream = stream
@@ -60,15 +63,19 @@ class DiscoveryConnection:
         self._variant = variant
         self._cache = cache
         self._nodes = nodes
+        self._metrics = metrics
         self._push_delay_s = push_delay_s
         self._push_timer: asyncio.TimerHandle | None = None
         self._is_push_due = False
+        self._push_due_since = 0.0
         self._is_draining = False
         self._wake = asyncio.Event()
 
     def push(self) -> None:
         """Changes may be sent now."""
         self._push_timer = None
+        if not self._is_push_due:
+            self._push_due_since = time.monotonic()
         self._is_push_due = True
         self._wake.set()
 
@@ -110,10 +117,15 @@ class DiscoveryConnection:
             message = await read_request(wire, self._variant)
 
     async def _write(self, wire: Wire) -> None:
+        has_sent = False
         while (response := self.stream.next_response(push=self._is_push_due)) is not None:
+            has_sent = True
+            self._metrics.pushed(response.type_url)
             self.session.sent(response.type_url, response.revision)
             self._nodes.changed(self.session.identity.node_id)
             await wire.write(response.data)
+        if has_sent and self._is_push_due and not self.stream.has_unsent_changes:
+            self._metrics.push_seconds.observe(time.monotonic() - self._push_due_since)
         self._schedule_push()
         if self.session.revision != self.stream.revision:
             self.session.looked_at(self.stream.revision, self.stream.settled_types())
@@ -146,6 +158,7 @@ class DiscoveryConnection:
     def _answered(self, message: ClientRequest, delivery: Delivery) -> None:
         self.session.answered(message.type_url, delivery, message.error)
         if message.error is not None:
+            self._metrics.refused(message.type_url)
             _log.warning(
                 "a node refuses configuration",
                 node_id=self.session.identity.node_id,

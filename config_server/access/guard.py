@@ -50,6 +50,10 @@ class Guard(aio.ServerInterceptor):
         self._access = access
         self._calls: set[_Call] = set()
 
+    def find(self, token: str | None) -> Principal | None:
+        """Whose token this is."""
+        return self._access.find(token, ())
+
     def replace(self, access: AccessList) -> None:
         """Goes by another list from now on, and ends the calls of those who are not in it as they were."""
         self._access = access

@@ -48,6 +48,11 @@ def is_public(method: str) -> bool:
     return method.startswith(_PUBLIC)
 
 
+def may_read(role: Role) -> bool:
+    """Whether somebody of this role may see the configuration and the fleet."""
+    return role in _VIEWERS
+
+
 def may_call(role: Role, method: str) -> bool:
     """Whether somebody of this role may call `/package.Service/Method`."""
     return role in _BY_METHOD.get(method.removeprefix("/"), frozenset())

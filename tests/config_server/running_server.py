@@ -39,6 +39,7 @@ class RunningServer:
     nodes: "NodeServiceAsyncStub"
     stop: asyncio.Event
     task: "asyncio.Task[None]"
+    console: str = ""
 
     async def apply(self, *changes: ConfigMessage | Change) -> ApplyResponse:
         return await self.config.Apply(batch(*changes))
@@ -56,6 +57,7 @@ async def running_server(
     debounce: Debounce | None = None,
     tls: TlsFiles | None = None,
     access_file: Path | None = None,
+    console: bool = False,
 ) -> AsyncIterator[RunningServer]:
     """Serves the store at `path`, made if need be, until the context ends."""
     ready: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
@@ -68,6 +70,7 @@ async def running_server(
         debounce=debounce or Debounce(),
         tls=tls,
         access_file=access_file,
+        console=ListenAddress("127.0.0.1", 0) if console else None,
     )
     task = asyncio.create_task(run(settings, on_ready=ready.set_result, stopped=stop.wait))
     await asyncio.wait((task, ready), return_when=asyncio.FIRST_COMPLETED)
@@ -76,7 +79,8 @@ async def running_server(
     address = str(ready.result().grpc)
     try:
         async with aio.insecure_channel(address, options=CHANNEL_OPTIONS) as channel:
-            yield RunningServer(address, channel, ConfigServiceStub(channel), NodeServiceStub(channel), stop, task)
+            stubs = ConfigServiceStub(channel), NodeServiceStub(channel)
+            yield RunningServer(address, channel, *stubs, stop, task, str(ready.result().console))
     finally:
         stop.set()
         await task

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from config_server.apply import Applier
+from config_server.metrics import Metrics
 from config_server.nodes import NodeRegistry
 from config_server.revision_signal import RevisionSignal
 from config_server.snapshot_cache import SnapshotCache
@@ -28,7 +29,13 @@ async def applier_on(store: SqliteStore) -> AsyncIterator[tuple[Applier, Snapsho
     cache, signal = SnapshotCache(world), RevisionSignal(world.revision)
     writer = Writer(store=store, cache=cache, signal=signal)
     applier = Applier(
-        store=store, cache=cache, writer=writer, nodes=NodeRegistry([], clock=now), no_values="", clock=now
+        store=store,
+        cache=cache,
+        writer=writer,
+        nodes=NodeRegistry([], clock=now),
+        metrics=Metrics(),
+        no_values="",
+        clock=now,
     )
     task = asyncio.create_task(writer.run())
     try:

@@ -15,6 +15,7 @@ from janua.config.v1.config_service_pb2 import ApplyRequest, ApplyResponse
 
 from config_server.apply import REQUEST_IDS_KEPT, Applier
 from config_server.errors import ApiError
+from config_server.metrics import Metrics
 from config_server.nodes import NodeRegistry
 from config_server.revision_signal import RevisionSignal
 from config_server.snapshot_cache import SnapshotCache
@@ -70,6 +71,7 @@ class Applies(RuleBasedStateMachine):
             cache=self._cache,
             writer=writer,
             nodes=nodes,
+            metrics=Metrics(),
             no_values="there is no key",
             clock=lambda: self._now,
         )

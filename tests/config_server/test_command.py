@@ -118,7 +118,7 @@ async def test_an_unsupported_store() -> None:
         (("--store", "sqlite:///x", "--drain-timeout", "soon"), "is not a duration"),
         (("--store", "sqlite:///x", "--drain-timeout", "-1s"), "negative"),
         (("--store", "sqlite:///x", "--log-level", "loud"), "loud"),
-        (("--store", "sqlite:///x", "--console", "127.0.0.1:1"), "--console"),
+        (("--store", "sqlite:///x", "--console", "nowhere"), "HOST:PORT"),
         (("--store", "sqlite:///x", "surplus"), "surplus"),
         (("--store", "sqlite:///x", "--listen", "0.0.0.0:0"), "--insecure-allow-remote"),
         (("--store", "sqlite:///x", "--listen", "config.example:1"), "give --tls-cert and --tls-key"),

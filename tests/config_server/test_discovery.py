@@ -8,6 +8,7 @@ import grpc
 from grpc import aio
 
 from config_server.discovery import DiscoveryService
+from config_server.metrics import Metrics
 from config_server.nodes import NodeRegistry
 from config_server.snapshot_cache import SnapshotCache
 from tests.config_server.ads_client import ads_client, names
@@ -41,6 +42,7 @@ async def serving(cache: SnapshotCache, jitter: Jitter) -> AsyncIterator[tuple[D
         cache=cache,
         fleet=empty_fleet(),
         nodes=NodeRegistry([], clock=lambda: NOW),
+        metrics=Metrics(),
         replica_id="r",
         push_delay_s=0.01,
         drain_jitter_s=2.0,

@@ -1,0 +1,1 @@
+"""What can be seen of the config server with a browser or a scraper?"""
