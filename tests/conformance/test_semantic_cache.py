@@ -16,9 +16,10 @@ from tests.conformance.dialect_backends import answering
 from tests.conformance.dialect_table import BACKENDS, CLIENTS
 from tests.conformance.dialects import Ask, Client, Node, Told
 from tests.conformance.gateway import Gateway
-from tests.conformance.meanings import as_base64, vectors, with_meaning
+from tests.conformance.meanings import with_meaning
 from tests.conformance.polling import eventually
 from tests.conformance.upstream_scripts import HELLO, ROLE, after, stream_of
+from tests.support.embedding_model import as_base64, vectors
 from tests.support.faulty_upstream import FaultyUpstream
 from tests.support.http_wire import json_response, sse
 from tests.support.scripts import Script, answer, chat, fail, reset, stall

@@ -10,7 +10,6 @@ from janua.config.v1.service_pb2 import (
     SCHEMA_ANTHROPIC,
     SCHEMA_BEDROCK,
     SCHEMA_OPEN_INFERENCE,
-    SCHEMA_PASSTHROUGH,
     Feature,
     Service,
 )
@@ -22,9 +21,7 @@ from janua_resources.quoting import quoted
 from janua_resources.retry_rules import check_retries
 from janua_resources.violations import DUPLICATE, Problem, problem_of_parsing
 
-_SCHEMAS_WITHOUT_EMBEDDINGS: Final = frozenset(
-    {SCHEMA_ANTHROPIC, SCHEMA_BEDROCK, SCHEMA_OPEN_INFERENCE, SCHEMA_PASSTHROUGH}
-)
+_SCHEMAS_WITHOUT_EMBEDDINGS: Final = frozenset({SCHEMA_ANTHROPIC, SCHEMA_BEDROCK, SCHEMA_OPEN_INFERENCE})
 
 
 def has_embeddings(service: Service) -> bool:
