@@ -88,7 +88,7 @@ async def test_config_server_refuses_what_cannot_be(
         cyclic = {**config, "services": [config["services"][0], {**config["services"][1], "policies": ["kept"]}]}
         assert "which is for routes, not for a service" in await refusal(*changes(cyclic))
         shared = configured(model.address, faulty_upstream.address)
-        shared["policies"][1]["cache"]["store"] = "SHARED"
+        shared["policies"][1]["cache"]["store"] = "STORE_SHARED"
         assert "is for store MEMORY" in await refusal(*changes(shared))
 
         await client.apply(changes(config))
