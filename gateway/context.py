@@ -122,6 +122,11 @@ class RequestContext:
         self.cache = result
         self.answer_headers.append((b"x-janua-cache", result.encode()))
 
+    def retell_cache(self, result: str) -> None:
+        """The same, where something else has been told before."""
+        self.answer_headers = [header for header in self.answer_headers if header[0] != b"x-janua-cache"]
+        self.tell_cache(result)
+
     @property
     def groups(self) -> frozenset[str]:
         """The groups that the caller is in; none for nobody known."""

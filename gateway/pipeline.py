@@ -231,6 +231,15 @@ class Pipeline:
             raise unsupported
         raise UnavailableError(f"all backends of route {plan.route.name} have weight 0", reason="NO_BACKEND")
 
+    async def ask(self, context: RequestContext, backend: BackendPlan, inbound: Inbound[A]) -> A:
+        """Calls one service for the node itself, outside all routes. Raises as `forward`."""
+        try:
+            return await self._call_backend(
+                context, backend, inbound, asyncio.get_running_loop().time(), can_move_on=False
+            )
+        except AttemptFailedError as failure:
+            raise failure.error from failure
+
     async def _call_backend(
         self, context: RequestContext, backend: BackendPlan, inbound: Inbound[A], started: float, can_move_on: bool
     ) -> A:

@@ -1,8 +1,9 @@
 """What a configuration says of each route, joined and ready for requests: the plans that a pipeline runs."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from hashlib import sha256
 
 from gateway.config.prices import PricedModel
 from gateway.config.snapshot import (
@@ -12,10 +13,12 @@ from gateway.config.snapshot import (
     ProviderTarget,
     RetryConfig,
     RouteConfig,
+    SemanticConfig,
     ServiceConfig,
     Snapshot,
     UpstreamTarget,
 )
+from gateway.config.stable_text import stable_text
 from gateway.context import RequestContext
 from gateway.errors import Credential, UnauthenticatedError, UnavailableError
 from gateway.filters.cache import Cache
@@ -102,8 +105,18 @@ class MirrorPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class EmbedderPlan:
+    """The service that makes vectors for the cache of a route. `version` changes with it: vectors that it made before
+    are not to be compared with those that it makes now."""
+
+    backend: BackendPlan
+    version: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class RoutePlan:
-    """One route, ready for requests. `policies` are all filters by name, for those that consumers bring."""
+    """One route, ready for requests. `policies` are all filters by name, for those that consumers bring. `embedder`
+    None: the cache has no need of one, or it is not there yet."""
 
     route: RouteConfig
     filters: Filters
@@ -112,6 +125,7 @@ class RoutePlan:
     mirror: MirrorPlan | None
     policies: Mapping[str, Filter] = field(default_factory=dict, repr=False)
     cache: RouteCache | None = None
+    embedder: EmbedderPlan | None = None
     _of_consumers: dict[tuple[str, ...], Filters] = field(default_factory=dict, repr=False)
 
     @property
@@ -222,6 +236,7 @@ def _plan_route(
     mirror = route.mirror
     filters = filters_of(route.policies, policies)
     called = [services[backend.service] for backend in route.backends]
+    cache = _route_cache(route, filters, called, configured)
     return RoutePlan(
         route=route,
         filters=filters,
@@ -229,8 +244,26 @@ def _plan_route(
         backends={backend: plan(backend, route.retry) for backend in route.backends},
         mirror=MirrorPlan(plan(BackendConfig(service=mirror.service), _NO_RETRIES), mirror.percent) if mirror else None,
         policies=policies,
-        cache=_route_cache(route, filters, called, configured),
+        cache=cache,
+        embedder=_embedder(route, cache.config.semantic, services, configured) if cache is not None else None,
     )
+
+
+def _embedder(
+    route: RouteConfig,
+    semantic: SemanticConfig | None,
+    services: Mapping[str, _ServicePlan],
+    configured: Mapping[str, PolicyConfig],
+) -> EmbedderPlan | None:
+    planned = services.get(semantic.service) if semantic is not None else None
+    if semantic is None or planned is None:
+        return None
+    backend = _plan_backend(route, BackendConfig(service=semantic.service), planned, None)
+    # Not the time limit of the request, so that a call that takes longer counts against its endpoint.
+    limit_s = min(semantic.timeout_s, planned.service.timeouts.request_s or semantic.timeout_s)
+    policies = tuple(configured[name] for name in planned.service.policies)
+    version = sha256(stable_text((planned.service, policies)).encode()).digest()
+    return EmbedderPlan(replace(backend, request_timeout_s=limit_s), version)
 
 
 def _route_cache(

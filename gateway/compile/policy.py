@@ -23,6 +23,7 @@ from gateway.config.snapshot import (
     JwtAuthConfig,
     PolicyConfig,
     PolicySpec,
+    SemanticConfig,
     SizeLimitsConfig,
 )
 from gateway.filters.key_set import read_key_set
@@ -137,6 +138,20 @@ def _cache(spec: policy_pb2.Cache) -> CacheConfig:
         respect_cache_control=spec.respect_cache_control if spec.HasField("respect_cache_control") else True,
         stale_s=seconds(spec, "stale_while_revalidate", 0.0),
         bypass_groups=frozenset(spec.bypass_groups),
+        semantic=_semantic(spec.semantic) if spec.HasField("semantic") else None,
+    )
+
+
+def _semantic(spec: policy_pb2.SemanticCache) -> SemanticConfig:
+    default = SemanticConfig(service=spec.service, model=spec.model)
+    return SemanticConfig(
+        service=spec.service,
+        model=spec.model,
+        threshold=spec.threshold if spec.HasField("threshold") else default.threshold,
+        max_candidates=spec.max_candidates or default.max_candidates,
+        timeout_s=seconds(spec, "timeout", default.timeout_s),
+        max_text_bytes=spec.max_text_bytes or default.max_text_bytes,
+        dimensions=spec.dimensions or None,
     )
 
 

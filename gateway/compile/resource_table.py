@@ -3,7 +3,8 @@ for reading secrets.
 
 A resource comes into use once everything it names is in use; until then, and when it is refused, the version before
 stays. A resource that is removed stays in use for as long as something in use names it. So the snapshot never has a
-reference that does not resolve, whatever the order in which changes arrive.
+reference that does not resolve, whatever the order in which changes arrive; but for late ones, which are looked up in
+the snapshot, and may find nothing.
 """
 
 from collections import Counter
@@ -67,7 +68,7 @@ SHARED_STORE_MISSING = "SHARED_STORE_MISSING"
 
 @dataclass(frozen=True, slots=True)
 class _Compiled:
-    """A resource that is valid in itself. `references` maps what it names to the field that names it."""
+    """A resource that is valid in itself. `references` maps what it cannot be used without to the field naming it."""
 
     resource: ReceivedResource
     message: ConfigMessage
@@ -169,7 +170,11 @@ class ResourceTable:
             text = "is for all nodes together, and this node has no shared store: start it with --shared-store"
             field = "cache.store" if isinstance(value.spec, CacheConfig) else "rate_limit.scope"
             raise _RefusedError([_rejection(resource, SHARED_STORE_MISSING, text, field)])
-        named = {(reference.kind.type_url, reference.name): reference.field for reference in references(message)}
+        named = {
+            (reference.kind.type_url, reference.name): reference.field
+            for reference in references(message)
+            if not reference.is_late
+        }
         return _Compiled(resource, message, value, named)
 
     def _settle(self) -> None:

@@ -380,9 +380,23 @@ class CacheScope(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SemanticConfig:
+    """Kept answers are found by meaning: with vectors of a service, which may not be there yet. `threshold` is the
+    cosine from which on two texts mean the same; `dimensions` None: as many as the model likes."""
+
+    service: str
+    model: str
+    threshold: float = 0.95
+    max_candidates: int = 100
+    timeout_s: float = 0.5
+    max_text_bytes: int = 2048
+    dimensions: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CacheConfig:
     """Answers are kept and given again. `stale_s` is how long after its time an answer still is while a new one is
-    fetched; `is_shared`: all nodes keep them together."""
+    fetched; `is_shared`: all nodes keep them together. `semantic` None: only to the same requests."""
 
     ttl_s: float
     max_entry_bytes: int
@@ -392,6 +406,7 @@ class CacheConfig:
     respect_cache_control: bool = True
     stale_s: float = 0.0
     bypass_groups: frozenset[str] = frozenset()
+    semantic: SemanticConfig | None = None
 
 
 PolicySpec: TypeAlias = (

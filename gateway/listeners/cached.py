@@ -3,20 +3,21 @@ made by a task of its own, which its caller joins like all others, so that who l
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Generic, Protocol, TypeVar
 
 from gateway.context import RequestContext
 from gateway.edits import AnswerEdits, HeaderEdits, edited_mapping
 from gateway.errors import GatewayError, TimeoutExceededError
-from gateway.filters.phases import Filters
+from gateway.filters.cache import Wish
 from gateway.listeners.errors import GRPC_STATUS, HTTP_STATUS
+from gateway.listeners.semantic import SemanticSearch
 from gateway.listeners.service import GatewayService
 from gateway.pipeline import Inbound, Pipeline
 from gateway.plan import RoutePlan
 from gateway.response_cache.flight import Flight, FlightReader
-from gateway.response_cache.recording import AnswerHead, AnswerReader, ReplayedAnswer
+from gateway.response_cache.recording import AnswerHead, AnswerReader, NearAnswer, ReplayedAnswer
 from gateway.response_cache.request_key import Headers, headers_to_show, request_key, seen_headers
 from gateway.response_cache.response_cache import Produce
 from gateway.shared_store import StoreUnavailableError
@@ -54,6 +55,7 @@ class CachedCall(Generic[A]):
         self._form = form
         self._see = see
         self._header_edits: HeaderEdits | None = None
+        self._shape: list[bytes] | None = None
         self._is_store_down = False
 
     async def forward(self, context: RequestContext) -> A:
@@ -65,9 +67,8 @@ class CachedCall(Generic[A]):
 
     def retell(self, context: RequestContext, result: str) -> None:
         """Tells the caller that it is otherwise than it was told: its answer comes from a call of its own."""
-        context.answer_headers = [header for header in context.answer_headers if header[0] != b"x-janua-cache"]
         context.answer_edits = None
-        context.tell_cache(result)
+        context.retell_cache(result)
 
     @asynccontextmanager
     async def answer(self, context: RequestContext, produce: Produce) -> AsyncIterator[AnswerReader | None]:
@@ -83,7 +84,11 @@ class CachedCall(Generic[A]):
             self._header_edits = context.header_edits
         wish = self._cache.wish(context)
         seen = self._see(context.headers)
-        key = self._key(context, filters, seen) if wish is not None else None
+        key: str | None = None
+        if wish is not None:
+            effective, self._shape = self._inbound.effective(), self._cache.shape(context, filters)
+            if effective is not None and self._shape is not None:
+                key = self._key(context, effective, seen, self._shape)
         if wish is None or key is None:
             context.tell_cache("bypass")
             yield None
@@ -91,10 +96,13 @@ class CachedCall(Generic[A]):
         if wish.reads and (kept := await self._find(key, context, seen, produce, wish.max_age_s)) is not None:
             yield kept
             return
-        flight = self._cache.answers.flight(key) if self._cache.config.single_flight and wish.reads else None
+        # What a call finds by meaning may be older than who says `max-age` wants.
+        joins = self._cache.config.single_flight and wish.reads
+        joins = joins and (self._plan.embedder is None or wish.max_age_s is None)
+        flight = self._cache.answers.flight(key) if joins else None
         if flight is None:
             context.tell_cache("miss" if wish.reads and not self._is_store_down else "bypass")
-            flight = self._start(key, context, seen, produce)
+            flight = self._start(key, context, seen, self._first_found(produce, seen, wish))
         else:
             context.tell_cache("coalesced")
         reader = flight.join()
@@ -108,14 +116,33 @@ class CachedCall(Generic[A]):
         except TimeoutError:
             raise TimeoutExceededError("the request's time limit passed", reason="DEADLINE_EXCEEDED") from None
         finally:
-            if await flight.leave(reader):
+            if await flight.leave(reader) and flight.given_again is None:
                 _charge(context, flight.context)
 
-    def _key(self, context: RequestContext, filters: Filters, seen: Headers) -> str | None:
-        """None if it cannot be told what is asked, or what policies will make of it."""
-        effective, shape = self._inbound.effective(), self._cache.shape(context, filters)
-        if effective is None or shape is None:
-            return None
+    def _first_found(self, produce: Produce, seen: Headers, wish: Wish) -> Produce:
+        """Has an answer to what means the same looked for, before a backend is called."""
+        embedder, config = self._plan.embedder, self._cache.config
+        if embedder is None or config.semantic is None:
+            return produce
+        semantic = SemanticSearch(self._service, self._pipeline, self._cache.answers, embedder, config, config.semantic)
+
+        async def find_or_produce(flight: Flight) -> None:
+            question = semantic.question(self._inbound)
+            if question is not None:
+                shape = [*(self._shape or ()), embedder.version]
+                partition = self._key(flight.context, question.rest, seen, shape)
+                found = await semantic.find(
+                    flight, question.words, partition, max_age_s=wish.max_age_s, reads=wish.reads
+                )
+                if found is not None:
+                    await _give_again(flight, found)
+                    return
+            await produce(flight)
+
+        return find_or_produce
+
+    def _key(self, context: RequestContext, effective: bytes, seen: Headers, shape: Sequence[bytes]) -> str:
+        """The same for requests of the same callers that are answered in the same way and ask the same."""
         return request_key(
             context,
             scope=self._cache.scope(context),
@@ -144,7 +171,8 @@ class CachedCall(Generic[A]):
         terms = recording.head.terms
         fresh_s = self._cache.config.ttl_s if terms is None else terms.fresh_s
         if age_s >= fresh_s and answers.flight(key) is None:
-            self._start(key, context, seen, lambda flight: self._refresh(flight, produce), is_accounted=True)
+            anew = self._first_found(produce, seen, Wish(reads=False))
+            self._start(key, context, seen, lambda flight: self._refresh(flight, anew), is_accounted=True)
         context.tell_cache("hit")
         context.answer_headers.append((b"age", b"%d" % age_s))
         _take_edits(recording.head.edits, context)
@@ -203,12 +231,30 @@ class SharedAnswer:
             context.upstream_seconds += time.perf_counter() - waiting_since
             _take_edits(self._flight.header_edits, context)
         context.first_content_at = time.perf_counter()
+        if (found := self._flight.given_again) is not None:
+            context.retell_cache("hit")
+            context.answer_headers.append((b"age", b"%d" % found.kept.age_s))
+            context.answer_headers.append((b"x-janua-cache-similarity", b"%.4f" % found.similarity))
+            return head
         if not self._flight.is_oldest(self._reader):
             return head.kept()
         _take_over(self._flight.context, context)
         context.sticky_cookie = self._flight.context.sticky_cookie
         context.answer_headers += self._flight.context.answer_headers
         return head
+
+
+async def _give_again(flight: Flight, found: NearAnswer) -> None:
+    """Writes a kept answer to those who wait for a call, in the pieces that it was sent in."""
+    flight.given_again = found
+    recording = found.kept.recording
+    _take_edits(recording.head.edits, flight.context)
+    if recording.head.is_whole:
+        flight.write_whole(recording.head, b"".join(recording.pieces))
+        return
+    flight.begin(recording.head)
+    for piece in recording.pieces:
+        await flight.write(piece)
 
 
 def _take_over(call: RequestContext, context: RequestContext) -> None:

@@ -92,6 +92,16 @@ class GatewayService:
         if self._access_log.is_enabled:
             self._access_log.add(self._entry(context, status, reason, seconds))
 
+    def settle_own_call(self, context: RequestContext) -> None:
+        """Accounts for a call that the node has made beside a request: what it took, but no request."""
+        context.is_answered = context.first_content_at is not None
+        if context.usage is not None:
+            self.metrics.tokens(context.service, _OPERATIONS[context.operation], context.usage)
+        if context.priced is not None and context.is_answered:
+            self._charge(context, context.priced)
+        for reservation in context.reservations:
+            reservation.settle(context)
+
     def _charge(self, context: RequestContext, priced: PricedModel) -> None:
         """Notes what an answered request has cost. What is not known is counted as that, not as nothing."""
         if priced.price is None:

@@ -9,6 +9,7 @@ from gateway.context import RequestContext
 from gateway.edits import JsonEdit, edited_mapping
 from gateway.operations.features import check_operation, to_leave_out
 from gateway.plan import BackendPlan
+from gateway.response_cache.question import Question, question_of
 from gateway.response_cache.request_key import canonical_json, effective_request
 from gateway.schemas.chat_dialect import ChatDialect, UsageOnDemand
 from gateway.schemas.dialect import Dialect
@@ -153,6 +154,10 @@ class ChatBody:
         """See `KeptInbound`."""
         return effective_request(self.canonical()) if self.is_read else canonical_json(self.body)
 
+    def question(self) -> Question | None:
+        """What is asked, as far as it may be asked in other words. Raises `InvalidRequestError`."""
+        return question_of(self.canonical(), None if self.is_read else self.body)
+
 
 @dataclass(frozen=True, slots=True)
 class TypedChat:
@@ -212,6 +217,10 @@ class TypedChat:
     def effective(self) -> bytes | None:
         """See `KeptInbound`."""
         return effective_request(self.request)
+
+    def question(self) -> Question | None:
+        """What is asked, as far as it may be asked in other words."""
+        return question_of(self.request, None)
 
 
 @dataclass(slots=True)

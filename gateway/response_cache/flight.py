@@ -14,7 +14,8 @@ from collections.abc import Callable
 from gateway.context import RequestContext
 from gateway.edits import HeaderEdits
 from gateway.errors import GatewayError, UnavailableError
-from gateway.response_cache.recording import AnswerHead
+from gateway.response_cache.recording import AnswerHead, NearAnswer
+from gateway.response_cache.vectors import Place
 
 _WINDOW_BYTES = 256 * 1024
 
@@ -25,7 +26,8 @@ def _nothing() -> None:
 
 class Flight:
     """A call. `context` is that of the call; `cancel` ends it, for which nobody must wait. `is_accounted`: somebody
-    else accounts for it, and wants it whether anybody reads or not."""
+    else accounts for it, and wants it whether anybody reads or not. `place` is where its answer is to be found, beside
+    its key; `given_again` the answer that was found at such a place, so that there was nobody to call."""
 
     def __init__(
         self,
@@ -40,6 +42,8 @@ class Flight:
         self.head: AnswerHead | None = None
         self.failure: GatewayError | None = None
         self.is_over = False
+        self.place: Place | None = None
+        self.given_again: NearAnswer | None = None
         self.ended = asyncio.Event()
         self.cancel = cancel
         self._keep_bytes = keep_bytes

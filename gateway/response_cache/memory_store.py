@@ -1,16 +1,27 @@
 """Answers in the memory of one node, on the interface of aiocache: bounded in entries and bytes, which aiocache's own
-memory cache is not."""
+memory cache is not. Some can be found by the vectors of what was asked, too."""
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiocache.base import SENTINEL, BaseCache
 from aiocache.serializers import NullSerializer
 
+from gateway.response_cache.vectors import Place, Vector
+
 # What an entry takes beside its value and its key: two objects' heads, the tuple, the float and the places in the table
 # and the list of uses.
 _ENTRY_BYTES = 400
+
+# What a place takes beside its vector: three objects' heads, the partition's name and table, and the place in it.
+_PLACE_BYTES = 800
+
+
+class _Entry(NamedTuple):
+    value: bytes
+    ends_at: float | None
+    place: Place | None
 
 
 class MemoryStore(BaseCache):  # type: ignore[misc]  # aiocache publishes no types
@@ -27,7 +38,8 @@ class MemoryStore(BaseCache):  # type: ignore[misc]  # aiocache publishes no typ
         self.max_entries = max_entries
         self.size_bytes = 0
         self._clock = clock
-        self._entries: OrderedDict[str, tuple[bytes, float | None]] = OrderedDict()
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._partitions: dict[str, dict[str, Vector]] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -46,6 +58,20 @@ class MemoryStore(BaseCache):  # type: ignore[misc]  # aiocache publishes no typ
             return bool(await super().set(key, value, ttl, **options))
         return await self._set(key, value, None if ttl is SENTINEL else ttl)
 
+    async def set_at(self, key: str, value: bytes, ttl: float, place: Place) -> bool:
+        """Keeps a value that can be found at that place, too."""
+        return await self._set(key, value, ttl, place=place)
+
+    def places(self, partition: str, *, ends_after: float) -> list[tuple[str, Vector]]:
+        """Where the values of a partition are whose time is over later than that, and under which keys; the most
+        recently used first."""
+        entries = self._entries
+        return [
+            (key, vector)
+            for key, vector in reversed(self._partitions.get(partition, {}).items())
+            if (ends_at := entries[key].ends_at) is not None and ends_at > ends_after
+        ]
+
     def clear_matching(self, matches: Callable[[str], bool]) -> int:
         """Forgets what has such a key. How many there were."""
         return sum(map(self._remove, list(filter(matches, self._entries))))
@@ -54,24 +80,35 @@ class MemoryStore(BaseCache):  # type: ignore[misc]  # aiocache publishes no typ
         found = self._entries.get(key)
         if found is None:
             return None
-        value, ends_at = found
-        if ends_at is not None and self._clock() >= ends_at:
+        if found.ends_at is not None and self._clock() >= found.ends_at:
             self._remove(key)
             return None
         self._entries.move_to_end(key)
-        return value
+        if found.place is not None:
+            partition = self._partitions[found.place.partition]
+            partition[key] = partition.pop(key)
+        return found.value
 
     async def _set(
-        self, key: str, value: bytes, ttl: float | None = None, _cas_token: Any = None, _conn: Any = None
+        self,
+        key: str,
+        value: bytes,
+        ttl: float | None = None,
+        _cas_token: Any = None,
+        _conn: Any = None,
+        place: Place | None = None,
     ) -> bool:
         self._remove(key)
-        size = _size(key, value)
+        entry = _Entry(value, None if ttl is None else self._clock() + ttl, place)
+        size = _size(key, entry)
         if size > self.max_bytes:
             return False
         while self._entries and (self.size_bytes + size > self.max_bytes or len(self._entries) >= self.max_entries):
             self._remove(next(iter(self._entries)))
-        self._entries[key] = value, None if ttl is None else self._clock() + ttl
+        self._entries[key] = entry
         self.size_bytes += size
+        if place is not None:
+            self._take_place(key, place)
         return True
 
     async def _add(self, key: str, value: bytes, ttl: float | None = None, _conn: Any = None) -> bool:
@@ -101,13 +138,30 @@ class MemoryStore(BaseCache):  # type: ignore[misc]  # aiocache publishes no typ
         self.clear_matching(lambda key: key.startswith(namespace or ""))
         return True
 
+    def _take_place(self, key: str, place: Place) -> None:
+        partition = self._partitions.setdefault(place.partition, {})
+        partition[key] = place.vector
+        while len(partition) > place.room:
+            # The value stays, to be found by its key alone.
+            oldest = next(iter(partition))
+            del partition[oldest]
+            entry = self._entries[oldest]
+            self._entries[oldest] = placeless = entry._replace(place=None)
+            self.size_bytes += _size(oldest, placeless) - _size(oldest, entry)
+
     def _remove(self, key: str) -> bool:
         found = self._entries.pop(key, None)
         if found is None:
             return False
-        self.size_bytes -= _size(key, found[0])
+        self.size_bytes -= _size(key, found)
+        if found.place is not None:
+            partition = self._partitions[found.place.partition]
+            del partition[key]
+            if not partition:
+                del self._partitions[found.place.partition]
         return True
 
 
-def _size(key: str, value: bytes) -> int:
-    return len(key) + len(value) + _ENTRY_BYTES
+def _size(key: str, entry: _Entry) -> int:
+    size = len(key) + len(entry.value) + _ENTRY_BYTES
+    return size if entry.place is None else size + entry.place.size_bytes + _PLACE_BYTES

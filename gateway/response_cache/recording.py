@@ -46,6 +46,13 @@ class KeptAnswer(NamedTuple):
     age_s: float
 
 
+class NearAnswer(NamedTuple):
+    """An answer to what means the same, and how near that is: the cosine of the angle between the vectors."""
+
+    kept: KeptAnswer
+    similarity: float
+
+
 class AnswerReader(Protocol):
     """One reader of an answer, from its beginning."""
 

@@ -12,8 +12,9 @@ import structlog
 from gateway.context import RequestContext
 from gateway.errors import GatewayError, InternalError, UnavailableError
 from gateway.response_cache.flight import Flight
-from gateway.response_cache.recording import KeptAnswer, Recording
+from gateway.response_cache.recording import KeptAnswer, NearAnswer, Recording
 from gateway.response_cache.request_key import ALL_KEYS, KeyPattern
+from gateway.response_cache.vectors import Vector, nearest
 from gateway.shared_store import SharedStore, StoreUnavailableError
 
 if TYPE_CHECKING:
@@ -94,6 +95,18 @@ class ResponseCache:
         # Clocks of nodes differ.
         return KeptAnswer(recording, max(0.0, self._now(is_shared) - recording.kept_at))
 
+    async def find_near(
+        self, partition: str, vector: Vector, *, threshold: float, max_age_s: float, keep_s: float
+    ) -> NearAnswer | None:
+        """The answer in the node's memory that is nearest to the vector, of those in the partition no older than that,
+        all of which are kept for `keep_s`."""
+        if self._memory is None:
+            return None
+        places = self._memory.places(partition, ends_after=self._clock() + keep_s - max_age_s)
+        near = await nearest(places, vector, threshold)
+        kept = None if near is None else await self.find(near.key)
+        return None if near is None or kept is None else NearAnswer(kept, near.similarity)
+
     def flight(self, key: str) -> Flight | None:
         """The call whose answer will be kept under that key, if there is one that can be joined."""
         flight = self._flights.get(key)
@@ -171,6 +184,8 @@ class ResponseCache:
         self._forget(key, flight)
 
     async def _keep(self, key: str, flight: Flight, keep_s: float, is_shared: bool) -> None:
+        if flight.given_again is not None:
+            return  # it is kept, and would never be too old
         pieces = flight.pieces()
         if flight.head is not None and (terms := flight.head.terms) is not None:
             keep_s = terms.keep_s
@@ -185,8 +200,12 @@ class ResponseCache:
         packed = bytearray()
         self._encoder.encode_into(recording, packed)
         # Of the size that it has: one that has grown and was cut leaves holes in memory, a third of the whole.
+        store, memory = self._store(is_shared), self._memory
         with suppress(StoreUnavailableError):
-            await self._store(is_shared).set(key, bytes(packed), ttl=keep_s)
+            if memory is not None and flight.place is not None:
+                await memory.set_at(key, bytes(packed), keep_s, flight.place)
+            else:
+                await store.set(key, bytes(packed), ttl=keep_s)
 
     def _forget(self, key: str, flight: Flight) -> None:
         if self._flights.get(key) is flight:

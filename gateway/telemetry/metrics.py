@@ -112,6 +112,12 @@ class Metrics:
             ("result",),
             registry=self.registry,
         )
+        self._semantic_cache = CounterFamily(
+            "janua_semantic_cache",
+            "Searches for kept answers by meaning: hit, miss, or failed for want of a vector.",
+            ("result",),
+            registry=self.registry,
+        )
         self.cache_bytes = Gauge("janua_cache_bytes", "Memory that kept answers take.", registry=self.registry)
         self.cache_entries = Gauge("janua_cache_entries", "Answers that are kept.", registry=self.registry)
         self._guardrail = CounterFamily(
@@ -207,6 +213,10 @@ class Metrics:
     def cache(self, result: str) -> None:
         """Counts what a cache did for a request."""
         self._cache.labels(result).inc()
+
+    def semantic_cache(self, result: str) -> None:
+        """Counts a search for a kept answer by meaning."""
+        self._semantic_cache.labels(result).inc()
 
     def guardrail(self, policy: str, rule: str, action: str) -> None:
         """Counts what a rule of a guardrail has found."""

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from janua.config.v1.consumer_pb2 import Consumer
-from janua.config.v1.policy_pb2 import Authorization, IpFilter, Policy, SizeLimits
+from janua.config.v1.policy_pb2 import Authorization, Cache, IpFilter, Policy, SizeLimits
 from janua.config.v1.route_pb2 import Route
 from janua.config.v1.service_pb2 import Service
 
@@ -104,6 +104,14 @@ def _size_limits(spec: SizeLimits) -> Iterator[Problem]:
         yield Problem(field="size_limits", message="needs at least one of max_body_bytes and max_header_bytes")
 
 
+def _cache(spec: Cache) -> Iterator[Problem]:
+    if spec.HasField("semantic") and spec.store == Cache.STORE_SHARED:
+        text = (
+            "is for store MEMORY: what finds answers by meaning is in each node's memory, and no other node's answers"
+        )
+        yield Problem(field="cache.semantic", message=text)
+
+
 _CHECKS: Final[Mapping[str, Callable[[Any], Iterator[Problem]]]] = MappingProxyType(
     {
         "ip_filter": _ip_filter,
@@ -112,6 +120,7 @@ _CHECKS: Final[Mapping[str, Callable[[Any], Iterator[Problem]]]] = MappingProxyT
         "budget": check_budget,
         "jwt_auth": check_jwt_auth,
         "cors": check_cors,
+        "cache": _cache,
         "size_limits": _size_limits,
         "transform": check_transform,
         "guardrail": check_guardrail,

@@ -22,11 +22,13 @@ _UPSTREAM: Final = kind_info(KIND_UPSTREAM)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """A name in a resource: the path of the field it stands in, and what it names."""
+    """A name in a resource: the path of the field it stands in, and what it names. `is_late`: who names it can be in
+    use before it, which comes later in make-before-break order."""
 
     field: str
     kind: KindInfo
     name: str
+    is_late: bool = False
 
 
 def references(message: ConfigMessage) -> tuple[Reference, ...]:
@@ -40,7 +42,9 @@ def references(message: ConfigMessage) -> tuple[Reference, ...]:
             return tuple(_of_upstream(message))
         case Consumer():
             return tuple(_policies(message.policies))
-        case Policy() | Secret():
+        case Policy():
+            return tuple(_of_policy(message))
+        case Secret():
             return ()
         case _:
             assert_never(message)
@@ -57,6 +61,12 @@ def _of_route(route: Route) -> Iterator[Reference]:
 def _policies(names: Iterable[str]) -> Iterator[Reference]:
     for index, name in enumerate(names):
         yield Reference(field=f"policies[{index}]", kind=_POLICY, name=name)
+
+
+def _of_policy(policy: Policy) -> Iterator[Reference]:
+    if policy.cache.HasField("semantic"):
+        name = policy.cache.semantic.service
+        yield Reference(field="cache.semantic.service", kind=_SERVICE, name=name, is_late=True)
 
 
 def _of_upstream(upstream: Upstream) -> Iterator[Reference]:

@@ -1,15 +1,38 @@
 """When a service makes sense: its upstream or provider, its models and time limits."""
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 
-from janua.config.v1.service_pb2 import FEATURE_UNSPECIFIED, PRICE_LIST_PUBLISHED, Feature, Service
+from janua.config.v1.service_pb2 import (
+    FEATURE_EMBEDDINGS,
+    FEATURE_UNSPECIFIED,
+    PRICE_LIST_PUBLISHED,
+    SCHEMA_ANTHROPIC,
+    SCHEMA_BEDROCK,
+    SCHEMA_OPEN_INFERENCE,
+    Feature,
+    Service,
+)
 
 from janua_resources.addresses import parse_base_path
-from janua_resources.providers import PUBLISHED_PRICES
+from janua_resources.providers import PUBLISHED_PRICES, WITHOUT_EMBEDDINGS
 from janua_resources.proxy_rules import check_proxy_service
 from janua_resources.quoting import quoted
 from janua_resources.retry_rules import check_retries
 from janua_resources.violations import DUPLICATE, Problem, problem_of_parsing
+
+_SCHEMAS_WITHOUT_EMBEDDINGS: Final = frozenset({SCHEMA_ANTHROPIC, SCHEMA_BEDROCK, SCHEMA_OPEN_INFERENCE})
+
+
+def has_embeddings(service: Service) -> bool:
+    """Whether nodes can ask the service for vectors, as far as its configuration says."""
+    if service.HasField("upstream_service"):
+        schema = service.upstream_service.schema
+    else:
+        schema = service.proxy_service.schema
+        if service.proxy_service.provider in WITHOUT_EMBEDDINGS:
+            return False
+    return schema not in _SCHEMAS_WITHOUT_EMBEDDINGS and FEATURE_EMBEDDINGS not in service.unsupported_features
 
 
 def check_service(service: Service) -> Iterator[Problem]:

@@ -25,6 +25,7 @@ from janua_resources.quoting import quoted
 from janua_resources.references import references
 from janua_resources.retry_rules import DEFAULT_REQUEST_TIMEOUT, outlasts
 from janua_resources.route_match import MatchKey, match_key, rough_key
+from janua_resources.service_rules import has_embeddings
 from janua_resources.surfaces import is_inference_service
 from janua_resources.violations import (
     CONFLICTING_MATCH,
@@ -66,6 +67,7 @@ def check_world(messages: World, changed: Collection[Key] | None = None) -> list
         *_outlasting_retries(messages, routes),
         *_unspoken_schemas(messages, services),
         *_unspoken_calls(messages, routes),
+        *_unasked_vectors(messages, _of_type(examined, Policy)),
     ]
 
 
@@ -234,6 +236,15 @@ def _speaks_http(messages: World, service: Service) -> bool:
         return True
     upstream = messages.get((KIND_UPSTREAM, service.upstream_service.upstream))
     return isinstance(upstream, Upstream) and upstream.protocol != PROTOCOL_GRPC
+
+
+def _unasked_vectors(messages: World, policies: Iterable[Policy]) -> Iterator[Violation]:
+    """Policies that want vectors of services that have none."""
+    for policy in policies:
+        service = messages.get((KIND_SERVICE, policy.cache.semantic.service))
+        if isinstance(service, Service) and not has_embeddings(service):
+            text = f"service {quoted(service.name)} has no embeddings"
+            yield violation(policy, "cache.semantic.service", text)
 
 
 def _outlasting_retries(messages: World, routes: Iterable[Route]) -> Iterator[Violation]:

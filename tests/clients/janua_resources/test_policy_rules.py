@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import yaml
-from janua_resources import documents, rules
+from janua_resources import documents, field_rules, rules
 from janua_resources.kinds import kind_of
 from janua_resources.world import check_world
 
@@ -152,3 +152,30 @@ def test_one_cache_is_enough_for_a_route() -> None:
         "policies[1]",
         "policy 'one' is of kind cache too, of which there can be one only",
     )
+
+
+SEMANTIC = {"service": "s", "model": "m"}
+
+
+@pytest.mark.parametrize(
+    ("cache", "fields"),
+    [
+        ({"semantic": SEMANTIC}, []),
+        ({"semantic": {**SEMANTIC, "threshold": 1, "max_candidates": 1000, "timeout": "10s"}}, []),
+        ({"semantic": SEMANTIC, "store": "SHARED"}, ["cache.semantic"]),
+        ({"semantic": {}}, ["cache.semantic.model", "cache.semantic.service"]),
+        ({"semantic": {**SEMANTIC, "threshold": 0}}, ["cache.semantic.threshold"]),
+        ({"semantic": {**SEMANTIC, "threshold": -0.5}}, ["cache.semantic.threshold"]),
+        ({"semantic": {**SEMANTIC, "threshold": 1.01}}, ["cache.semantic.threshold"]),
+        ({"semantic": {**SEMANTIC, "max_candidates": 1001}}, ["cache.semantic.max_candidates"]),
+        ({"semantic": {**SEMANTIC, "max_text_bytes": 65537}}, ["cache.semantic.max_text_bytes"]),
+        ({"semantic": {**SEMANTIC, "dimensions": 16385}}, ["cache.semantic.dimensions"]),
+        ({"semantic": {**SEMANTIC, "timeout": "0s"}}, ["cache.semantic.timeout"]),
+        ({"semantic": {**SEMANTIC, "timeout": "11s"}}, ["cache.semantic.timeout"]),
+    ],
+)
+def test_caches_that_find_by_meaning(cache: dict[str, Any], fields: list[str]) -> None:
+    text = yaml.safe_dump({"policies": [{"name": "p", "cache": {"ttl": "5s", **cache}}]})
+    (located,) = documents.parse(text, source="test").resources
+    found = [*field_rules.check_fields(located.message), *rules.check(located.message)]
+    assert sorted({violation.field for violation in found}) == fields

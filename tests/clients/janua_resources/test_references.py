@@ -1,4 +1,5 @@
 from janua.config.v1.consumer_pb2 import Consumer
+from janua.config.v1.policy_pb2 import Cache, Policy, SemanticCache
 from janua.config.v1.route_pb2 import Backend, Mirror, Route
 from janua.config.v1.service_pb2 import Credential, ProxyService, Service, UpstreamService
 from janua.config.v1.upstream_pb2 import ClientCertificate, Tls, Upstream
@@ -41,6 +42,14 @@ def test_a_service_names_its_upstream_or_its_secrets() -> None:
     assert (reference.field, reference.kind.name) == ("proxy_service.credentials[0].secret", "Secret")
 
 
+def test_a_cache_names_the_service_that_makes_vectors() -> None:
+    assert references(Policy(cache=Cache())) == ()
+    [reference] = references(Policy(cache=Cache(semantic=SemanticCache(service="embedder"))))
+    assert (reference.field, reference.kind.name, reference.name) == ("cache.semantic.service", "Service", "embedder")
+    assert reference.is_late
+
+
 def test_others_name_nothing() -> None:
+    assert references(Policy(name="p")) == ()
     assert references(Service()) == ()
     assert references(Consumer(name="alice")) == ()

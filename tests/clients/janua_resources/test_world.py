@@ -7,7 +7,7 @@ from hypothesis import HealthCheck as Health
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from janua.config.v1.consumer_pb2 import ApiKey, Consumer
-from janua.config.v1.policy_pb2 import ApiKeyAuth, Cors, Policy
+from janua.config.v1.policy_pb2 import ApiKeyAuth, Cache, Cors, Policy, SemanticCache
 from janua.config.v1.resource_pb2 import (
     KIND_CONSUMER,
     KIND_POLICY,
@@ -19,6 +19,9 @@ from janua.config.v1.resource_pb2 import (
 from janua.config.v1.route_pb2 import Backend, GrpcMatch, Mirror, Route, RouteMatch
 from janua.config.v1.secret_pb2 import Secret
 from janua.config.v1.service_pb2 import (
+    FEATURE_EMBEDDINGS,
+    SCHEMA_ANTHROPIC,
+    SCHEMA_BEDROCK,
     SCHEMA_OPEN_INFERENCE,
     SCHEMA_OPENAI,
     SCHEMA_PASSTHROUGH,
@@ -226,6 +229,55 @@ def test_an_upstream_that_begins_to_speak_grpc_is_checked_with_the_services_befo
     messages = {**RIGHT, **world(Upstream(name="pool", protocol=PROTOCOL_GRPC))}
     violations = check_world(messages, changed=[(KIND_UPSTREAM, "pool")])
     assert found(violations) == [("local", "upstream_service.schema", INVALID_FIELD)]
+
+
+def finding(name: str = "kept", embedder: str = "embedder") -> Policy:
+    return Policy(name=name, cache=Cache(semantic=SemanticCache(service=embedder, model="vectors")))
+
+
+FIELD = "cache.semantic.service"
+
+
+def test_a_cache_needs_the_service_that_it_has_make_vectors() -> None:
+    assert check_world(world(finding(), hosted("embedder"), Upstream(name="pool"))) == []
+    assert found(check_world(world(finding()))) == [("kept", FIELD, UNRESOLVED_REFERENCE)]
+    removed = (KIND_SERVICE, "embedder")
+    assert found(check_world(world(finding()), {removed})) == [("kept", FIELD, UNRESOLVED_REFERENCE)]
+    # A policy is no service, whatever its name.
+    assert found(check_world(world(finding(embedder="kept")))) == [("kept", FIELD, UNRESOLVED_REFERENCE)]
+
+
+def test_no_cycle_of_caches_and_services_can_be_written() -> None:
+    """A cache names a service, and a service policies, but no cache; routes, which name caches, are named by nobody."""
+    embedder = hosted("embedder")
+    embedder.policies.append("kept")
+    assert found(check_world(world(finding(), embedder, Upstream(name="pool")))) == [
+        ("embedder", "policies[0]", INVALID_FIELD)
+    ]
+
+
+@pytest.mark.parametrize(
+    "embedder",
+    [
+        *(
+            Service(name="embedder", upstream_service=UpstreamService(upstream="pool", schema=schema))
+            for schema in (SCHEMA_ANTHROPIC, SCHEMA_BEDROCK, SCHEMA_OPEN_INFERENCE)
+        ),
+        Service(name="embedder", proxy_service=ProxyService(provider="anthropic")),
+        Service(name="embedder", proxy_service=ProxyService(provider="custom", schema=SCHEMA_ANTHROPIC)),
+        Service(
+            name="embedder",
+            upstream_service=UpstreamService(upstream="pool"),
+            unsupported_features=[FEATURE_EMBEDDINGS],
+        ),
+    ],
+    ids=str,
+)
+def test_a_cache_cannot_have_vectors_made_by_what_has_none(embedder: Service) -> None:
+    messages = world(finding(), embedder, Upstream(name="pool"))
+    (violation,) = check_world(messages, {(KIND_SERVICE, "embedder")})
+    assert (violation.name, violation.field) == ("kept", FIELD)
+    assert violation.message == "service 'embedder' has no embeddings"
 
 
 def test_copies_and_certificates_need_what_they_name() -> None:

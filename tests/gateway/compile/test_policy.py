@@ -18,6 +18,7 @@ from janua.config.v1.policy_pb2 import (
     JwtAlgorithm,
     JwtAuth,
     Policy,
+    SemanticCache,
     SizeLimits,
 )
 from janua_resources.policy_rules import PLACES
@@ -42,6 +43,7 @@ from gateway.config.snapshot import (
     IpFilterConfig,
     JwtAuthConfig,
     PolicyConfig,
+    SemanticConfig,
     SizeLimitsConfig,
 )
 from gateway.config.transform import (
@@ -172,6 +174,15 @@ def test_cache() -> None:
             respect_cache_control=False,
             stale_while_revalidate=Duration(seconds=7),
             bypass_groups=["staff"],
+            semantic=SemanticCache(
+                service="embedder",
+                model="vectors",
+                threshold=0.5,
+                max_candidates=7,
+                timeout=Duration(seconds=2),
+                max_text_bytes=100,
+                dimensions=256,
+            ),
         ),
     )
     assert compile_policy(message).spec == CacheConfig(
@@ -182,6 +193,26 @@ def test_cache() -> None:
         respect_cache_control=False,
         stale_s=7,
         bypass_groups=frozenset({"staff"}),
+        semantic=SemanticConfig(
+            service="embedder",
+            model="vectors",
+            threshold=0.5,
+            max_candidates=7,
+            timeout_s=2,
+            max_text_bytes=100,
+            dimensions=256,
+        ),
+    )
+    plain = compile_policy(Policy(name="p", cache=Cache(semantic=SemanticCache(service="s", model="m")))).spec
+    assert isinstance(plain, CacheConfig)
+    assert plain.semantic == SemanticConfig(
+        service="s",
+        model="m",
+        threshold=0.95,
+        max_candidates=100,
+        timeout_s=0.5,
+        max_text_bytes=2048,
+        dimensions=None,
     )
 
 

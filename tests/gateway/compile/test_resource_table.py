@@ -571,3 +571,21 @@ def test_tokens_are_fetched_only_where_the_secret_may_go() -> None:
     assert table.all_rejections == []
     put(table, secret("s", "NEW", allowed_hosts=["127.0.0.1", "login.evil.example"]))
     assert reasons(table) == [("s", SECRET_HOST_NOT_ALLOWED, "env")]
+
+
+def finding(name: str = "kept", embedder: str = "embedder") -> ReceivedResource:
+    semantic = {"service": embedder, "model": "vectors"}
+    return resource("policy", name, cache={"ttl": "5s", "semantic": semantic})
+
+
+def test_cache_does_not_wait_for_the_service_that_makes_its_vectors() -> None:
+    """Policies come before services. Waiting for one would keep back all routes with the cache."""
+    table = empty_table()
+    put(table, upstream("u"), service("v", "u"), finding(), route("r", "v", ["kept"]))
+    assert names(table.snapshot())["routes"] == ["r"]
+    assert table.all_rejections == []
+    put(table, service("embedder", "u"))
+    assert names(table.snapshot())["services"] == ["embedder", "v"]
+    remove(table, service("embedder"))
+    assert names(table.snapshot())["services"] == ["v"]
+    assert names(table.snapshot())["policies"] == ["kept"]

@@ -3,8 +3,10 @@
 from typing import Any
 
 import pytest
+from janua.config.v1 import service_pb2
 from janua_resources.addresses import parse_url
-from janua_resources.providers import PROVIDER_BASE_URLS
+from janua_resources.providers import PROVIDER_BASE_URLS, WITHOUT_EMBEDDINGS
+from janua_resources.service_rules import has_embeddings
 
 from gateway.config.credential import HeaderKey
 from gateway.config.secret import SecretValue
@@ -45,3 +47,14 @@ def test_table_cannot_be_changed() -> None:
     table: Any = PROVIDERS
     with pytest.raises(TypeError):
         table["other"] = PROVIDERS["custom"]
+
+
+def test_rules_know_who_has_no_embeddings() -> None:
+    without = {name for name, each in PROVIDERS.items() if not (each.own_family or SCHEMAS[each.schema]).embeddings}
+    assert without == WITHOUT_EMBEDDINGS
+    asked = {
+        name.removeprefix("SCHEMA_")
+        for name, number in service_pb2.Schema.items()
+        if number and has_embeddings(service_pb2.Service(upstream_service=service_pb2.UpstreamService(schema=number)))
+    }
+    assert asked == {schema.name for schema, family in SCHEMAS.items() if family.embeddings}

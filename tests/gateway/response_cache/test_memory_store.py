@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.response_cache.memory_store import MemoryStore
+from gateway.response_cache.vectors import Place
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -127,4 +128,118 @@ async def test_bound_holds_for_the_memory_that_is_really_taken(clock: Clock, siz
         await cache.set(f"chat/{chance.getrandbits(256):064x}", value)
         written += len(value) + 400
     assert cache.size_bytes > 0.99 * limit - 60_000
+    assert resident_bytes() - before < 1.1 * limit
+
+
+def place(partition: str = "p", *, room: int = 10, size: int = 4) -> Place:
+    return Place(partition, tuple(float(number) for number in range(size)), room)
+
+
+def found(cache: MemoryStore, partition: str = "p", ends_after: float = 0.0) -> list[str]:
+    return [key for key, _ in cache.places(partition, ends_after=ends_after)]
+
+
+async def test_places_are_those_of_a_partition_the_last_used_first(clock: Clock) -> None:
+    cache = store(clock)
+    for key in "abc":
+        await cache.set_at(key, b"1", 5, place())
+    await cache.set_at("d", b"1", 5, place("other"))
+    await cache.set("e", b"1", 5)
+    await cache.get("a")
+    assert found(cache) == ["a", "c", "b"]
+    assert (found(cache, "other"), found(cache, "none")) == (["d"], [])
+
+
+async def test_places_end_with_their_values(clock: Clock) -> None:
+    cache = store(clock, max_entries=3)
+    await cache.set_at("a", b"1", 5, place())
+    clock.now += 3
+    await cache.set_at("b", b"1", 5, place())
+    assert found(cache, ends_after=clock.now + 3) == ["b"]
+    assert found(cache, ends_after=clock.now + 2) == ["b"]
+    assert found(cache, ends_after=clock.now + 1) == ["b", "a"]
+    clock.now += 2
+    assert found(cache, ends_after=clock.now) == ["b"]
+    await cache.set("a", b"2")  # now without a place
+    assert found(cache) == ["b"]
+    await cache.set("c", b"1")
+    await cache.set("d", b"1")  # there is no room for b any more
+    assert found(cache) == []
+    await cache.set_at("e", b"1", 5, place())
+    assert cache.clear_matching(lambda key: key == "e") == 1
+    assert found(cache) == []
+    await cache.clear()
+    assert cache.size_bytes == 0
+
+
+async def test_partition_without_room_loses_the_place_of_the_least_recently_used(clock: Clock) -> None:
+    cache = store(clock)
+    for key in "abc":
+        await cache.set_at(key, key.encode(), 5, place(room=2))
+    assert found(cache) == ["c", "b"]
+    assert await cache.get("a") == b"a"
+    assert found(cache) == ["c", "b"]
+    bare = store(clock)
+    await bare.set("a", b"a", 5)
+    for key in "bc":
+        await bare.set_at(key, key.encode(), 5, place())
+    assert cache.size_bytes == bare.size_bytes
+
+
+PLACING = st.lists(
+    st.tuples(
+        st.sampled_from(["set", "place", "get", "delete", "wait"]), st.integers(0, 12), st.integers(0, 2),
+        st.integers(0, 100),
+    ),
+    max_size=60,
+)  # fmt: skip
+
+
+@given(actions=PLACING)
+async def test_partitions_never_mix_and_vectors_count(actions: list[tuple[str, int, int, int]]) -> None:
+    clock = Clock()
+    cache = MemoryStore(max_bytes=20_000, max_entries=7, clock=clock)
+    last: dict[str, Place | None] = {}
+    for action, number, partition, size in actions:
+        key = f"k{number}"
+        match action:
+            case "set":
+                await cache.set(key, b"v", 10)
+                last[key] = None
+            case "place":
+                last[key] = at = place(f"p{partition}", room=3, size=size)
+                await cache.set_at(key, b"v", 10, at)
+            case "get":
+                await cache.get(key)
+            case "delete":
+                await cache.delete(key)
+            case _:
+                clock.now += 3
+        for each in ("p0", "p1", "p2"):
+            places = cache.places(each, ends_after=clock.now)
+            assert len(places) <= 3
+            for key_there, vector in places:
+                known = last[key_there]
+                assert known is not None
+                assert (known.partition, known.vector) == (each, vector)
+                assert await cache.exists(key_there)
+        assert len(cache) <= 7
+        assert 0 <= cache.size_bytes <= 20_000
+    await cache.clear()
+    assert cache.size_bytes == 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no /proc")
+@pytest.mark.parametrize("size", [64, 384, 1536])
+async def test_bound_holds_for_the_memory_that_vectors_really_take(clock: Clock, size: int) -> None:
+    limit = 32 * 1024 * 1024
+    cache = store(clock, max_bytes=limit, max_entries=10**6)
+    chance = random.Random(7)
+    before = resident_bytes()
+    written = 0
+    while written < 2 * limit:
+        at = Place(f"chat/{chance.getrandbits(256):064x}", tuple(chance.random() for _ in range(size)), 100)
+        await cache.set_at(f"chat/{chance.getrandbits(256):064x}", chance.randbytes(1000), 60, at)
+        written += at.size_bytes + 2000
+    assert cache.size_bytes > 0.98 * limit - 100_000
     assert resident_bytes() - before < 1.1 * limit
