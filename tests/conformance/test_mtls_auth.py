@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -25,6 +26,7 @@ from tests.conformance.polling import eventually
 from tests.conformance.proxying import proxied
 from tests.support.faulty_upstream import FaultyUpstream
 from tests.support.pki import HTTP2, Identity, Pki, issue
+from tests.support.scripts import stall
 from tests.support.websocket_backend import websocket_backend
 
 Calling = Callable[..., AbstractAsyncContextManager[Caller]]
@@ -52,9 +54,12 @@ def gateway_process(tmp_path_factory: pytest.TempPathFactory, pki: Pki) -> Itera
     process.start(render(EMPTY, "at-start"), *pki.node_options(client_certificates="grpc"))
     try:
         yield process
+        process.send_signal(signal.SIGTERM)
+        assert process.wait() == 0
     finally:
         process.stop()
-    assert "Traceback" not in process.log
+    # grpcio logs it as an error when a caller leaves while a message is on its way to it.
+    assert process.log.count("Traceback") == process.log.count("ExecuteBatchError raised in core")
     assert pki.key.read_text().splitlines()[1] not in process.written
 
 
@@ -352,6 +357,19 @@ async def test_websockets(gateway: Gateway, pki: Pki) -> None:
             with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
                 await session.ws_connect(url)
         assert refused.value.status == 401
+
+
+async def test_caller_that_leaves_is_noticed(
+    gateway: Gateway, upstream: FaultyUpstream, calling: Calling, pki: Pki, wire: Wire, streamed: bool
+) -> None:
+    await gateway.apply(guarded(upstream))
+    upstream.script = stall()
+    async with calling(wire, issue(pki.client_ca, uris=[SEARCH])) as caller:
+        asking = asyncio.ensure_future(ask(caller, streamed=streamed))
+        await upstream.wait_for_requests(1)
+        await gateway.wait_for_active_requests(1)
+        asking.cancel()
+        await gateway.wait_until_idle()
 
 
 async def test_clear_text_is_not_served(gateway: Gateway, upstream: FaultyUpstream, pki: Pki, calling: Calling) -> None:

@@ -14,9 +14,9 @@ class GatewayTls:
     """Files in PEM. `ca_file` None: what the system trusts. `certificate_file` is shown to gateways that ask for one;
     `key_file` None: its key is in the same file."""
 
-    ca_file: Path | None = None
-    certificate_file: Path | None = None
-    key_file: Path | None = None
+    ca_file: str | Path | None = None
+    certificate_file: str | Path | None = None
+    key_file: str | Path | None = None
 
     def ssl_context(self) -> ssl.SSLContext:
         """For HTTP. Raises OSError, of which `ssl.SSLError` is one, for files that cannot be used."""
@@ -29,14 +29,14 @@ class GatewayTls:
     def channel_credentials(self) -> grpc.ChannelCredentials:
         """For gRPC. Raises as `ssl_context` does."""
         self.ssl_context()  # gRPC would not say what is wrong with the files
-        system = ssl.get_default_verify_paths().cafile
-        ca_file = self.ca_file or (Path(system) if system is not None else None)
-        certificate = self.certificate_file
+        trusted = _read(self.ca_file or ssl.get_default_verify_paths().cafile)
         return grpc.ssl_channel_credentials(
-            ca_file.read_bytes() if ca_file is not None else None,
-            (self.key_file or certificate).read_bytes() if certificate is not None else None,
-            certificate.read_bytes() if certificate is not None else None,
+            trusted, _read(self.key_file or self.certificate_file), _read(self.certificate_file)
         )
+
+
+def _read(file: str | Path | None) -> bytes | None:
+    return Path(file).read_bytes() if file is not None else None
 
 
 def open_secure_channel(address: str, tls: GatewayTls) -> grpc.aio.Channel:

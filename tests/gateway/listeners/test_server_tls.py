@@ -1,6 +1,7 @@
 """TLS of the listeners: which files are taken, what is offered to clients, and what becomes of files that change."""
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -189,6 +190,41 @@ async def test_changed_files_are_taken_for_new_connections(pki: Pki) -> None:
         with pytest.raises((OSError, AssertionError)):
             await connect(old)
         running.cancel()
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_resumed_session_keeps_its_certificate_and_ends_with_its_ca(pki: Pki, version: ssl.TLSVersion) -> None:
+    identity = issue(pki.client_ca)
+    context = pki.context(identity)
+    context.minimum_version = context.maximum_version = version
+    tls = ServerTls(files(pki, asks=True))
+
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        shown = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        writer.write(shown or b"nobody")
+        writer.close()
+
+    def connect(port: int, session: ssl.SSLSession | None) -> tuple[bytes, bool | None, ssl.SSLSession | None]:
+        with (
+            socket.create_connection(("127.0.0.1", port)) as plain,
+            context.wrap_socket(plain, server_hostname="localhost", session=session) as secured,
+        ):
+            return secured.recv(10_000), secured.session_reused, secured.session
+
+    async with await asyncio.start_server(greet, "127.0.0.1", 0, ssl=tls.context) as server:
+        port = server.sockets[0].getsockname()[1]
+        certificate = ssl.PEM_cert_to_DER_cert(identity[1].decode())
+        heard, is_resumed, session = await asyncio.to_thread(connect, port, None)
+        assert (heard, is_resumed) == (certificate, False)
+        heard, is_resumed, session = await asyncio.to_thread(connect, port, session)
+        assert (heard, is_resumed) == (certificate, True)
+        pki.write("clients.pem", trustme.CA().cert_pem.bytes())
+        tls.reload()
+        try:
+            heard, is_resumed, _ = await asyncio.to_thread(connect, port, session)
+            assert (heard, is_resumed) == (b"", False)  # ended without a word
+        except OSError:
+            pass  # refused in the handshake
 
 
 def test_files_that_are_only_touched_are_no_news(pki: Pki) -> None:
