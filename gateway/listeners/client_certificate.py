@@ -43,7 +43,7 @@ def _read(encoded: bytes) -> ClientCertificate:
         certificate = load(encoded)
         names = tuple(name for name in _names(certificate) if len(name) <= _MAX_NAME and name.isprintable())
         return ClientCertificate(names=names, expires=certificate.not_valid_after_utc.timestamp())
-    except (ValueError, x509.DuplicateExtension):
+    except (ValueError, x509.DuplicateExtension, x509.InvalidVersion, x509.UnsupportedGeneralNameType):
         return ClientCertificate(names=(), expires=0.0)
 
 
