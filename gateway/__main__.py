@@ -15,8 +15,11 @@ from gateway.bootstrap import (
     ConfigFileError,
     ListenAddress,
     NodeSettings,
+    RequiredOn,
     ServerCredentials,
     ServerCredentialsError,
+    TlsFiles,
+    TlsFilesError,
 )
 from gateway.config.node_id import load_or_make_node_id
 from gateway.listeners.hypercorn import ListenError
@@ -71,6 +74,7 @@ _FAILURES = (
     SealingKeyError,
     ServerCredentialsError,
     StoreSettingError,
+    TlsFilesError,
     WorkerFailedError,
 )
 
@@ -84,7 +88,7 @@ _FAILURES = (
 @click.option("--config-server-cert", type=_PATH, help="Show them this certificate (PEM).")
 @click.option("--config-server-key", type=_PATH, help="Its private key (PEM).")
 @click.option("--config-server-token-file", type=_PATH, help="Show them the token in this file. Default: JANUA_TOKEN.")
-@click.option("--config-file", type=click.Path(path_type=Path), help="Serve this file instead of asking a server.")
+@click.option("--config-file", type=_PATH, help="Serve this file instead of asking a server.")
 @click.option("--http", type=_ADDRESS, default="127.0.0.1:8080", help="HTTP inference; port 0 takes a free one.")
 @click.option("--grpc", type=_ADDRESS, default="127.0.0.1:8081", help="gRPC inference.")
 @click.option(
@@ -93,10 +97,27 @@ _FAILURES = (
     help="Where clients that dial xds:///janua reach --grpc; port 0 is its port. Default: where it listens.",
 )
 @click.option("--admin", type=_ADDRESS, default="127.0.0.1:9901", help="Health, metrics and dumps; keep it private.")
+@click.option(
+    "--tls-cert",
+    type=_PATH,
+    help="Secures --http and --grpc: the certificate and those between it and its CA, PEM.",
+)
+@click.option("--tls-key", type=_PATH, help="The certificate's private key, PEM.")
+@click.option(
+    "--tls-client-ca",
+    type=_PATH,
+    help="Asks clients for certificates that these CAs have signed, PEM.",
+)
+@click.option(
+    "--tls-require-client-cert",
+    type=click.Choice([each.value for each in RequiredOn]),
+    default=RequiredOn.NONE.value,
+    help="Where clients without one are not served. --grpc asks for them only so; --http asks always.",
+)
 @click.option("--node-id", default="", help="Unique in the fleet. Default: made once, kept in the state directory.")
 @click.option("--node-cluster", default="default", help="The group this node belongs to.")
 @click.option(
-    "--state-dir", type=click.Path(path_type=Path), default=".janua/node", help="Node id and last good configuration."
+    "--state-dir", type=_PATH, default=".janua/node", help="Node id and last good configuration."
 )
 @click.option(
     "--secrets-env-prefix",
@@ -106,7 +127,7 @@ _FAILURES = (
 )
 @click.option(
     "--secrets-dir",
-    type=click.Path(path_type=Path),
+    type=_PATH,
     multiple=True,
     help="Where files that secrets name must be; may be repeated. Default: anywhere.",
 )
@@ -143,6 +164,10 @@ def main(
     grpc: ListenAddress,
     advertise_grpc: ListenAddress | None,
     admin: ListenAddress,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    tls_client_ca: Path | None,
+    tls_require_client_cert: str,
     node_id: str,
     node_cluster: str,
     state_dir: Path,
@@ -162,11 +187,12 @@ def main(
 
     Either --config-server or --config-file says where the configuration comes from. Every option can be set as an
     environment variable, such as JANUA_HTTP. When the node is ready it prints one line of JSON with its addresses.
-    SIGTERM drains it; SIGHUP reads the configuration file and secrets again. JANUA_STATE_KEY holds keys, base64 of 32
-    bytes each, that seal what the state directory has of the configuration: the first seals, all open.
+    SIGTERM drains it; SIGHUP reads the configuration file, secrets and certificates again. JANUA_STATE_KEY holds keys,
+    base64 of 32 bytes each, that seal what the state directory has of the configuration: the first seals, all open.
     """
     if (config_server is None) == (config_file is None):
         raise click.UsageError("give either --config-server HOST:PORT or --config-file FILE")
+    tls = _tls_files(tls_cert, tls_key, tls_client_ca, RequiredOn(tls_require_client_cert))
     configure_logging(log_level, log_format)
     try:
         settings = NodeSettings(
@@ -185,6 +211,7 @@ def main(
             cache_bytes=cache_bytes,
             is_worker=worker,
             advertise_grpc=advertise_grpc,
+            tls=tls,
             secrets_env_prefixes=secrets_env_prefix,
             secrets_dirs=secrets_dir,
             state_keys=read_keys(os.environ.get("JANUA_STATE_KEY", ""), "JANUA_STATE_KEY"),
@@ -210,6 +237,10 @@ async def _run(settings: NodeSettings, workers: int) -> None:
     if workers > 1:
         from gateway.workers.supervisor import Supervisor
 
+        if settings.tls is not None:
+            from gateway.listeners.server_tls import ServerTls
+
+            ServerTls(settings.tls)  # what is wrong with the files is said once, not by each worker
         command = (sys.executable, "-P", "-m", "gateway", *sys.argv[1:])
         await Supervisor(settings, workers, command).run()
         return
@@ -220,6 +251,21 @@ async def _run(settings: NodeSettings, workers: int) -> None:
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD, 20, 50)
     await run_node(settings)
+
+
+def _tls_files(
+    certificate: Path | None, key: Path | None, client_ca: Path | None, required_on: RequiredOn
+) -> TlsFiles | None:
+    """The files as they are named. Raises `click.UsageError` for combinations that make no sense."""
+    if (certificate is None) != (key is None):
+        raise click.UsageError("--tls-cert and --tls-key go together: give both")
+    if client_ca is None and required_on is not RequiredOn.NONE:
+        raise click.UsageError("--tls-require-client-cert needs to know whose certificates: give --tls-client-ca")
+    if certificate is None or key is None:
+        if client_ca is not None:
+            raise click.UsageError("--tls-client-ca is for TLS: give --tls-cert and --tls-key too")
+        return None
+    return TlsFiles(certificate=certificate, key=key, client_ca=client_ca, required_on=required_on)
 
 
 def _fail(message: str) -> None:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -15,6 +16,10 @@ class ServerCredentialsError(Exception):
 
 class ConfigFileError(Exception):
     """A configuration file cannot be used; the text has one line per fault, with its place."""
+
+
+class TlsFilesError(Exception):
+    """Files for TLS cannot be used; the text is one line that names them and shows nothing of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +53,25 @@ class ListenAddress:
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
+
+
+class RequiredOn(Enum):
+    """Which listeners take no connection without a client certificate, where the node asks for them at all."""
+
+    NONE = "none"
+    GRPC = "grpc"
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsFiles:
+    """What the listeners for requests are secured with, as files in PEM: the certificate with those between it and its
+    CA, its key, and, if clients are asked for certificates, the CAs that sign them."""
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None = None
+    required_on: RequiredOn = RequiredOn.NONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +138,8 @@ class NodeSettings:
     empty: none. `access_log`: a path, `-` for standard error, or `off`. `is_worker`: it is one of several that share
     their ports, and ends when its standard input does. `advertise_grpc`: where clients of discovery reach `grpc`, port
     0 standing for its own; None: where it listens. `secrets_env_prefixes` and `secrets_dirs`: which variables and files
-    secrets may name, see `SecretPlaces`. `state_keys` seal what the state directory has of the configuration.
+    secrets may name, see `SecretPlaces`. `state_keys` seal what the state directory has of the configuration. `tls`
+    None: requests come in clear.
     """
 
     config_servers: tuple[str, ...]
@@ -136,3 +161,4 @@ class NodeSettings:
     shared_store: str = field(default="", repr=False)
     advertise_grpc: ListenAddress | None = None
     config_server_credentials: ServerCredentials = field(default_factory=ServerCredentials)
+    tls: TlsFiles | None = None

@@ -16,6 +16,20 @@ _NO_QUERY: Mapping[str, str] = MappingProxyType({})
 _BY_PATH = frozenset({Operation.FILES, Operation.BATCHES, Operation.PROXY})
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientCertificate:
+    """What a caller has proved to be when the connection was made. `names` are those that configurations can speak of,
+    the ones that say most first; `expires` is in seconds since 1970."""
+
+    names: tuple[str, ...]
+    expires: float
+
+
+def no_certificate() -> ClientCertificate | None:
+    """That of a caller who has shown none."""
+    return None
+
+
 class Reservation(Protocol):
     """What a request holds of a limit until it ends."""
 
@@ -37,6 +51,7 @@ class RequestContext:
     `seen_headers` are those that models' backends may see, None: all that are end-to-end. `answer_headers` are what
     policies tell the caller, `reservations` what the request holds of limits. `body_size` measures the body, None where
     it is not there yet; `answers_for_origins`: browsers are told by a policy what pages may do, so not by the backend.
+    `client_certificate` gives what has been verified of the other end of the connection.
     `header_edits` are made to what the backend that is called gets, `answer_edits` to what it answers; None: nothing.
     """
 
@@ -56,6 +71,7 @@ class RequestContext:
     deadline: float | None = None
     body_size: Callable[[], int] | None = field(default=None, repr=False)
     seen_headers: Mapping[bytes, bytes] | None = field(default=None, repr=False)
+    client_certificate: Callable[[], ClientCertificate | None] = field(default=no_certificate, repr=False)
 
     consumer: ConsumerConfig | None = None
     route: str = ""

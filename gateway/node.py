@@ -36,6 +36,7 @@ from gateway.listeners.grpc_server import GrpcServer
 from gateway.listeners.http import make_http_app
 from gateway.listeners.hypercorn import bind, serve_http
 from gateway.listeners.open_inference_grpc import OpenInferenceServicer
+from gateway.listeners.server_tls import ServerTls
 from gateway.listeners.service import GatewayService
 from gateway.mirror import Mirrors
 from gateway.pipeline import LiveState, Pipeline
@@ -60,6 +61,7 @@ class Node:
 
     def __init__(self, settings: NodeSettings, *, access_log_output: BinaryIO | None) -> None:
         self._settings = settings
+        self._tls = ServerTls(settings.tls) if settings.tls is not None else None
         self._metrics = Metrics()
         self._access_log = AccessLog(access_log_output)
         self._clusters = ClusterManager(random=Random(), on_health_change=self._poke_reporter)  # noqa: S311
@@ -91,7 +93,12 @@ class Node:
         secrets = SecretReader(
             places=SecretPlaces(env_prefixes=settings.secrets_env_prefixes, directories=settings.secrets_dirs)
         )
-        self._config = NodeConfig(ResourceTable(secrets, has_shared_store=self._store is not None), listener)
+        table = ResourceTable(
+            secrets,
+            has_shared_store=self._store is not None,
+            has_client_ca=settings.tls is not None and settings.tls.client_ca is not None,
+        )
+        self._config = NodeConfig(table, listener)
         self._addresses = self._advertised = ListenerAddresses()
         self._is_draining = False
         self._stop = asyncio.Event()
@@ -117,10 +124,11 @@ class Node:
 
     async def run(self) -> None:
         """Serves until SIGTERM or SIGINT, then drains. Raises `ListenError`, `ConfigFileError` or OSError at start."""
-        settings = self._settings
+        settings, tls = self._settings, self._tls
         http = bind(settings.http.host, settings.http.port, shared=settings.is_worker)
         admin = bind(settings.admin.host, settings.admin.port)
-        grpc_port = self._grpc_server.bind(settings.grpc.host, settings.grpc.port)
+        credentials = tls.grpc_credentials() if tls is not None else None
+        grpc_port = self._grpc_server.bind(settings.grpc.host, settings.grpc.port, credentials)
         self._addresses = ListenerAddresses(
             http=_authority(settings.http.host, http.getsockname()[1]),
             grpc=_authority(settings.grpc.host, grpc_port),
@@ -138,13 +146,21 @@ class Node:
                 background.create_task(self._answers.run()),
                 background.create_task(self._access_log.run()),
                 background.create_task(self._limits.run()),
+                *([background.create_task(tls.run())] if tls is not None else ()),
                 *self._start_subscription(background),
             ]
             servers.create_task(serve_http(make_admin_app(self._view()), admin, stop_admin, _ADMIN_DRAIN_S))
             await self._grpc_server.start()
             limit = settings.max_body_bytes
             serving = servers.create_task(
-                serve_http(http_app, http, self._stop_accepting, settings.drain_timeout_s, max_message_bytes=limit)
+                serve_http(
+                    http_app,
+                    http,
+                    self._stop_accepting,
+                    settings.drain_timeout_s,
+                    max_message_bytes=limit,
+                    tls=tls.context if tls is not None else None,
+                )
             )
             self._handle_signals()
             ready = background.create_task(self._announce_when_ready())
@@ -206,7 +222,9 @@ class Node:
         self._stop.set()
 
     def _reload(self) -> None:
-        """Reads files again: the configuration file if there is one, and secrets."""
+        """Reads files again: certificates, secrets, and the configuration file if there is one."""
+        if self._tls is not None:
+            self._tls.reload()
         self._config.retry_secrets()
         if self._settings.config_file is not None:
             try:
@@ -228,6 +246,7 @@ class Node:
             "grpc": self._addresses.grpc,
             "admin": self._addresses.admin,
             "revision": self._config.revision,
+            **({"tls": True} if self._tls is not None else {}),
         }
         sys.stdout.write(json.dumps(line) + "\n")
         sys.stdout.flush()

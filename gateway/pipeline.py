@@ -135,6 +135,7 @@ class Pipeline:
         services = NodeServices(
             keys=KeyIndex.of(consumers),
             subjects={subject: consumer for consumer in consumers for subject in consumer.jwt_subjects},
+            certificate_names={name: consumer for consumer in consumers for name in consumer.certificate_names},
             limits=live.limits,
             published_keys=live.published_keys,
             answers=live.answers,

@@ -17,6 +17,7 @@ def compile_consumer(message: consumer_pb2.Consumer) -> ConsumerConfig:
         labels=MappingProxyType(dict(message.labels)),
         policies=tuple(message.policies),
         jwt_subjects=tuple(message.jwt_subjects),
+        certificate_names=tuple(message.certificate_names),
     )
 
 

@@ -21,6 +21,7 @@ from gateway.config.snapshot import (
     IpFilterConfig,
     IpNetwork,
     JwtAuthConfig,
+    MtlsAuthConfig,
     PolicyConfig,
     PolicySpec,
     SemanticConfig,
@@ -81,6 +82,10 @@ def _jwt_auth(spec: policy_pb2.JwtAuth) -> JwtAuthConfig:
         subject_prefix=spec.subject_prefix,
         egress_proxy=spec.egress_proxy,
     )
+
+
+def _mtls_auth(spec: policy_pb2.MtlsAuth) -> MtlsAuthConfig:
+    return MtlsAuthConfig(optional=spec.optional, names=tuple(spec.names))
 
 
 _ALGORITHMS: Mapping[int, str] = MappingProxyType(
@@ -163,6 +168,7 @@ _COMPILERS: Mapping[str, Callable[[Any], PolicySpec]] = MappingProxyType(
         "rate_limit": compile_rate_limit,
         "budget": compile_budget,
         "jwt_auth": _jwt_auth,
+        "mtls_auth": _mtls_auth,
         "cors": _cors,
         "size_limits": _size_limits,
         "cache": _cache,

@@ -64,6 +64,7 @@ FILE_UNREADABLE = "FILE_UNREADABLE"
 UNDECODABLE = "UNDECODABLE"
 PRICES_NOT_INSTALLED = "PRICES_NOT_INSTALLED"
 SHARED_STORE_MISSING = "SHARED_STORE_MISSING"
+CLIENT_CA_MISSING = "CLIENT_CA_MISSING"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +90,9 @@ class _RefusedError(Exception):
 class ResourceTable:
     """Takes changes and tells what is in use."""
 
-    def __init__(self, secrets: SecretReader, *, has_shared_store: bool = False) -> None:
+    def __init__(self, secrets: SecretReader, *, has_shared_store: bool = False, has_client_ca: bool = False) -> None:
         self._has_shared_store = has_shared_store
+        self._has_client_ca = has_client_ca
         self._compilers: Mapping[str, Callable[[Any], Value]] = {
             types.SECRET: secrets.compile,
             types.UPSTREAM: lambda message: compile_upstream(message, secrets.read_file),
@@ -170,6 +172,9 @@ class ResourceTable:
             text = "is for all nodes together, and this node has no shared store: start it with --shared-store"
             field = "cache.store" if isinstance(value.spec, CacheConfig) else "rate_limit.scope"
             raise _RefusedError([_rejection(resource, SHARED_STORE_MISSING, text, field)])
+        if isinstance(value, PolicyConfig) and value.needs_client_ca and not self._has_client_ca:
+            text = "is for callers with certificates, and this node asks for none: start it with --tls-client-ca"
+            raise _RefusedError([_rejection(resource, CLIENT_CA_MISSING, text, "mtls_auth")])
         named = {
             (reference.kind.type_url, reference.name): reference.field
             for reference in references(message)

@@ -352,6 +352,15 @@ class JwtAuthConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MtlsAuthConfig:
+    """Callers must present a client certificate, or with `optional` may. Without `names` it must be a consumer's; else
+    it counts by the names that are one of them, exactly, or begin with one that ends in `*`."""
+
+    optional: bool = False
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CorsConfig:
     """What pages of other origins may do from browsers. Names of headers are in lower case."""
 
@@ -417,6 +426,7 @@ PolicySpec: TypeAlias = (
     | CorsConfig
     | IpFilterConfig
     | JwtAuthConfig
+    | MtlsAuthConfig
     | RateLimitConfig
     | SizeLimitsConfig
     | TransformConfig
@@ -435,6 +445,11 @@ class PolicyConfig:
     def needs_shared_store(self) -> bool:
         """Whether it works only on a node with a shared store."""
         return isinstance(self.spec, RateLimitConfig | CacheConfig) and self.spec.is_shared
+
+    @property
+    def needs_client_ca(self) -> bool:
+        """Whether it works only on a node that asks for client certificates."""
+        return isinstance(self.spec, MtlsAuthConfig)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -455,6 +470,7 @@ class ConsumerConfig:
     labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     policies: tuple[str, ...] = ()
     jwt_subjects: tuple[str, ...] = ()
+    certificate_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

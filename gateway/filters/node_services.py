@@ -14,13 +14,14 @@ from gateway.transport.outgoing import Outgoing
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeServices:
-    """Made once per configuration; all but the consumers, by their keys and by their subjects, is the same object each
-    time."""
+    """Made once per configuration; all but the consumers, by their keys, their subjects and the names in their
+    certificates, is the same object each time."""
 
     keys: KeyIndex
     limits: LimitState
     subjects: Mapping[str, ConsumerConfig]
     published_keys: KeyDirectory
     metrics: Metrics
+    certificate_names: Mapping[str, ConsumerConfig] = field(default_factory=dict)
     answers: ResponseCache = field(default_factory=ResponseCache)
     judges: Outgoing = field(default_factory=Outgoing)

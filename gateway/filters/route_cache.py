@@ -11,6 +11,7 @@ from gateway.config.snapshot import (
     CorsConfig,
     IpFilterConfig,
     JwtAuthConfig,
+    MtlsAuthConfig,
     PolicyConfig,
     RouteConfig,
     ServiceConfig,
@@ -30,6 +31,7 @@ _ADMITTING = (
     CorsConfig,
     IpFilterConfig,
     JwtAuthConfig,
+    MtlsAuthConfig,
     RateLimitConfig,
     SizeLimitsConfig,
 )

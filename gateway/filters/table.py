@@ -12,6 +12,7 @@ from gateway.config.snapshot import (
     CorsConfig,
     IpFilterConfig,
     JwtAuthConfig,
+    MtlsAuthConfig,
     PolicyConfig,
     PolicySpec,
     SizeLimitsConfig,
@@ -26,6 +27,7 @@ from gateway.filters.ip_filter import IpFilter
 from gateway.filters.jwt_auth import JwtAuth
 from gateway.filters.limits.limiter import Limits
 from gateway.filters.limits.rule import rule_of_budget, rules_of_limits
+from gateway.filters.mtls_auth import MtlsAuth
 from gateway.filters.node_services import NodeServices
 from gateway.filters.phases import Filter, Filters
 from gateway.filters.size_limits import SizeLimits
@@ -45,6 +47,7 @@ FILTERS: Mapping[type[PolicySpec], _Builder] = {
         [rule_of_budget(name, config, services.limits)], services.limits
     ),
     JwtAuthConfig: lambda _, config, services: JwtAuth.of(config, services),
+    MtlsAuthConfig: lambda _, config, services: MtlsAuth(config, services.certificate_names),
     CorsConfig: lambda _, config, __: Cors(config),
     SizeLimitsConfig: lambda _, config, __: SizeLimits(config),
     CacheConfig: lambda _, config, services: Cache(config, services.answers),

@@ -4,15 +4,17 @@ whole relay."""
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import structlog
 
-from gateway.context import RequestContext
+from gateway.context import RequestContext, no_certificate
 from gateway.errors import GatewayError, NotFoundError
 from gateway.listeners.chat import ChatListener
+from gateway.listeners.client_certificate import CERTIFICATE
 from gateway.listeners.disconnect import AsgiApp, ClientGoneError, Receive, Scope, Send
 from gateway.listeners.errors import internal_error
 from gateway.listeners.http_exchange import ErrorFormat, HttpExchange
@@ -40,6 +42,7 @@ from gateway.schemas.open_inference.paths import match_path
 from gateway.types import Operation
 
 _CLIENT_GONE = "499"
+_NO_STATE: Mapping[str, Any] = MappingProxyType({})
 
 _log = structlog.get_logger("janua.http")
 
@@ -205,4 +208,5 @@ def make_context(scope: Scope, operation: Operation) -> RequestContext:
         client_address=client[0] if client else "",
         started=time.perf_counter(),
         raw_path=scope["raw_path"].decode("latin-1"),
+        client_certificate=scope.get("state", _NO_STATE).get(CERTIFICATE, no_certificate),
     )

@@ -5,6 +5,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
 import grpc
@@ -13,6 +14,7 @@ from grpc_status import rpc_status
 
 from gateway.context import RequestContext
 from gateway.errors import GatewayError, UpstreamStatusError
+from gateway.listeners.client_certificate import certificate_of_call
 from gateway.listeners.errors import grpc_status, internal_error
 from gateway.listeners.inbound import host_name, join_headers, request_id
 from gateway.listeners.service import GatewayService
@@ -109,6 +111,7 @@ def call_context(call: Call, path: str, operation: Operation, *, is_streaming: b
         client_address=_peer_address(call.peer()),
         started=time.perf_counter(),
         deadline=None if remaining is None else asyncio.get_running_loop().time() + remaining,
+        client_certificate=partial(certificate_of_call, call),
     )
 
 

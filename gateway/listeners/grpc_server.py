@@ -2,6 +2,7 @@
 
 import socket
 
+import grpc
 from grpc import aio
 from grpc_health.v1.health_pb2 import DESCRIPTOR as HEALTH
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
@@ -57,12 +58,14 @@ class GrpcServer:
         # The last: it takes every method that nobody else does.
         self._server.add_generic_rpc_handlers((proxy,))
 
-    def bind(self, host: str, port: int) -> int:
-        """Binds and gives the port. Raises `ListenError` with what to do."""
+    def bind(self, host: str, port: int, credentials: grpc.ServerCredentials | None = None) -> int:
+        """Binds and gives the port; `credentials` None: in clear. Raises `ListenError` with what to do."""
         if not self._is_port_shared:
             _probe(host, port)
         authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
+            if credentials is not None:
+                return self._server.add_secure_port(authority, credentials)
             return self._server.add_insecure_port(authority)
         except RuntimeError as error:
             raise ListenError(f"cannot listen on {authority} for gRPC: {error}") from error

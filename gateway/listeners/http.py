@@ -7,8 +7,9 @@ import structlog
 from quart import Quart, Response, g, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from gateway.context import RequestContext
+from gateway.context import RequestContext, no_certificate
 from gateway.errors import GatewayError, MethodNotAllowedError, NotFoundError
+from gateway.listeners.client_certificate import CERTIFICATE
 from gateway.listeners.data_plane import DataPlane
 from gateway.listeners.disconnect import AsgiApp
 from gateway.listeners.errors import ErrorAnswer, internal_error, problem
@@ -108,6 +109,7 @@ def _context() -> RequestContext:
         is_streaming=False,
         client_address=request.remote_addr or "",
         started=time.perf_counter(),
+        client_certificate=request.scope.get("state", {}).get(CERTIFICATE, no_certificate),
     )
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 import sys
 
 from hypercorn.asyncio import serve
@@ -9,15 +10,30 @@ from hypercorn.config import Config
 from quart import Quart
 
 from gateway.listeners.http2 import mend_http2
+from gateway.listeners.tls_connection import mend_connections
 from gateway.listeners.websocket_stream import WEBSOCKET_PING_INTERVAL_S, mend_websockets
 
 _KEEP_ALIVE_S = 75.0
 _BACKLOG = 2048
 _MAX_MESSAGE_BYTES = 1024 * 1024
+_HANDSHAKE_TIMEOUT_S = 10.0
 
 
 class ListenError(Exception):
     """An address cannot be listened on."""
+
+
+class _TlsConfig(Config):
+    """Hypercorn's configuration with a context of our own in place of files that it would read once."""
+
+    ssl_enabled = True
+    ssl_handshake_timeout = _HANDSHAKE_TIMEOUT_S
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._context = context
+
+    def create_ssl_context(self) -> ssl.SSLContext:
+        return self._context
 
 
 def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
@@ -50,14 +66,16 @@ async def serve_http(
     drain_timeout_s: float,
     *,
     max_message_bytes: int = _MAX_MESSAGE_BYTES,
+    tls: ssl.SSLContext | None = None,
 ) -> None:
     """Serves until `drain` is set: then stops accepting, finishes what runs for up to the timeout, and returns.
 
-    `max_message_bytes` is the largest message that a WebSocket may bring.
+    `max_message_bytes` is the largest message that a WebSocket may bring. `tls` None: in clear.
     """
     mend_http2()
     mend_websockets()
-    config = Config()
+    mend_connections()
+    config = Config() if tls is None else _TlsConfig(tls)
     # Hypercorn makes its own socket object of the descriptor and closes it.
     config.bind = [f"fd://{listener.detach()}"]
     config.include_server_header = False

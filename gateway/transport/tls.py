@@ -28,7 +28,7 @@ def client_context(tls: TlsConfig | None, *, alpn: Sequence[str] = HTTP1_ALPN) -
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     if tls.client_certificate is not None:
-        _load_client_certificate(context, tls.client_certificate.reveal())
+        load_identity(context, *split_certificate(tls.client_certificate.reveal()), "client certificate")
     return context
 
 
@@ -46,33 +46,45 @@ def system_trust() -> bytes | None:
     return Path(path).read_bytes() if path is not None else None
 
 
-def _trusting(ca_pem: str | None) -> ssl.SSLContext:
-    if ca_pem is None:
-        return ssl.create_default_context()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+def load_authorities(context: ssl.SSLContext, ca_pem: str) -> None:
+    """Has the context trust these CAs. Raises `ValueError`."""
     try:
         context.load_verify_locations(cadata=ca_pem)
     except (ssl.SSLError, TypeError, ValueError):  # TypeError: not ASCII
         raise ValueError("the CA certificates are not valid PEM") from None
     if not context.cert_store_stats()["x509"]:
         raise ValueError("there is no CA certificate in the PEM text")
+
+
+def load_identity(context: ssl.SSLContext, certificate: bytes, key: bytes, what: str) -> None:
+    """Has the context show this chain of certificates, and prove it with the key. `what` is what errors call it.
+
+    Raises `ValueError`.
+    """
+    # Only files are accepted. These nobody else can read, and they are gone once they have been read.
+    with (
+        tempfile.NamedTemporaryFile(suffix=".pem") as chain_file,
+        tempfile.NamedTemporaryFile(suffix=".pem") as key_file,
+    ):
+        for file, pem in ((chain_file, certificate), (key_file, key)):
+            file.write(pem)
+            file.flush()
+        try:
+            # An empty password: without one, a key that is encrypted would be asked for on the terminal.
+            context.load_cert_chain(chain_file.name, key_file.name, password="")
+        except ssl.SSLError as error:
+            raise ValueError(_fault(error, what)) from None
+
+
+def _trusting(ca_pem: str | None) -> ssl.SSLContext:
+    if ca_pem is None:
+        return ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    load_authorities(context, ca_pem)
     return context
 
 
-def _load_client_certificate(context: ssl.SSLContext, pem: str) -> None:
-    split_certificate(pem)
-    # Only files are accepted. This one nobody else can read, and it is gone once it has been read.
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".pem") as file:
-        file.write(pem)
-        file.flush()
-        try:
-            # An empty password: without one, a key that is encrypted would be asked for on the terminal.
-            context.load_cert_chain(file.name, password="")
-        except ssl.SSLError as error:
-            raise ValueError(_client_certificate_fault(error)) from None
-
-
-def _client_certificate_fault(error: ssl.SSLError) -> str:
-    if error.reason == "KEY_VALUES_MISMATCH":
-        return "the client certificate and its private key do not belong together"
-    return "the client certificate or its private key is not valid PEM, or the key is encrypted"
+def _fault(error: ssl.SSLError, what: str) -> str:
+    if error.reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"):
+        return f"the {what} and its private key do not belong together"
+    return f"the {what} or its private key is not valid PEM, or the key is encrypted"

@@ -95,6 +95,7 @@ class Supervisor:
             **addresses,
             "revision": min((worker.ready["revision"] for worker in workers if worker.ready is not None), default=0),
             "workers": self._count,
+            **({"tls": True} if self._settings.tls is not None else {}),
         }
         sys.stdout.write(json.dumps(line) + "\n")
         sys.stdout.flush()

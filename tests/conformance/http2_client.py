@@ -1,7 +1,9 @@
-"""A client of HTTP/2 with prior knowledge that decides itself when it takes data, resets streams and leaves."""
+"""A client of HTTP/2, with prior knowledge or over TLS, that decides itself when it takes data, resets streams and
+leaves."""
 
 import asyncio
 import json
+import ssl
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -159,10 +161,12 @@ class Http2Client:
 
 
 @asynccontextmanager
-async def http2_client(address: str) -> AsyncIterator[Http2Client]:
-    """A connection to `host:port`."""
+async def http2_client(address: str, tls: ssl.SSLContext | None = None) -> AsyncIterator[Http2Client]:
+    """A connection to `host:port`; over TLS the server must have agreed to HTTP/2."""
     host, _, port = address.rpartition(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
+    reader, writer = await asyncio.open_connection(host, int(port), ssl=tls)
+    if tls is not None:
+        assert writer.get_extra_info("ssl_object").selected_alpn_protocol() == "h2"
     client = Http2Client(reader, writer)
     await client.start()
     running = asyncio.create_task(client.run())

@@ -30,8 +30,8 @@ class HttpCaller:
 
     wire = Wire.HTTP
 
-    def __init__(self, address: str, session: aiohttp.ClientSession) -> None:
-        self._url = f"http://{address}"
+    def __init__(self, address: str, session: aiohttp.ClientSession, *, scheme: str = "http") -> None:
+        self._url = f"{scheme}://{address}"
         self._session = session
 
     async def ask_whole(self, question: Question) -> Answer:

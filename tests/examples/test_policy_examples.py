@@ -2,23 +2,27 @@
 
 import json
 from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 
 import aiohttp
 import pytest
 from janua.config.v1.policy_pb2 import Policy
 from janua.inference.v1.chat_pb2 import ChatCompletionRequest
 from janua_client.errors import JanuaError
+from janua_client.gateway_tls import GatewayTls
 from janua_client.inference_client import InferenceClient
 from janua_client.messages import user
 
 from tests.examples.test_examples import EXAMPLES, load, start
 from tests.support.faulty_upstream import FaultyUpstream
 from tests.support.http_wire import response
+from tests.support.pki import Identity, Pki, issue
 from tests.support.processes import EchoFactory, Node, NodeFactory
 from tests.support.scripts import Exchange
 from tests.support.tokens import claims, ec_key, jwk, key_set, token
 
 KEY, NEXT_KEY = "janua-demo-key", "janua-second-key"
+KEY_HEADER = {"authorization": f"Bearer {KEY}"}
 ISSUERS_KEY = ec_key()
 
 
@@ -123,6 +127,37 @@ async def test_jwt_auth(node: NodeFactory, model: str, issuer: FaultyUpstream) -
     assert await both(gateway) == {"missing_token"}
     assert await both(gateway, bearer("others")) == {"invalid_token"}
     assert await both(gateway, bearer(exp=1)) == {"expired_token"}
+
+
+async def test_mtls_auth(node: NodeFactory, model: str, tmp_path: Path) -> None:
+    pki = Pki(tmp_path)
+    options = pki.node_options(client_certificates="grpc")
+    gateway = await node(None, *options, config_file=EXAMPLES / "mtls-auth.yaml", env={"MODEL": model})
+    rank = "spiffe://prod.example/agents/rank"
+    shown: dict[str, tuple[Identity | None, int, int]] = {
+        "search": (issue(pki.client_ca, uris=["spiffe://prod.example/agents/search"]), 200, 200),
+        "search by its name": (issue(pki.client_ca, dns=["search.prod.example"]), 200, 401),
+        "batch": (issue(pki.client_ca, subject="CN=batch,O=Example"), 200, 401),
+        "an agent": (issue(pki.client_ca, uris=[rank]), 401, 200),
+        "nobody": (None, 401, 401),
+    }
+    body = {"model": "assistant", "messages": [{"role": "user", "content": "hi"}], "input": "hi"}
+    for name, (identity, *statuses) in shown.items():
+        found = []
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=pki.context(identity))) as session:
+            for path in ("chat/completions", "embeddings"):
+                async with session.post(f"https://{gateway.http}/v1/{path}", json=body) as reply:
+                    found.append(reply.status)
+            async with session.get(f"https://{gateway.http}/v1/models", headers=KEY_HEADER) as reply:
+                assert [each["id"] for each in (await reply.json())["data"]] == ["assistant"]
+        assert (name, found) == (name, statuses)
+        if identity is None:
+            continue
+        file = pki.write("client.pem", b"".join(identity))
+        tls = GatewayTls(ca_file=pki.ca_file, certificate_file=file)
+        request = ChatCompletionRequest(model="assistant", messages=[user("hi")])
+        async with InferenceClient(gateway.grpc, tls=tls, api_key=KEY if statuses[0] == 401 else "") as client:
+            assert (await client.chat(request)).text
 
 
 async def test_cors(node: NodeFactory, model: str) -> None:

@@ -10,11 +10,13 @@ if TYPE_CHECKING:
     from janua_client.changes import deletion, upsert
     from janua_client.config_client import ConfigClient
     from janua_client.errors import JanuaError
+    from janua_client.gateway_tls import GatewayTls
     from janua_client.inference_client import InferenceClient
     from janua_client.messages import assistant, system, user
 
 __all__ = [
     "ConfigClient",
+    "GatewayTls",
     "InferenceClient",
     "JanuaError",
     "assistant",
@@ -26,6 +28,7 @@ __all__ = [
 
 _MODULES = {
     "ConfigClient": "config_client",
+    "GatewayTls": "gateway_tls",
     "InferenceClient": "inference_client",
     "JanuaError": "errors",
     "assistant": "messages",

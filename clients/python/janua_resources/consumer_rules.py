@@ -1,4 +1,4 @@
-"""When a consumer makes sense: each of its keys is a digest, and there once."""
+"""When a consumer makes sense: each of its keys is a digest, and there once; a certificate can have its names."""
 
 import re
 from collections.abc import Iterator
@@ -6,6 +6,7 @@ from typing import Final
 
 from janua.config.v1.consumer_pb2 import Consumer
 
+from janua_resources.certificate_names import name_fault
 from janua_resources.violations import DUPLICATE, Problem
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
@@ -24,3 +25,6 @@ def check_consumer(consumer: Consumer) -> Iterator[Problem]:
         if first != index:
             text = f"is the key of api_keys[{first}] already"
             yield Problem(field=f"api_keys[{index}].key_sha256", message=text, reason=DUPLICATE)
+    for index, name in enumerate(consumer.certificate_names):
+        if (fault := name_fault(name)) is not None:
+            yield Problem(field=f"certificate_names[{index}]", message=fault)

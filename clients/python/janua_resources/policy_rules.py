@@ -6,10 +6,11 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from janua.config.v1.consumer_pb2 import Consumer
-from janua.config.v1.policy_pb2 import Authorization, Cache, IpFilter, Policy, SizeLimits
+from janua.config.v1.policy_pb2 import Authorization, Cache, IpFilter, MtlsAuth, Policy, SizeLimits
 from janua.config.v1.route_pb2 import Route
 from janua.config.v1.service_pb2 import Service
 
+from janua_resources.certificate_names import pattern_fault
 from janua_resources.cors_rules import check_cors
 from janua_resources.expressions import check_expression
 from janua_resources.guardrail_rules import check_guardrail
@@ -31,6 +32,7 @@ PLACES: Final[Mapping[str, frozenset[type[ConfigMessage]]]] = MappingProxyType(
         "rate_limit": _EVERYWHERE,
         "budget": _EVERYWHERE,
         "jwt_auth": _ON_ROUTES,
+        "mtls_auth": _ON_ROUTES,
         "cors": _ON_ROUTES,
         "size_limits": frozenset({Route, Consumer}),
         "cache": _ON_ROUTES,
@@ -40,7 +42,7 @@ PLACES: Final[Mapping[str, frozenset[type[ConfigMessage]]]] = MappingProxyType(
 )
 """Which kinds of resources may name each kind of policy."""
 
-AUTHENTICATION: Final = frozenset({"api_key_auth", "jwt_auth"})
+AUTHENTICATION: Final = frozenset({"api_key_auth", "jwt_auth", "mtls_auth"})
 """The kinds that find out who calls."""
 
 ONLY_ONE: Final = frozenset({"cache", "cors"})
@@ -99,6 +101,12 @@ def _authorization(spec: Authorization) -> Iterator[Problem]:
     yield from check_expression(spec.expression, "authorization.expression")
 
 
+def _mtls_auth(spec: MtlsAuth) -> Iterator[Problem]:
+    for index, name in enumerate(spec.names):
+        if (fault := pattern_fault(name)) is not None:
+            yield Problem(field=f"mtls_auth.names[{index}]", message=fault)
+
+
 def _size_limits(spec: SizeLimits) -> Iterator[Problem]:
     if not spec.HasField("max_body_bytes") and not spec.HasField("max_header_bytes"):
         yield Problem(field="size_limits", message="needs at least one of max_body_bytes and max_header_bytes")
@@ -119,6 +127,7 @@ _CHECKS: Final[Mapping[str, Callable[[Any], Iterator[Problem]]]] = MappingProxyT
         "rate_limit": check_rate_limit,
         "budget": check_budget,
         "jwt_auth": check_jwt_auth,
+        "mtls_auth": _mtls_auth,
         "cors": check_cors,
         "cache": _cache,
         "size_limits": _size_limits,

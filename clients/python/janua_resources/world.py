@@ -56,11 +56,13 @@ def check_world(messages: World, changed: Collection[Key] | None = None) -> list
     """
     examined = tuple(messages.values()) if changed is None else _affected(messages, changed)
     routes, services = _of_type(examined, Route), _of_type(examined, Service)
+    consumers = _of_type(examined, Consumer)
     return [
         *_dangling_references(messages, examined),
         *_conflicting_matches(messages, routes),
-        *_shared_keys(messages, _of_type(examined, Consumer)),
-        *_shared_subjects(messages, _of_type(examined, Consumer)),
+        *_shared_keys(messages, consumers),
+        *_shared_names(messages, consumers, "jwt_subjects", "a subject"),
+        *_shared_names(messages, consumers, "certificate_names", "a name"),
         *_misdirected_secrets(messages, services),
         *_misplaced_policies(messages, examined),
         *_repeated_policies(messages, examined),
@@ -168,20 +170,21 @@ def _shared_keys(messages: World, consumers: Sequence[Consumer]) -> Iterator[Vio
                 yield violation(consumer, field, f"is a key of consumer {quoted(other)} too", DUPLICATE)
 
 
-def _shared_subjects(messages: World, consumers: Sequence[Consumer]) -> Iterator[Violation]:
-    wanted = {subject for consumer in consumers for subject in consumer.jwt_subjects}
+def _shared_names(messages: World, consumers: Sequence[Consumer], field: str, what: str) -> Iterator[Violation]:
+    """Texts that must be those of one consumer alone, of which each has a list."""
+    wanted = {name for consumer in consumers for name in getattr(consumer, field)}
     if not wanted:
         return
     owners: defaultdict[str, list[str]] = defaultdict(list)
     for consumer in _of_type(messages.values(), Consumer):
-        for subject in wanted.intersection(consumer.jwt_subjects):
-            owners[subject].append(consumer.name)
+        for name in wanted.intersection(getattr(consumer, field)):
+            owners[name].append(consumer.name)
     for consumer in consumers:
-        for index, subject in enumerate(consumer.jwt_subjects):
-            other = _other(owners[subject], consumer.name)
+        for index, name in enumerate(getattr(consumer, field)):
+            other = _other(owners[name], consumer.name)
             if other is not None:
-                text = f"is a subject of consumer {quoted(other)} too"
-                yield violation(consumer, f"jwt_subjects[{index}]", text, DUPLICATE)
+                text = f"is {what} of consumer {quoted(other)} too"
+                yield violation(consumer, f"{field}[{index}]", text, DUPLICATE)
 
 
 def _other(names: Iterable[str], name: str) -> str | None:

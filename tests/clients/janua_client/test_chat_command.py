@@ -197,3 +197,18 @@ async def test_events_are_found_however_the_bytes_are_cut() -> None:
 
     for size in range(1, len(whole) + 1):
         assert [data async for data in sse_data(cut(size))] == ['{"a": "é"}', "one\ntwo"]
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "text"),
+    [
+        (("--gateway-ca", "system"), 2, "give --url https://HOST:PORT, or --grpc"),
+        (("--grpc", "--gateway-key", "k.pem"), 2, "give --gateway-cert too"),
+        (("--grpc", "--gateway-ca", "none.pem"), 1, "none.pem: No such file or directory: PEM files are wanted"),
+        (("--url", "https://h", "--gateway-cert", "/dev/null"), 1, "/dev/null: "),
+    ],
+)
+async def test_certificates_that_cannot_be_used(options: tuple[str, ...], code: int, text: str) -> None:
+    done = await janua("chat", "m", "-m", "Hi", *options)
+    assert (done.code, text in done.err, done.out) == (code, True, "")
+    assert "Traceback" not in done.err

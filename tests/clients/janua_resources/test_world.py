@@ -146,6 +146,17 @@ def test_a_subject_belongs_to_one_consumer() -> None:
     assert "consumer 'bob'" in violations[0].message
 
 
+def test_a_name_of_certificates_belongs_to_one_consumer() -> None:
+    alice = Consumer(name="alice", certificate_names=["a.example", "CN=b"], jwt_subjects=["c.example"])
+    bob = Consumer(name="bob", certificate_names=["c.example", "CN=b"])
+    violations = check_world(world(alice, bob))
+    assert found(violations) == [
+        ("alice", "certificate_names[1]", DUPLICATE),
+        ("bob", "certificate_names[1]", DUPLICATE),
+    ]
+    assert "a name of consumer 'bob' too" in violations[0].message
+
+
 def test_a_route_has_one_policy_for_origins() -> None:
     policies = [Policy(name=name, cors=Cors(allow_origins=["*"])) for name in ("a", "b")]
     keys = Policy(name="keys", api_key_auth=ApiKeyAuth())

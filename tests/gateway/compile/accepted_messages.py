@@ -94,6 +94,8 @@ _TEXTS = {
     "JwtAuth.issuer": ["https://id.example", ""],
     "JwtAuth.jwks_uri": ["", "https://id.example/jwks", "http://127.0.0.1:1/jwks", "http://id.example/jwks"],
     "JwtAuth.jwks": ["{}", _KEY_SET],
+    "MtlsAuth.names": ["spiffe://a.example/*", "a.example", "CN=a", "a*"],
+    "Consumer.certificate_names": ["spiffe://a.example/b", "A.example", "CN=a,O=b"],
     "Cors.allow_origins": ["https://app.example", "https://*.app.example", "*", "x"],
     "Cors.allow_methods": ["GET", "POST", "get"],
     "Cors.allow_headers": ["authorization", "x-*", "*", "a b"],

@@ -70,7 +70,8 @@ def credential_for(user: ConfigMessage) -> Secret:
 
 
 def table_with(*messages: ConfigMessage) -> ResourceTable:
-    table = ResourceTable(SecretReader(environ=ENVIRON, read_file=FILES.__getitem__), has_shared_store=True)
+    secrets = SecretReader(environ=ENVIRON, read_file=FILES.__getitem__)
+    table = ResourceTable(secrets, has_shared_store=True, has_client_ca=True)
     for each in messages:
         resource = received(each)
         table.update(resource.type_url, [resource], ())

@@ -28,12 +28,20 @@ def test_every_field() -> None:
         {"key_sha256": "2" * 64, "expires": "9999-12-31T23:59:59.999999Z"},
     ]
     assert compiled(
-        labels={"a": "b"}, description="d", api_keys=keys, groups=["g", "h"], policies=["p", "q"]
+        labels={"a": "b"},
+        description="d",
+        api_keys=keys,
+        groups=["g", "h"],
+        policies=["p", "q"],
+        jwt_subjects=["a@b"],
+        certificate_names=["spiffe://a.example/b", "CN=c"],
     ) == ConsumerConfig(
         name="c",
         labels={"a": "b"},
         groups=frozenset({"g", "h"}),
         policies=("p", "q"),
+        jwt_subjects=("a@b",),
+        certificate_names=("spiffe://a.example/b", "CN=c"),
         api_keys=(
             ApiKeyConfig(sha256="a" * 64, expires=datetime(2027, 1, 1, microsecond=500_000, tzinfo=UTC)),
             ApiKeyConfig(sha256="0" * 64, expires=None),

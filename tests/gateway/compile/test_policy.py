@@ -17,6 +17,7 @@ from janua.config.v1.policy_pb2 import (
     IpFilter,
     JwtAlgorithm,
     JwtAuth,
+    MtlsAuth,
     Policy,
     SemanticCache,
     SizeLimits,
@@ -24,6 +25,8 @@ from janua.config.v1.policy_pb2 import (
 from janua_resources.policy_rules import PLACES
 
 from gateway.compile.policy import compile_policy
+from gateway.compile.resource_table import ResourceTable
+from gateway.compile.secret import SecretReader
 from gateway.config import snapshot
 from gateway.config.guardrail import (
     FindData,
@@ -42,6 +45,7 @@ from gateway.config.snapshot import (
     CorsConfig,
     IpFilterConfig,
     JwtAuthConfig,
+    MtlsAuthConfig,
     PolicyConfig,
     SemanticConfig,
     SizeLimitsConfig,
@@ -56,6 +60,7 @@ from gateway.config.transform import (
 from gateway.filters.key_set import BadKeySetError
 from gateway.filters.table import FILTERS
 from gateway.types import Message, Role, TextPart
+from tests.gateway.compile.resources import resource
 from tests.support.tokens import ec_key, jwk, key_set
 
 
@@ -63,6 +68,21 @@ from tests.support.tokens import ec_key, jwk, key_set
 def test_api_key_auth(optional: bool) -> None:
     message = Policy(name="p", description="d", api_key_auth=ApiKeyAuth(optional=optional))
     assert compile_policy(message) == PolicyConfig(name="p", spec=ApiKeyAuthConfig(optional=optional))
+
+
+def test_mtls_auth() -> None:
+    assert compile_policy(Policy(name="p", mtls_auth=MtlsAuth())).spec == MtlsAuthConfig()
+    message = Policy(name="p", mtls_auth=MtlsAuth(optional=True, names=["CN=a", "*"]))
+    assert compile_policy(message).spec == MtlsAuthConfig(optional=True, names=("CN=a", "*"))
+
+
+@pytest.mark.parametrize("has_ca", [True, False])
+def test_certificates_are_for_nodes_that_ask_for_them(has_ca: bool) -> None:
+    table = ResourceTable(SecretReader(), has_client_ca=has_ca)
+    policy = resource("policy", "p", mtls_auth={"optional": True})
+    table.update(policy.type_url, [policy], ())
+    found = [(each.reason, each.field) for each in table.all_rejections]
+    assert found == ([] if has_ca else [("CLIENT_CA_MISSING", "mtls_auth")])
 
 
 def test_ip_filter() -> None:

@@ -205,14 +205,14 @@ def test_key_is_in_no_file_that_others_can_read_or_that_stays(
     modes: list[int] = []
     load = ssl.SSLContext.load_cert_chain
 
-    def watch(context: ssl.SSLContext, certfile: str, **kwargs: str) -> None:
-        modes.append(stat.S_IMODE(os.stat(certfile).st_mode))
-        load(context, certfile, **kwargs)
+    def watch(context: ssl.SSLContext, certfile: str, keyfile: str, **kwargs: str) -> None:
+        modes.extend(stat.S_IMODE(os.stat(file).st_mode) for file in (certfile, keyfile))
+        load(context, certfile, keyfile, **kwargs)
 
     monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", watch)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     client_context(TlsConfig(client_certificate=certificates.client_certificate()))
     with pytest.raises(ValueError, match="encrypted"):
         client_context(TlsConfig(client_certificate=SecretValue(encrypted_pem(certificates))))
-    assert modes == [0o600, 0o600]
+    assert modes == [0o600] * 4
     assert list(tmp_path.iterdir()) == []

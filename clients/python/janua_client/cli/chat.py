@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,6 +13,7 @@ from janua_client.cli.chat_transports import ChatTransport, GrpcChat, HttpChat, 
 from janua_client.cli.failures import CommandError, usage_error
 from janua_client.cli.options import Output, host_and_port
 from janua_client.cli.output import OutputFormat, print_data, stderr
+from janua_client.gateway_tls import GatewayTls
 
 _NAMES = ("x-request-id", "x-janua-route", "x-janua-service", "x-janua-endpoint", "x-janua-attempts")
 
@@ -35,6 +37,25 @@ def chat(
     api_key: Annotated[
         str, typer.Option(envvar="JANUA_API_KEY", show_default=False, help="Your key, if the route wants one.")
     ] = "",
+    gateway_ca: Annotated[
+        str,
+        typer.Option(
+            envvar="JANUA_GATEWAY_CA",
+            metavar="FILE|system",
+            show_default=False,
+            help="The gateway has TLS: trust this CA, PEM, or the system's. For HTTP give an https:// URL too.",
+        ),
+    ] = "",
+    gateway_cert: Annotated[
+        Path | None,
+        typer.Option(envvar="JANUA_GATEWAY_CERT", metavar="FILE", help="Your certificate for the gateway, PEM."),
+    ] = None,
+    gateway_key: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="JANUA_GATEWAY_KEY", metavar="FILE", help="Its private key, if it is not in --gateway-cert."
+        ),
+    ] = None,
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """Talk to a model through a gateway. On a terminal a conversation; with -m or from a pipe one answer.
@@ -44,7 +65,11 @@ def chat(
       janua chat gemma-3
       janua chat gemma-3 --grpc -m "Why is the sky blue?"
       echo "Translate to Latin: the door is open" | janua chat gemma-3
+      janua chat gemma-3 --url https://ai.example --gateway-ca ca.pem
     """
+    tls = _tls(gateway_ca, gateway_cert, gateway_key)
+    if tls is not None and not grpc and not url.startswith("https://"):
+        raise usage_error("certificates of a gateway are for TLS: give --url https://HOST:PORT, or --grpc")
     question = message or ("" if sys.stdin.isatty() else sys.stdin.read().strip())
     if not question and not sys.stdin.isatty():
         raise usage_error("nothing to ask: give -m TEXT, or text on standard input")
@@ -52,7 +77,7 @@ def chat(
         raise usage_error("a conversation has no result to print: give -m TEXT with -o json")
     start = [Turn("system", system)] if system else []
     with asyncio.Runner() as runner:
-        transport = runner.run(_open(grpc, url, address, api_key))
+        transport = runner.run(_open(grpc, url, address, api_key, tls))
         try:
             if question:
                 runner.run(_answer_once(transport, model, [*start, Turn("user", question)], output))
@@ -62,8 +87,26 @@ def chat(
             runner.run(transport.__aexit__(None, None, None))
 
 
-async def _open(grpc: bool, url: str, address: str, api_key: str) -> ChatTransport:
-    transport: ChatTransport = GrpcChat(address, api_key) if grpc else HttpChat(url, api_key)
+def _tls(ca: str, certificate: Path | None, key: Path | None) -> GatewayTls | None:
+    """How the gateway is trusted; None where nothing is said of it. Raises `CommandError`."""
+    if not ca and certificate is None and key is None:
+        return None
+    if certificate is None and key is not None:
+        raise usage_error("--gateway-key is the key of a certificate: give --gateway-cert too")
+    ca_file = Path(ca) if ca not in ("", "system") else None
+    tls = GatewayTls(ca_file=ca_file, certificate_file=certificate, key_file=key)
+    try:
+        tls.ssl_context()
+    except OSError as error:
+        named = ", ".join(str(file) for file in (ca_file, certificate, key) if file is not None)
+        raise CommandError(
+            f"{named}: {error.strerror or error}: PEM files are wanted, keys without a passphrase"
+        ) from error
+    return tls
+
+
+async def _open(grpc: bool, url: str, address: str, api_key: str, tls: GatewayTls | None) -> ChatTransport:
+    transport: ChatTransport = GrpcChat(address, api_key, tls) if grpc else HttpChat(url, api_key, tls)
     return await transport.__aenter__()
 
 

@@ -20,6 +20,7 @@ from janua_client.errors import (
     UnauthenticatedError,
     UnavailableError,
 )
+from janua_client.gateway_tls import GatewayTls
 from janua_client.inference_client import InferenceClient
 from janua_client.messages import assistant, system, user
 
@@ -56,9 +57,10 @@ class ChatTransport(Protocol):
 class HttpChat:
     """OpenAI's API at `url`, without `/v1`."""
 
-    def __init__(self, url: str, api_key: str) -> None:
+    def __init__(self, url: str, api_key: str, tls: GatewayTls | None = None) -> None:
         self._url = url.rstrip("/")
         self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=True if tls is None else tls.ssl_context()),
             headers={"authorization": f"Bearer {api_key}"} if api_key else {},
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=600),
         )
@@ -161,9 +163,9 @@ async def sse_data(chunks: AsyncIterator[bytes]) -> AsyncGenerator[str]:
 class GrpcChat:
     """`janua.inference.v1` at `host:port`."""
 
-    def __init__(self, address: str, api_key: str) -> None:
+    def __init__(self, address: str, api_key: str, tls: GatewayTls | None = None) -> None:
         self._address = address
-        self._client = InferenceClient(address, api_key=api_key)
+        self._client = InferenceClient(address, api_key=api_key, tls=tls)
 
     async def __aenter__(self) -> Self:
         return self

@@ -24,8 +24,12 @@ def summarize(message: ConfigMessage) -> str:
         case Policy():
             return (message.WhichOneof("spec") or "unknown").replace("_", " ")
         case Consumer():
-            keys, subjects = _count(len(message.api_keys), "key"), len(message.jwt_subjects)
-            return f"{keys}, {_count(subjects, 'subject')}" if subjects else keys
+            parts = [_count(len(message.api_keys), "key")]
+            if message.jwt_subjects:
+                parts.append(_count(len(message.jwt_subjects), "subject"))
+            if message.certificate_names:
+                parts.append(_count(len(message.certificate_names), "certificate name"))
+            return ", ".join(parts)
         case Secret():
             match message.WhichOneof("source"):
                 case "file":

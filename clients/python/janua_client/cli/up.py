@@ -28,6 +28,14 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
+class ClientCertificates(StrEnum):
+    """Where clients must have certificates."""
+
+    NONE = "none"
+    GRPC = "grpc"
+    ALL = "all"
+
+
 def up(
     file: Annotated[
         list[str] | None,
@@ -61,6 +69,23 @@ def up(
     admin: Annotated[
         str, typer.Option(envvar="JANUA_ADMIN", metavar="HOST:PORT", help="Gateway: health, metrics, dumps.")
     ] = "127.0.0.1:9901",
+    tls_cert: Annotated[
+        Path | None,
+        typer.Option(envvar="JANUA_TLS_CERT", metavar="FILE", help="Gateway: secures --http and --grpc, PEM."),
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(envvar="JANUA_TLS_KEY", metavar="FILE", help="Gateway: the certificate's key, PEM.")
+    ] = None,
+    tls_client_ca: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="JANUA_TLS_CLIENT_CA", metavar="FILE", help="Gateway: asks clients for certificates of this CA, PEM."
+        ),
+    ] = None,
+    tls_require_client_cert: Annotated[
+        ClientCertificates,
+        typer.Option(envvar="JANUA_TLS_REQUIRE_CLIENT_CERT", help="Gateway: where nobody without one is served."),
+    ] = ClientCertificates.NONE,
     encryption_key_file: Annotated[
         Path | None,
         typer.Option(
@@ -139,10 +164,11 @@ def up(
       janua up -f janua.yaml --watch
       janua up -f config/ --http 0.0.0.0:8080 --data-dir /var/lib/janua
     """
-    options = UpOptions(files=tuple(file or ()), watch=watch)
+    options = UpOptions(files=tuple(file or ()), watch=watch, has_tls=tls_cert is not None)
     options.check()
     drain_seconds = duration_seconds("--drain-timeout", drain_timeout)
     logging = ("--log-level", log_level.value, "--log-format", log_format.value)
+    tls = {"--tls-cert": tls_cert, "--tls-key": tls_key, "--tls-client-ca": tls_client_ca}
     planes = LocalPlanes(
         Listen(config_server=listen, http=http, grpc=grpc, admin=admin),
         data_dir,
@@ -154,6 +180,8 @@ def up(
             *(word for directory in secrets_dir or () for word in ("--secrets-dir", str(directory))),
             *("--node-id", node_id, "--node-cluster", node_cluster, "--drain-timeout", f"{drain_seconds:g}s"),
             *(["--advertise-grpc", advertise_grpc] if advertise_grpc else ()),
+            *(word for option, path in tls.items() if path is not None for word in (option, str(path))),
+            *("--tls-require-client-cert", tls_require_client_cert.value),
         ),
         drain_timeout=drain_seconds,
         gateway_environment={"JANUA_SHARED_STORE": shared_store},

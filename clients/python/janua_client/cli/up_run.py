@@ -35,6 +35,7 @@ class UpOptions:
 
     files: tuple[str, ...]
     watch: bool
+    has_tls: bool = False
 
     @property
     def can_read_again(self) -> bool:
@@ -151,18 +152,18 @@ class Up:
     def _announce(self, addresses: Addresses) -> None:
         self._is_ready = True
         if stdout().is_terminal:
-            stdout().print(_friendly(addresses))
+            stdout().print(_friendly(addresses, "https" if self._options.has_tls else "http"))
         else:
             print(json.dumps({"event": "ready", "component": "up", **asdict(addresses)}), flush=True)
 
 
-def _friendly(addresses: Addresses) -> Text:
+def _friendly(addresses: Addresses, scheme: str) -> Text:
     return Text.assemble(
         ("\nJanua is ready.\n", "bold green"),
-        f"  inference over HTTP   http://{addresses.http}/v1\n",
+        f"  inference over HTTP   {scheme}://{addresses.http}/v1\n",
         f"  inference over gRPC   {addresses.grpc}\n",
         f"  config server         {addresses.config_server}\n",
-        f"  talk to a model       janua chat MODEL --url http://{addresses.http}\n",
+        f"  talk to a model       janua chat MODEL --url {scheme}://{addresses.http}\n",
         f"  health and metrics    http://{addresses.admin}\n",
         ("Ctrl-C stops it.\n", "dim"),
     )

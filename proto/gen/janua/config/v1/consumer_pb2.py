@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ejanua/config/v1/consumer.proto\x12\x0fjanua.config.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdc\x02\n\x08\x43onsumer\x12\x38\n\x04name\x18\x01 \x01(\tB*\xbaH\'r%\x18\xfd\x01\x32 ^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$\x12\x35\n\x06labels\x18\x02 \x03(\x0b\x32%.janua.config.v1.Consumer.LabelsEntry\x12\x1d\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12)\n\x08\x61pi_keys\x18\x04 \x03(\x0b\x32\x17.janua.config.v1.ApiKey\x12!\n\x06groups\x18\x05 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x18\x01\"\x07r\x05\x10\x01\x18\x80\x02\x12\x1a\n\x08policies\x18\x06 \x03(\tB\x08\xbaH\x05\x92\x01\x02\x18\x01\x12\'\n\x0cjwt_subjects\x18\x07 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x18\x01\"\x07r\x05\x10\x01\x18\x80\x04\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"y\n\x06\x41piKey\x12)\n\nkey_sha256\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{64}$\x12\x17\n\x05label\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12+\n\x07\x65xpires\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ejanua/config/v1/consumer.proto\x12\x0fjanua.config.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8a\x03\n\x08\x43onsumer\x12\x38\n\x04name\x18\x01 \x01(\tB*\xbaH\'r%\x18\xfd\x01\x32 ^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$\x12\x35\n\x06labels\x18\x02 \x03(\x0b\x32%.janua.config.v1.Consumer.LabelsEntry\x12\x1d\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12)\n\x08\x61pi_keys\x18\x04 \x03(\x0b\x32\x17.janua.config.v1.ApiKey\x12!\n\x06groups\x18\x05 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x18\x01\"\x07r\x05\x10\x01\x18\x80\x02\x12\x1a\n\x08policies\x18\x06 \x03(\tB\x08\xbaH\x05\x92\x01\x02\x18\x01\x12\'\n\x0cjwt_subjects\x18\x07 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x18\x01\"\x07r\x05\x10\x01\x18\x80\x04\x12,\n\x11\x63\x65rtificate_names\x18\x08 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x18\x01\"\x07r\x05\x10\x01\x18\x80\x08\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"y\n\x06\x41piKey\x12)\n\nkey_sha256\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{64}$\x12\x17\n\x05label\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12+\n\x07\x65xpires\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,14 +45,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CONSUMER'].fields_by_name['policies']._serialized_options = b'\272H\005\222\001\002\030\001'
   _globals['_CONSUMER'].fields_by_name['jwt_subjects']._loaded_options = None
   _globals['_CONSUMER'].fields_by_name['jwt_subjects']._serialized_options = b'\272H\016\222\001\013\030\001\"\007r\005\020\001\030\200\004'
+  _globals['_CONSUMER'].fields_by_name['certificate_names']._loaded_options = None
+  _globals['_CONSUMER'].fields_by_name['certificate_names']._serialized_options = b'\272H\016\222\001\013\030\001\"\007r\005\020\001\030\200\010'
   _globals['_APIKEY'].fields_by_name['key_sha256']._loaded_options = None
   _globals['_APIKEY'].fields_by_name['key_sha256']._serialized_options = b'\272H\022r\0202\016^[0-9a-f]{64}$'
   _globals['_APIKEY'].fields_by_name['label']._loaded_options = None
   _globals['_APIKEY'].fields_by_name['label']._serialized_options = b'\272H\005r\003\030\200\002'
   _globals['_CONSUMER']._serialized_start=114
-  _globals['_CONSUMER']._serialized_end=462
-  _globals['_CONSUMER_LABELSENTRY']._serialized_start=417
-  _globals['_CONSUMER_LABELSENTRY']._serialized_end=462
-  _globals['_APIKEY']._serialized_start=464
-  _globals['_APIKEY']._serialized_end=585
+  _globals['_CONSUMER']._serialized_end=508
+  _globals['_CONSUMER_LABELSENTRY']._serialized_start=463
+  _globals['_CONSUMER_LABELSENTRY']._serialized_end=508
+  _globals['_APIKEY']._serialized_start=510
+  _globals['_APIKEY']._serialized_end=631
 # @@protoc_insertion_point(module_scope)

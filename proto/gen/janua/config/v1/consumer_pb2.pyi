@@ -52,6 +52,7 @@ class Consumer(_message.Message):
     GROUPS_FIELD_NUMBER: _builtins.int
     POLICIES_FIELD_NUMBER: _builtins.int
     JWT_SUBJECTS_FIELD_NUMBER: _builtins.int
+    CERTIFICATE_NAMES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique among consumers. Lower-case letters, digits, `-` and `.`, at most 253 characters. Required."""
     description: _builtins.str
@@ -78,6 +79,14 @@ class Consumer(_message.Message):
         `subject_prefix` before it. Unique among all consumers.
         """
 
+    @_builtins.property
+    def certificate_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names in client certificates that identify this consumer to `mtls_auth` policies, each in one of three forms, compared
+        character by character: a URI among the alternative names (`spiffe://prod.example/agents/search`), a DNS name among them in lower
+        case (`search.prod.example`), or of the subject the whole or its common name as RFC 4514 writes them (`CN=search,O=Example`,
+        `CN=search`). Unique among all consumers.
+        """
+
     def __init__(
         self,
         *,
@@ -88,10 +97,11 @@ class Consumer(_message.Message):
         groups: _abc.Iterable[_builtins.str] | None = ...,
         policies: _abc.Iterable[_builtins.str] | None = ...,
         jwt_subjects: _abc.Iterable[_builtins.str] | None = ...,
+        certificate_names: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_keys", b"api_keys", "description", b"description", "groups", b"groups", "jwt_subjects", b"jwt_subjects", "labels", b"labels", "name", b"name", "policies", b"policies"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_keys", b"api_keys", "certificate_names", b"certificate_names", "description", b"description", "groups", b"groups", "jwt_subjects", b"jwt_subjects", "labels", b"labels", "name", b"name", "policies", b"policies"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

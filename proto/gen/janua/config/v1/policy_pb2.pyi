@@ -262,6 +262,7 @@ class Policy(_message.Message):
     RATE_LIMIT_FIELD_NUMBER: _builtins.int
     BUDGET_FIELD_NUMBER: _builtins.int
     JWT_AUTH_FIELD_NUMBER: _builtins.int
+    MTLS_AUTH_FIELD_NUMBER: _builtins.int
     CORS_FIELD_NUMBER: _builtins.int
     SIZE_LIMITS_FIELD_NUMBER: _builtins.int
     CACHE_FIELD_NUMBER: _builtins.int
@@ -302,6 +303,10 @@ class Policy(_message.Message):
         """Callers must present a token (JWT) of an issuer that is trusted. On routes."""
 
     @_builtins.property
+    def mtls_auth(self) -> Global___MtlsAuth:
+        """Callers must present a client certificate of a `Consumer`. On routes."""
+
+    @_builtins.property
     def cors(self) -> Global___Cors:
         """Web pages of other origins may call from browsers. On routes, of which each names one at most."""
 
@@ -335,17 +340,18 @@ class Policy(_message.Message):
         rate_limit: Global___RateLimit | None = ...,
         budget: Global___Budget | None = ...,
         jwt_auth: Global___JwtAuth | None = ...,
+        mtls_auth: Global___MtlsAuth | None = ...,
         cors: Global___Cors | None = ...,
         size_limits: Global___SizeLimits | None = ...,
         cache: Global___Cache | None = ...,
         transform: Global___Transform | None = ...,
         guardrail: Global___Guardrail | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["api_key_auth", b"api_key_auth", "authorization", b"authorization", "budget", b"budget", "cache", b"cache", "cors", b"cors", "guardrail", b"guardrail", "ip_filter", b"ip_filter", "jwt_auth", b"jwt_auth", "rate_limit", b"rate_limit", "size_limits", b"size_limits", "spec", b"spec", "transform", b"transform"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["api_key_auth", b"api_key_auth", "authorization", b"authorization", "budget", b"budget", "cache", b"cache", "cors", b"cors", "guardrail", b"guardrail", "ip_filter", b"ip_filter", "jwt_auth", b"jwt_auth", "mtls_auth", b"mtls_auth", "rate_limit", b"rate_limit", "size_limits", b"size_limits", "spec", b"spec", "transform", b"transform"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key_auth", b"api_key_auth", "authorization", b"authorization", "budget", b"budget", "cache", b"cache", "cors", b"cors", "description", b"description", "guardrail", b"guardrail", "ip_filter", b"ip_filter", "jwt_auth", b"jwt_auth", "labels", b"labels", "name", b"name", "rate_limit", b"rate_limit", "size_limits", b"size_limits", "spec", b"spec", "transform", b"transform"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key_auth", b"api_key_auth", "authorization", b"authorization", "budget", b"budget", "cache", b"cache", "cors", b"cors", "description", b"description", "guardrail", b"guardrail", "ip_filter", b"ip_filter", "jwt_auth", b"jwt_auth", "labels", b"labels", "mtls_auth", b"mtls_auth", "name", b"name", "rate_limit", b"rate_limit", "size_limits", b"size_limits", "spec", b"spec", "transform", b"transform"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_spec: _TypeAlias = _typing.Literal["api_key_auth", "ip_filter", "authorization", "rate_limit", "budget", "jwt_auth", "cors", "size_limits", "cache", "transform", "guardrail"]  # noqa: Y015
+    _WhichOneofReturnType_spec: _TypeAlias = _typing.Literal["api_key_auth", "ip_filter", "authorization", "rate_limit", "budget", "jwt_auth", "mtls_auth", "cors", "size_limits", "cache", "transform", "guardrail"]  # noqa: Y015
     _WhichOneofArgType_spec: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_spec) -> _WhichOneofReturnType_spec | None: ...
 
@@ -882,6 +888,44 @@ class JwtAuth(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___JwtAuth: _TypeAlias = JwtAuth  # noqa: Y015
+
+@_typing.final
+class MtlsAuth(_message.Message):
+    """Authentication by a client certificate: what the caller's end of the connection has proved to be, over HTTP and gRPC alike, never what a
+    header says. For nodes that ask for certificates (`--tls-client-ca`); others refuse the policy. The certificate must be signed by that
+    CA and within its time.
+
+    Who calls is the consumer that has one of the certificate's names among its `certificate_names`: the first of its URIs, DNS names,
+    subject and common name, in this order, that a consumer has.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPTIONAL_FIELD_NUMBER: _builtins.int
+    NAMES_FIELD_NUMBER: _builtins.int
+    optional: _builtins.bool
+    """Lets requests without any certificate pass as anonymous. One that is nobody's is refused all the same."""
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of certificates that may call: in the forms of `Consumer.certificate_names`, or beginnings of URIs after their host
+        (`spiffe://prod.example/agents/*`), or `*` for all. Other names do not count, not those of consumers either; who has none that a
+        consumer has is nobody's consumer: named `cert:NAME` by the first that counts, in no groups, with no policies of its own. Empty:
+        the certificate must be a consumer's.
+        """
+
+    def __init__(
+        self,
+        *,
+        optional: _builtins.bool = ...,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["names", b"names", "optional", b"optional"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MtlsAuth: _TypeAlias = MtlsAuth  # noqa: Y015
 
 @_typing.final
 class Cors(_message.Message):
