@@ -68,6 +68,10 @@ async def failure(*arguments: str, **variables: str) -> Failure:
         stderr=asyncio.subprocess.PIPE,
         env=environment(**variables),
     )
-    async with asyncio.timeout(30):
-        output, error = await process.communicate()
+    try:
+        async with asyncio.timeout(30):
+            output, error = await process.communicate()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
     return Failure(process.returncode, output.decode(), error.decode())

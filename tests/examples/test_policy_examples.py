@@ -9,9 +9,9 @@ import pytest
 from janua.config.v1.policy_pb2 import Policy
 from janua.inference.v1.chat_pb2 import ChatCompletionRequest
 from janua_client.errors import JanuaError
-from janua_client.gateway_tls import GatewayTls
 from janua_client.inference_client import InferenceClient
 from janua_client.messages import user
+from janua_client.tls import Tls
 
 from tests.examples.test_examples import EXAMPLES, load, start
 from tests.support.faulty_upstream import FaultyUpstream
@@ -154,7 +154,7 @@ async def test_mtls_auth(node: NodeFactory, model: str, tmp_path: Path) -> None:
         if identity is None:
             continue
         file = pki.write("client.pem", b"".join(identity))
-        tls = GatewayTls(ca_file=pki.ca_file, certificate_file=file)
+        tls = Tls(ca_file=pki.ca_file, certificate_file=file)
         request = ChatCompletionRequest(model="assistant", messages=[user("hi")])
         async with InferenceClient(gateway.grpc, tls=tls, api_key=KEY if statuses[0] == 401 else "") as client:
             assert (await client.chat(request)).text

@@ -214,8 +214,8 @@ async def test_grpc_clients_show_a_certificate_for_the_role_client(
     [
         ((), "give --tls if it wants that"),
         (("--tls",), "--ca"),
-        (("--ca", "absent.pem"), "absent.pem: no such file or directory"),
-        (("--client-cert", "c.pem"), "belong together"),
+        (("--ca", "absent.pem"), "absent.pem: No such file or directory"),
+        (("--client-key", "c.pem"), "give --client-cert too"),
     ],
 )
 async def test_what_a_person_is_told(plane: Plane, options: tuple[str, ...], says: str) -> None:

@@ -16,10 +16,10 @@ import httpx
 import pytest
 import trustme
 from janua.inference.v1.chat_pb2 import ChatCompletionRequest
-from janua_client.gateway_tls import GatewayTls
 from janua_client.inference_client import InferenceClient
 from janua_client.messages import user
 from janua_client.processes import Child
+from janua_client.tls import Tls
 
 from tests.clients.janua_client.cli_runner import JANUA, janua, run_janua
 from tests.support.pki import HTTP1, HTTP2, Pki, issue
@@ -92,7 +92,7 @@ async def load(node: Node, pki: Pki) -> AsyncIterator[Counter[str]]:
     key, certificate = issue(pki.client_ca)
     identity = (key, certificate)
     file = pki.write("load.pem", key + certificate)
-    tls = GatewayTls(ca_file=pki.ca_file, certificate_file=file)
+    tls = Tls(ca_file=pki.ca_file, certificate_file=file)
     url = f"https://{node.http}/v1/chat/completions"
     is_over = False
 
@@ -204,7 +204,7 @@ async def test_streams_are_finished_when_the_node_stops(node: NodeFactory, confi
     options = (*pki.node_options(client_certificates="grpc"), "--access-log", "off")
     gateway = await node(None, *options, config_file=config_file)
     key, certificate = issue(pki.client_ca)
-    tls = GatewayTls(ca_file=pki.ca_file, certificate_file=pki.write("me.pem", key + certificate))
+    tls = Tls(ca_file=pki.ca_file, certificate_file=pki.write("me.pem", key + certificate))
     words = "word " * 100
     begun = asyncio.Barrier(4)
 

@@ -10,15 +10,15 @@ if TYPE_CHECKING:
     from janua_client.changes import deletion, upsert
     from janua_client.config_client import ConfigClient
     from janua_client.errors import JanuaError
-    from janua_client.gateway_tls import GatewayTls
     from janua_client.inference_client import InferenceClient
     from janua_client.messages import assistant, system, user
+    from janua_client.tls import Tls
 
 __all__ = [
     "ConfigClient",
-    "GatewayTls",
     "InferenceClient",
     "JanuaError",
+    "Tls",
     "assistant",
     "deletion",
     "system",
@@ -28,7 +28,7 @@ __all__ = [
 
 _MODULES = {
     "ConfigClient": "config_client",
-    "GatewayTls": "gateway_tls",
+    "Tls": "tls",
     "InferenceClient": "inference_client",
     "JanuaError": "errors",
     "assistant": "messages",

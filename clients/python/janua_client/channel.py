@@ -5,7 +5,7 @@ from ipaddress import ip_address
 
 import grpc
 
-from janua_client.security import PLAIN, Security
+from janua_client.tls import Tls
 
 _MIB = 1024 * 1024
 _LARGEST_MESSAGE = 64 * _MIB  # a batch has at most 16 MiB, but the diffs of its answer may hold it twice
@@ -21,18 +21,20 @@ _OPTIONS: Sequence[tuple[str, int]] = (
 )
 
 
-def open_channel(address: str, security: Security = PLAIN) -> grpc.aio.Channel:
+def open_channel(address: str, *, tls: Tls | None = None, token: str = "") -> grpc.aio.Channel:
     """Opens a channel to `host:port`, or any gRPC name such as `unix:PATH`. Connects with the first call.
 
-    Must be called in a running event loop; whoever calls it closes it. Raises `OSError` for a file that cannot be
-    read, and `ValueError` for a certificate without its key, or a token that others could read on its way.
+    `tls` None: in clear. `token` says who calls, and is sent in clear on this machine only. Must be called in a running
+    event loop; whoever calls it closes it. Raises as `Tls.ssl_context` does, and `ValueError` for a token that others
+    could read on its way.
     """
-    credentials = _channel_credentials(security)
-    if security.token:
+    credentials = None if tls is None else tls.channel_credentials()
+    if token:
         if credentials is None and not _is_local(address):
             raise ValueError(f"the token would go to {address} in plain text: give --tls or --ca")
-        token = grpc.access_token_call_credentials(security.token)
-        credentials = grpc.composite_channel_credentials(credentials or grpc.local_channel_credentials(), token)
+        credentials = grpc.composite_channel_credentials(
+            credentials or grpc.local_channel_credentials(), grpc.access_token_call_credentials(token)
+        )
     if credentials is None:
         return grpc.aio.insecure_channel(address, options=_OPTIONS)
     return grpc.aio.secure_channel(address, credentials, options=_OPTIONS)
@@ -44,14 +46,3 @@ def _is_local(address: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost" or address.startswith("unix:")
-
-
-def _channel_credentials(security: Security) -> grpc.ChannelCredentials | None:
-    if (security.certificate is None) != (security.key is None):
-        raise ValueError("a client certificate and its key belong together: give both")
-    if not security.uses_tls:
-        return None
-    ca, certificate, key = (
-        None if path is None else path.read_bytes() for path in (security.ca, security.certificate, security.key)
-    )
-    return grpc.ssl_channel_credentials(ca, key, certificate)

@@ -50,8 +50,8 @@ from janua_client.channel import open_channel
 from janua_client.errors import AbortedError
 from janua_client.fleet_watch import NodesMerger, RolloutMerger, follow_states
 from janua_client.rollout import ALL, RolloutProgress, RolloutTracker, RolloutVerdict, WaitTarget, is_over
-from janua_client.security import PLAIN, Security
 from janua_client.streams import Reconnecting
+from janua_client.tls import Tls
 from janua_client.unary import ONCE, Retries, call
 from janua_client.watch import WatchBatch, follow
 
@@ -77,13 +77,14 @@ class ConfigClient:
         self,
         address: str = "127.0.0.1:18000",
         *,
-        security: Security = PLAIN,
+        tls: Tls | None = None,
+        token: str = "",
         timeout: float = 30.0,
         retries: Retries | None = None,
         reconnecting: Reconnecting | None = None,
     ) -> None:
         """Raises like `open_channel`."""
-        self._channel = open_channel(address, security)
+        self._channel = open_channel(address, tls=tls, token=token)
         self._stub = ConfigServiceStub(self._channel)
         self._timeout = timeout
         self._retries = retries or Retries()

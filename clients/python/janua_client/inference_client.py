@@ -19,7 +19,7 @@ from janua.inference.v1.models_pb2 import ListModelsRequest, Model
 
 from janua_client.channel import open_channel
 from janua_client.errors import from_rpc_error
-from janua_client.gateway_tls import GatewayTls, open_secure_channel
+from janua_client.tls import Tls
 
 StreamCall = grpc.aio.UnaryStreamCall[StreamChatCompletionRequest, StreamChatCompletionResponse]
 
@@ -83,7 +83,7 @@ class InferenceClient:
 
     Every call has a deadline, which reaches the model: `timeout` seconds unless the call is given another. Nothing is
     repeated here: the gateway retries where that is safe. All methods raise `JanuaError`, with one subclass per code.
-    `tls` None: in clear; else making one raises as `GatewayTls.ssl_context` does.
+    `tls` None: in clear; else making one raises as `Tls.ssl_context` does.
 
         async with InferenceClient("127.0.0.1:8081", api_key="…") as client:
             reply = await client.chat(ChatCompletionRequest(model="gemma-3", messages=[user("Hello")]))
@@ -95,9 +95,9 @@ class InferenceClient:
         *,
         api_key: str = "",
         timeout: float = 600.0,
-        tls: GatewayTls | None = None,
+        tls: Tls | None = None,
     ) -> None:
-        self._channel = open_channel(address) if tls is None else open_secure_channel(address, tls)
+        self._channel = open_channel(address, tls=tls)
         self._stub = InferenceServiceStub(self._channel)
         self._metadata = (("authorization", f"Bearer {api_key}"),) if api_key else ()
         self._timeout = timeout

@@ -13,7 +13,8 @@ from janua_client.cli.chat_transports import ChatTransport, GrpcChat, HttpChat, 
 from janua_client.cli.failures import CommandError, usage_error
 from janua_client.cli.options import Output, host_and_port
 from janua_client.cli.output import OutputFormat, print_data, stderr
-from janua_client.gateway_tls import GatewayTls
+from janua_client.cli.tls_files import checked
+from janua_client.tls import Tls
 
 _NAMES = ("x-request-id", "x-janua-route", "x-janua-service", "x-janua-endpoint", "x-janua-attempts")
 
@@ -87,25 +88,17 @@ def chat(
             runner.run(transport.__aexit__(None, None, None))
 
 
-def _tls(ca: str, certificate: Path | None, key: Path | None) -> GatewayTls | None:
+def _tls(ca: str, certificate: Path | None, key: Path | None) -> Tls | None:
     """How the gateway is trusted; None where nothing is said of it. Raises `CommandError`."""
     if not ca and certificate is None and key is None:
         return None
     if certificate is None and key is not None:
         raise usage_error("--gateway-key is the key of a certificate: give --gateway-cert too")
     ca_file = Path(ca) if ca not in ("", "system") else None
-    tls = GatewayTls(ca_file=ca_file, certificate_file=certificate, key_file=key)
-    try:
-        tls.ssl_context()
-    except OSError as error:
-        named = ", ".join(str(file) for file in (ca_file, certificate, key) if file is not None)
-        raise CommandError(
-            f"{named}: {error.strerror or error}: PEM files are wanted, keys without a passphrase"
-        ) from error
-    return tls
+    return checked(Tls(ca_file=ca_file, certificate_file=certificate, key_file=key))
 
 
-async def _open(grpc: bool, url: str, address: str, api_key: str, tls: GatewayTls | None) -> ChatTransport:
+async def _open(grpc: bool, url: str, address: str, api_key: str, tls: Tls | None) -> ChatTransport:
     transport: ChatTransport = GrpcChat(address, api_key, tls) if grpc else HttpChat(url, api_key, tls)
     return await transport.__aenter__()
 

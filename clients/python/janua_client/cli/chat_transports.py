@@ -20,9 +20,9 @@ from janua_client.errors import (
     UnauthenticatedError,
     UnavailableError,
 )
-from janua_client.gateway_tls import GatewayTls
 from janua_client.inference_client import InferenceClient
 from janua_client.messages import assistant, system, user
+from janua_client.tls import Tls
 
 _KEY_ADVICE = "give a key with --api-key or JANUA_API_KEY"
 _ROUTE_ADVICE = "`janua explain --model MODEL` says why"
@@ -57,7 +57,7 @@ class ChatTransport(Protocol):
 class HttpChat:
     """OpenAI's API at `url`, without `/v1`."""
 
-    def __init__(self, url: str, api_key: str, tls: GatewayTls | None = None) -> None:
+    def __init__(self, url: str, api_key: str, tls: Tls | None = None) -> None:
         self._url = url.rstrip("/")
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=True if tls is None else tls.ssl_context()),
@@ -163,7 +163,7 @@ async def sse_data(chunks: AsyncIterator[bytes]) -> AsyncGenerator[str]:
 class GrpcChat:
     """`janua.inference.v1` at `host:port`."""
 
-    def __init__(self, address: str, api_key: str, tls: GatewayTls | None = None) -> None:
+    def __init__(self, address: str, api_key: str, tls: Tls | None = None) -> None:
         self._address = address
         self._client = InferenceClient(address, api_key=api_key, tls=tls)
 

@@ -5,13 +5,24 @@ import inspect
 from collections.abc import Callable
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Annotated, Any, Final, get_type_hints
+from typing import Annotated, Any, Final, NamedTuple, get_type_hints
 
 import typer
 
-from janua_client.security import PLAIN, Security
+from janua_client.cli.failures import usage_error
+from janua_client.tls import Tls
 
-SECURITY: Final[ContextVar[Security]] = ContextVar("SECURITY", default=PLAIN)
+
+class Credentials(NamedTuple):
+    """What a command shows the config server, and how it knows that it is the right one. No TLS: in clear."""
+
+    tls: Tls | None = None
+    token: str = ""
+
+
+_NOTHING_SHOWN: Final = Credentials()
+
+CREDENTIALS: Final[ContextVar[Credentials]] = ContextVar("CREDENTIALS", default=_NOTHING_SHOWN)
 """Of the command that runs."""
 
 Token = Annotated[
@@ -23,7 +34,7 @@ Token = Annotated[
         help="Who asks. Others on this machine see it: better a variable.",
     ),
 ]
-Tls = Annotated[bool, typer.Option("--tls", envvar="JANUA_TLS", help="Speak TLS with the config server.")]
+WithTls = Annotated[bool, typer.Option("--tls", envvar="JANUA_TLS", help="Speak TLS with the config server.")]
 Ca = Annotated[
     Path | None,
     typer.Option("--ca", envvar="JANUA_CA", metavar="FILE", help="TLS, and trust these authorities (PEM) alone."),
@@ -34,18 +45,24 @@ Certificate = Annotated[
 ]
 Key = Annotated[
     Path | None,
-    typer.Option("--client-key", envvar="JANUA_CLIENT_KEY", metavar="FILE", help="Its private key (PEM)."),
+    typer.Option(
+        "--client-key", envvar="JANUA_CLIENT_KEY", metavar="FILE", help="Its private key, if it is not there."
+    ),
 ]
 
 
 def _options(
-    token: Token = "", tls: Tls = False, ca: Ca = None, client_cert: Certificate = None, client_key: Key = None
-) -> Security:
-    return Security(tls=tls, ca=ca, certificate=client_cert, key=client_key, token=token)
+    token: Token = "", tls: WithTls = False, ca: Ca = None, client_cert: Certificate = None, client_key: Key = None
+) -> Credentials:
+    if client_key is not None and client_cert is None:
+        raise usage_error("--client-key is the key of a certificate: give --client-cert too")
+    if not tls and ca is None and client_cert is None:
+        return Credentials(token=token)
+    return Credentials(Tls(ca_file=ca, certificate_file=client_cert, key_file=client_key), token)
 
 
 def with_credentials(command: Callable[..., object]) -> Callable[..., object]:
-    """The command with these options too, if it has `--server`. They reach `connect` by SECURITY."""
+    """The command with these options too, if it has `--server`. They reach `connect` by CREDENTIALS."""
     own = inspect.signature(command)
     if "server" not in own.parameters:
         return command
@@ -53,7 +70,7 @@ def with_credentials(command: Callable[..., object]) -> Callable[..., object]:
 
     @functools.wraps(command)
     def run(**arguments: Any) -> object:
-        SECURITY.set(_options(**{name: arguments.pop(name) for name in added}))
+        CREDENTIALS.set(_options(**{name: arguments.pop(name) for name in added}))
         return command(**arguments)
 
     run.__signature__ = own.replace(parameters=[*own.parameters.values(), *added.values()])  # type: ignore[attr-defined]

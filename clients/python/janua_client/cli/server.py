@@ -3,8 +3,9 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from janua_client.cli.credentials import SECURITY
+from janua_client.cli.credentials import CREDENTIALS
 from janua_client.cli.failures import CommandError, one_line, usage_error
+from janua_client.cli.tls_files import checked
 from janua_client.config_client import ConfigClient
 from janua_client.errors import DeadlineExceededError, JanuaError, UnavailableError, UnimplementedError
 
@@ -12,10 +13,9 @@ from janua_client.errors import DeadlineExceededError, JanuaError, UnavailableEr
 @asynccontextmanager
 async def connect(server: str) -> AsyncIterator[ConfigClient]:
     """A client of the server; within it, errors of calls are errors of the command."""
+    credentials = CREDENTIALS.get()
     try:
-        opened = ConfigClient(server, security=SECURITY.get())
-    except OSError as error:
-        raise CommandError(f"{error.filename}: {(error.strerror or 'unreadable').lower()}") from error
+        opened = ConfigClient(server, tls=credentials.tls and checked(credentials.tls), token=credentials.token)
     except ValueError as error:
         raise usage_error(str(error)) from error
     async with opened as client:
@@ -41,7 +41,7 @@ def command_error(error: JanuaError, server: str) -> CommandError:
 
 
 def _advice() -> str:
-    if SECURITY.get().uses_tls:
+    if CREDENTIALS.get().tls is not None:
         return "see that it speaks TLS, with a certificate for this name by an authority that --ca names"
     return (
         "start one with `janua up` or `janua config-server`, name another with --server, or give --tls if it wants that"

@@ -1,17 +1,17 @@
-"""TLS towards gateways: whom to trust, and the certificate to show."""
+"""TLS towards Janua's servers: whom to trust, and the certificate to show."""
 
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import grpc
-
-from janua_client.channel import _OPTIONS
+if TYPE_CHECKING:
+    import grpc
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GatewayTls:
-    """Files in PEM. `ca_file` None: what the system trusts. `certificate_file` is shown to gateways that ask for one;
+class Tls:
+    """Files in PEM. `ca_file` None: what the system trusts. `certificate_file` is shown to servers that ask for one;
     `key_file` None: its key is in the same file."""
 
     ca_file: str | Path | None = None
@@ -26,8 +26,10 @@ class GatewayTls:
             context.load_cert_chain(self.certificate_file, self.key_file, password="")
         return context
 
-    def channel_credentials(self) -> grpc.ChannelCredentials:
+    def channel_credentials(self) -> "grpc.ChannelCredentials":
         """For gRPC. Raises as `ssl_context` does."""
+        import grpc  # what speaks HTTP, and help, do without it
+
         self.ssl_context()  # gRPC would not say what is wrong with the files
         trusted = _read(self.ca_file or ssl.get_default_verify_paths().cafile)
         return grpc.ssl_channel_credentials(
@@ -37,8 +39,3 @@ class GatewayTls:
 
 def _read(file: str | Path | None) -> bytes | None:
     return Path(file).read_bytes() if file is not None else None
-
-
-def open_secure_channel(address: str, tls: GatewayTls) -> grpc.aio.Channel:
-    """As `channel.open_channel`, over TLS. Raises as `GatewayTls.ssl_context` does."""
-    return grpc.aio.secure_channel(address, tls.channel_credentials(), options=_OPTIONS)
