@@ -84,6 +84,7 @@ class Node:
             is_port_shared=settings.is_worker,
         )
         listener = ConfigListener(
+            prepare=self._live.prepare,
             on_snapshot=self._on_snapshot,
             on_secret_names=self._on_secret_names,
             on_recovered=self._on_recovered,
@@ -316,7 +317,7 @@ class Node:
     def _on_snapshot(self, snapshot: Snapshot) -> None:
         # No request runs in between: each takes its cluster in the same step in which it takes its pipeline.
         self._live.reconcile(snapshot)
-        self._service.pipeline = Pipeline(snapshot, self._live)
+        self._service.pipeline = Pipeline(snapshot, self._live, self._service.pipeline)
         _log.info("configuration in use", revision=self._config.revision, routes=len(snapshot.routes))
         if self._last_good is not None:
             self._last_good.submit(LastGood(self._config.epoch, self._config.revision, self._config.table.resources()))
