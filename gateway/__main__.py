@@ -1,7 +1,6 @@
 """The command `python -m gateway`, which `janua gateway` runs too."""
 
 import asyncio
-import gc
 import os
 import sys
 from pathlib import Path
@@ -51,9 +50,6 @@ class _Seconds(click.ParamType[float]):
         except ValueError:
             self.fail(f"'{text}' is not a duration such as 30s or 500ms", param, ctx)
 
-
-# Requests make few reference cycles: collecting after so many new objects, not after 700, saves a few per cent of CPU.
-_GC_THRESHOLD = 20_000
 
 _ADDRESS, _DIALLED_ADDRESS, _SECONDS = _Address(), _DialledAddress(), _Seconds()
 
@@ -178,9 +174,6 @@ async def _run(settings: NodeSettings, workers: int) -> None:
     # The parent of workers serves nothing itself, and does without all this.
     from gateway.node import run_node
 
-    # What the imports made stays; looking through it for garbage again and again is wasted time.
-    gc.freeze()
-    gc.set_threshold(_GC_THRESHOLD, 20, 50)
     await run_node(settings)
 
 
