@@ -84,12 +84,12 @@ class LiveState:
 
     def prepare(self, snapshot: Snapshot) -> Iterator[None]:
         """Does in steps what would otherwise take long when the configuration is taken."""
-        return self.routes.follow(snapshot.routes)
+        yield from self.clusters.prepare(_upstreams(snapshot))
+        yield from self.routes.follow(snapshot.routes)
 
     def reconcile(self, snapshot: Snapshot) -> None:
         """Makes the live state be that of a configuration. What did not change is kept."""
-        upstreams = [_with_certificate(upstream, snapshot) for upstream in snapshot.upstreams.values()]
-        self.clusters.reconcile([*upstreams, *service_upstreams(snapshot)])
+        self.clusters.reconcile(_upstreams(snapshot))
         self.published_keys.reconcile(
             {
                 source
@@ -98,6 +98,11 @@ class LiveState:
             }
         )
         self.choices.keep(snapshot.routes)
+
+
+def _upstreams(snapshot: Snapshot) -> list[UpstreamConfig]:
+    upstreams = [_with_certificate(upstream, snapshot) for upstream in snapshot.upstreams.values()]
+    return [*upstreams, *service_upstreams(snapshot)]
 
 
 def _with_certificate(upstream: UpstreamConfig, snapshot: Snapshot) -> UpstreamConfig:

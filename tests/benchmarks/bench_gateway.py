@@ -20,7 +20,7 @@ from rich.table import Table
 
 from tests.benchmarks.comparison import Check, Comparison, Memory, check
 from tests.benchmarks.gateway_parts import PACED, STREAM, UNARY, Bench, Size
-from tests.benchmarks.gateway_rows import Row, table_of
+from tests.benchmarks.gateway_rows import Row, markdown_of, table_of
 from tests.benchmarks.gateway_size import SMALL_WORLD, SizeBench, World
 from tests.benchmarks.mock_upstream import STREAMED_CHUNKS
 from tests.benchmarks.procfs import resident_bytes
@@ -91,6 +91,8 @@ async def bench(args: argparse.Namespace, console: Console) -> bool:
     print_report(console, comparisons, rows, checks)
     if args.json is not None:
         args.json.write_text(as_json(comparisons, memory, rows, checks))
+    if args.markdown is not None:
+        args.markdown.write_text(markdown_of(rows))
     return all(each.met for each in checks)
 
 
@@ -150,6 +152,7 @@ def main() -> None:
     parser.add_argument("--all", action="store_true", help="every part")
     parser.add_argument("--short", action="store_true", help="so little of each that the figures mean nothing")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures into this file")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the rows for docs/performance.md")
     args = parser.parse_args()
     args.only = EVERY_PART if args.all else args.only or USUAL_PARTS
     if args.short:

@@ -14,6 +14,8 @@ from tests.benchmarks.comparison import Check
 REFERENCE_RELAY_US = 490.0
 """CPU time of the bare relay per request of 1 KB on the machine that the targets are of."""
 
+COLUMNS = ("what", "relay", "Envoy", "node", "node, scaled", "target")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
@@ -56,20 +58,29 @@ class Row:
         return f"{value:,.{digits}f} {self.unit}"
 
     def cells(self) -> Sequence[str]:
-        """The row of a table."""
+        """The row of a table: see `COLUMNS`."""
         check = self.check()
-        verdict = "" if check is None else "met" if check.met else "[red]MISSED[/red]"
         scaled = "" if self.slowness is None else self._text(self.scaled)
         figures = (self._text(self.floor), self._text(self.envoy), self._text(self.node), scaled)
-        return (self.what, *figures, "" if check is None else check.wanted, verdict)
+        return (self.what, *figures, "" if check is None else check.wanted)
 
 
 def table_of(rows: Iterable[Row]) -> Table:
-    """All rows."""
-    table = Table("what", "relay", "Envoy", "node", "scaled", "target", "")
+    """All rows, and whether the targets are met."""
+    table = Table(*COLUMNS, "")
     for row in rows:
-        table.add_row(*row.cells())
+        verdict = "" if row.check() is None else "met" if row.is_met else "[red]MISSED[/red]"
+        table.add_row(*row.cells(), verdict)
     return table
+
+
+def markdown_of(rows: Iterable[Row]) -> str:
+    """The same for a page."""
+    lines = [COLUMNS, ("---",) * len(COLUMNS)]
+    for row in rows:
+        *cells, target = row.cells()
+        lines.append((*cells, target if row.is_met else f"{target}: **missed**"))
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def slowness_of(relay_cpu_us: float) -> float:

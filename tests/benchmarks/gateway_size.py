@@ -4,8 +4,7 @@ import json
 import signal
 import statistics
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -54,62 +53,63 @@ class SizeBench:
 
     async def rows(self) -> list[Row]:
         """All figures."""
+        world = self._world
+        same = Load(name="same", body=LIMITED_UNARY, requests=self._bench.size.requests)
+        models = tuple(f"m{number}" for number in range(min(_MODELS_ASKED_FOR, world.routes)))
+        spread = Load(name="spread", body=LIMITED_UNARY, requests=same.requests, models=models)
         slowness = await self._bench.slowness()
-        async with self._watched_node() as (child, large):
-            small_load = Load(name="small", body=LIMITED_UNARY, requests=self._bench.size.requests)
-            before = [await self._cost(large, small_load) for _ in range(self._bench.size.rounds)]
-            memory = resident_bytes(large.pid)
-            cold = await self._stalls_while(child, self._resources())
-            growth = (resident_bytes(large.pid) - memory) / self._world.routes
-            every = [
-                await self._stalls_while(child, [self._route(number, f"change {number}")])
-                for number in range(self._world.changes)
-            ]
-            consumer = await self._stalls_while(child, [self._consumer(0, "changed")])
-            service = await self._stalls_while(child, [self._service(0, "changed")])
-            models = tuple(f"m{number}" for number in range(min(_MODELS_ASKED_FOR, self._world.routes)))
-            large_load = Load(name="large", body=LIMITED_UNARY, requests=small_load.requests, models=models)
-            after = [await self._cost(large, large_load) for _ in range(self._bench.size.rounds)]
+        async with self._rig.another_node("watched", "tests.benchmarks.node_stalls") as (child, node):
+            before = await self._cost(node, same)
+            others = await self._longest_turn(child, self._others())
+            memory = resident_bytes(node.pid)
+            routes = await self._longest_turn(child, [self._route(number, "") for number in range(world.routes)])
+            memory_a_route = (resident_bytes(node.pid) - memory) / world.routes
+            changes = [self._route(number, "changed") for number in range(world.changes)]
+            route = max([await self._longest_turn(child, [change]) for change in changes])
+            consumer = await self._longest_turn(child, [self._consumer(0, "changed")])
+            service = await self._longest_turn(child, [self._service(0, "changed")])
+            after, over_many = await self._cost(node, same), await self._cost(node, spread)
         slowness = (slowness + await self._bench.slowness()) / 2
-        change = 100 * (statistics.median(after) / statistics.median(before) - 1)
-        size = f"{self._world.routes:,} routes"
-        stall = "longest turn of the event loop"
+        size, turn = f"{world.routes:,} routes", "longest turn of the event loop"
+        most = f"{world.upstreams:,} upstreams and services, {world.consumers:,} consumers"
+
+        def row(what: str, unit: str, found: float, most: float | None) -> Row:
+            return Row(what=what, unit=unit, node=found, most=most, slowness=slowness if unit in {"µs", "ms"} else None)
+
         return [
-            Row(what=f"CPU of a request, {size} instead of 3", unit="%", node=change, most=10),
-            Row(what=f"memory of a route, of {size}", unit="KB", node=growth / 1000, most=4),
-            Row(
-                what=f"choice of a route, of {size}", unit="µs", node=match_us(self._world), most=10, slowness=slowness
-            ),
-            Row(what=f"{stall}, {size} come at once", unit="ms", node=cold, most=5, slowness=slowness),
-            Row(what=f"{stall}, a route of {size} changes", unit="ms", node=max(every), most=5, slowness=slowness),
-            Row(what=f"{stall}, a consumer changes", unit="ms", node=consumer, most=5, slowness=slowness),
-            Row(what=f"{stall}, a service changes", unit="ms", node=service, most=5, slowness=slowness),
+            row(f"CPU of a request, {size}, {most} instead of few", "%", 100 * (after / before - 1), 10),
+            row(f"the same, {len(models):,} of the routes in turn", "%", 100 * (over_many / before - 1), None),
+            row(f"memory of a route, of {size}", "KB", memory_a_route / 1000, 4),
+            row(f"choice of a route, of {size}", "µs", match_us(world), 10),
+            row(f"{turn}: {most} come at once", "ms", others, 5),
+            row(f"{turn}: {size} come at once", "ms", routes, 5),
+            row(f"{turn}: a route of {size} changes", "ms", route, 5),
+            row(f"{turn}: a consumer changes", "ms", consumer, 5),
+            row(f"{turn}: a service changes", "ms", service, 5),
         ]
 
-    @asynccontextmanager
-    async def _watched_node(self) -> AsyncIterator[tuple[Child, Target]]:
-        async with self._rig.another_node("watched", "tests.benchmarks.node_stalls") as found:
-            yield found
+    async def _cost(self, node: Target, load: Load) -> float:
+        """CPU of a request in terms of the relay's, once the node has had each: the median of all rounds."""
+        relay = Load(name="yardstick", body=LIMITED_UNARY, requests=load.requests)
+        await self._rig.measure(node, load)
+        found = []
+        for _ in range(self._bench.size.rounds):
+            floor = (await self._rig.measure(self._rig.floor, relay)).cpu_us
+            found.append((await self._rig.measure(node, load)).cpu_us / floor)
+        return statistics.median(found)
 
-    async def _cost(self, target: Target, load: Load) -> float:
-        """CPU of a request in terms of the relay's."""
-        floor = await self._rig.measure(self._rig.floor, Load(name="yardstick", body=load.body, requests=load.requests))
-        return (await self._rig.measure(target, load)).cpu_us / floor.cpu_us
-
-    async def _stalls_while(self, node: Child, changes: Sequence[ConfigMessage]) -> float:
-        """The longest stall in milliseconds of CPU time while all nodes take the changes."""
+    async def _longest_turn(self, node: Child, changes: Sequence[ConfigMessage]) -> float:
+        """The longest turn of the event loop in milliseconds of CPU time while the node takes the changes."""
         await _stalls(node)
         await apply(self._rig.config_server, changes)
         return (await _stalls(node))["cpu_ms"]
 
-    def _resources(self) -> list[ConfigMessage]:
-        world = self._world
-        host = self._rig.mock.address
+    def _others(self) -> list[ConfigMessage]:
+        upstreams, address = range(self._world.upstreams), self._rig.mock.address
         return [
-            *(Upstream(name=f"u{n}", endpoints=[Endpoint(address=host)]) for n in range(world.upstreams)),
-            *(self._service(number, "") for number in range(world.upstreams)),
-            *(self._consumer(number, "") for number in range(world.consumers)),
-            *(self._route(number, "") for number in range(world.routes)),
+            *(Upstream(name=f"u{number}", endpoints=[Endpoint(address=address)]) for number in upstreams),
+            *(self._service(number, "") for number in upstreams),
+            *(self._consumer(number, "") for number in range(self._world.consumers)),
         ]
 
     def _service(self, number: int, text: str) -> Service:
