@@ -75,7 +75,7 @@ docs-check: $(VENV)/.dev ## Compare docs/config-reference.md with the .proto fil
 	diff docs/config-reference.md "$$new" || { echo "docs/config-reference.md is out of date: run make docs" >&2; exit 1; }
 	$(bin)/python docs/make_conformance.py --check
 
-bench: $(VENV)/.dev ## Measure a node against a bare relay (ARGS=--json FILE)
+bench: $(VENV)/.dev ## Measure a node against a bare relay (ARGS=--all for every target)
 	$(bin)/python -m tests.benchmarks.bench_gateway $(ARGS)
 
 bench-config: $(VENV)/.dev ## Measure the way of a change from Apply to the last node

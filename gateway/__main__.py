@@ -1,7 +1,6 @@
 """The command `python -m gateway`, which `janua gateway` runs too."""
 
 import asyncio
-import gc
 import os
 import sys
 from pathlib import Path
@@ -61,9 +60,6 @@ class _Seconds(click.ParamType[float]):
             self.fail(f"'{text}' is not a duration such as 30s or 500ms", param, ctx)
 
 
-# Requests make few reference cycles: collecting after so many new objects, not after 700, saves a few per cent of CPU.
-_GC_THRESHOLD = 20_000
-
 _ADDRESS, _DIALLED_ADDRESS, _SECONDS = _Address(), _DialledAddress(), _Seconds()
 _PATH = click.Path(path_type=Path)
 
@@ -116,9 +112,7 @@ _FAILURES = (
 )
 @click.option("--node-id", default="", help="Unique in the fleet. Default: made once, kept in the state directory.")
 @click.option("--node-cluster", default="default", help="The group this node belongs to.")
-@click.option(
-    "--state-dir", type=_PATH, default=".janua/node", help="Node id and last good configuration."
-)
+@click.option("--state-dir", type=_PATH, default=".janua/node", help="Node id and last good configuration.")
 @click.option(
     "--secrets-env-prefix",
     multiple=True,
@@ -247,9 +241,6 @@ async def _run(settings: NodeSettings, workers: int) -> None:
     # The parent of workers serves nothing itself, and does without all this.
     from gateway.node import run_node
 
-    # What the imports made stays; looking through it for garbage again and again is wasted time.
-    gc.freeze()
-    gc.set_threshold(_GC_THRESHOLD, 20, 50)
     await run_node(settings)
 
 

@@ -1,6 +1,7 @@
 """A gateway node: the one place where its parts are made and joined."""
 
 import asyncio
+import gc
 import json
 import signal
 import sys
@@ -52,6 +53,8 @@ from gateway.upstream.cluster_manager import ClusterManager
 _ADMIN_DRAIN_S = 1.0
 _READY_REPORT_TIMEOUT_S = 1.0
 _FLUSH_TIMEOUT_S = 2.0
+# Requests make few reference cycles: collecting after so many new objects, not after 700, saves a few per cent of CPU.
+_GC_THRESHOLD = 20_000
 
 _log = structlog.get_logger("janua.node")
 
@@ -86,6 +89,7 @@ class Node:
             is_port_shared=settings.is_worker,
         )
         listener = ConfigListener(
+            prepare=self._live.prepare,
             on_snapshot=self._on_snapshot,
             on_secret_names=self._on_secret_names,
             on_recovered=self._on_recovered,
@@ -338,7 +342,7 @@ class Node:
     def _on_snapshot(self, snapshot: Snapshot) -> None:
         # No request runs in between: each takes its cluster in the same step in which it takes its pipeline.
         self._live.reconcile(snapshot)
-        self._service.pipeline = Pipeline(snapshot, self._live)
+        self._service.pipeline = Pipeline(snapshot, self._live, self._service.pipeline)
         _log.info("configuration in use", revision=self._config.revision, routes=len(snapshot.routes))
         if self._last_good is not None:
             self._last_good.submit(LastGood(self._config.epoch, self._config.revision, self._config.table.resources()))
@@ -374,7 +378,10 @@ def _authority(host: str, port: int) -> str:
 
 
 async def run_node(settings: NodeSettings) -> None:
-    """Runs a node with these settings until it is told to stop."""
+    """Runs a node with these settings, alone in its process, until it is told to stop."""
+    # What the imports made stays; looking through it for garbage again and again is wasted time.
+    gc.freeze()
+    gc.set_threshold(_GC_THRESHOLD, 20, 50)
     with AccessLogOutput(settings.access_log) as output:
         await Node(settings, access_log_output=output).run()
 

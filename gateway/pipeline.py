@@ -8,7 +8,7 @@ A `Pipeline` is one configuration made ready to run; listeners pin one per reque
 import asyncio
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
@@ -27,14 +27,15 @@ from gateway.errors import (
 from gateway.filters.api_keys import KeyIndex
 from gateway.filters.limits.state import LimitState
 from gateway.filters.node_services import NodeServices
-from gateway.filters.phases import CrossOrigin, Editable, Filters
+from gateway.filters.phases import CrossOrigin, Editable, Filter, Filters
 from gateway.filters.published_keys import KeyDirectory
+from gateway.filters.table import build_filters
 from gateway.fixed_answer import fixed_answer
 from gateway.mirror import Mirrors
-from gateway.plan import BackendPlan, RoutePlan, plan_routes
+from gateway.plan import BackendPlan, Planner, RoutePlan
 from gateway.providers.outbound import service_upstreams
 from gateway.response_cache.response_cache import ResponseCache
-from gateway.router import BackendChoice, Router
+from gateway.router import Choices, RoutesInUse
 from gateway.schemas.unsupported import UnsupportedByBackendError
 from gateway.transport.outgoing import Outgoing
 from gateway.types import Demand
@@ -68,7 +69,8 @@ class Inbound(Editable, Protocol[A]):
 @dataclass(slots=True)
 class LiveState:
     """What outlives a configuration: the clusters, the turns of each route's backends, the copies being made, what is
-    counted for limits, the keys of issuers, the answers that are kept, and the connections to those who judge texts."""
+    counted for limits, the keys of issuers, the answers that are kept, the connections to those who judge texts, and
+    the router, of which most stays the same."""
 
     clusters: ClusterManager
     caller: Caller
@@ -77,12 +79,17 @@ class LiveState:
     published_keys: KeyDirectory
     answers: ResponseCache = field(default_factory=ResponseCache)
     judges: Outgoing = field(default_factory=Outgoing)
-    choices: dict[str, BackendChoice] = field(default_factory=dict)
+    choices: Choices = field(default_factory=Choices)
+    routes: RoutesInUse = field(default_factory=RoutesInUse)
+
+    def prepare(self, snapshot: Snapshot) -> Iterator[None]:
+        """Does in steps what would otherwise take long when the configuration is taken."""
+        yield from self.clusters.prepare(_upstreams(snapshot))
+        yield from self.routes.follow(snapshot.routes)
 
     def reconcile(self, snapshot: Snapshot) -> None:
         """Makes the live state be that of a configuration. What did not change is kept."""
-        upstreams = [_with_certificate(upstream, snapshot) for upstream in snapshot.upstreams.values()]
-        self.clusters.reconcile([*upstreams, *service_upstreams(snapshot)])
+        self.clusters.reconcile(_upstreams(snapshot))
         self.published_keys.reconcile(
             {
                 source
@@ -90,9 +97,12 @@ class LiveState:
                 if isinstance(policy.spec, JwtAuthConfig) and (source := policy.spec.key_source) is not None
             }
         )
-        self.choices = {
-            name: _kept_choice(self.choices.get(name), route.backends) for name, route in snapshot.routes.items()
-        }
+        self.choices.keep(snapshot.routes)
+
+
+def _upstreams(snapshot: Snapshot) -> list[UpstreamConfig]:
+    upstreams = [_with_certificate(upstream, snapshot) for upstream in snapshot.upstreams.values()]
+    return [*upstreams, *service_upstreams(snapshot)]
 
 
 def _with_certificate(upstream: UpstreamConfig, snapshot: Snapshot) -> UpstreamConfig:
@@ -101,11 +111,6 @@ def _with_certificate(upstream: UpstreamConfig, snapshot: Snapshot) -> UpstreamC
     if tls is None or tls.client_secret is None:
         return upstream
     return replace(upstream, tls=replace(tls, client_certificate=snapshot.secrets[tls.client_secret].value))
-
-
-def _kept_choice(known: BackendChoice | None, backends: Sequence[BackendConfig]) -> BackendChoice:
-    fresh = BackendChoice(backends)
-    return known if known is not None and known.backends == fresh.backends else fresh
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,24 +130,25 @@ class CrossOrigins:
 
 
 class Pipeline:
-    """One configuration, ready for requests. The live state must have been reconciled with it."""
+    """One configuration, ready for requests. The live state must have been reconciled with it.
 
-    def __init__(self, snapshot: Snapshot, live: LiveState) -> None:
+    `before` is the configuration before, of which all is kept that has not changed.
+    """
+
+    def __init__(self, snapshot: Snapshot, live: LiveState, before: "Pipeline | None" = None) -> None:
         self.snapshot = snapshot
         self._live = live
-        live.limits.begin()
-        consumers = snapshot.consumers.values()
-        services = NodeServices(
-            keys=KeyIndex.of(consumers),
-            subjects={subject: consumer for consumer in consumers for subject in consumer.jwt_subjects},
-            certificate_names={name: consumer for consumer in consumers for name in consumer.certificate_names},
-            limits=live.limits,
-            published_keys=live.published_keys,
-            answers=live.answers,
-            judges=live.judges,
-            metrics=live.caller.metrics,
-        )
-        self._router = Router(plan_routes(snapshot, live.choices, services))
+        self._filters: Mapping[str, Filter]
+        if before is not None and before._has_filters_of(snapshot):
+            self._filters = before._filters
+        else:
+            self._filters = _build_filters(snapshot, live)
+        self.planner: Planner = Planner(snapshot, self._filters, live.choices, before.planner if before else None)
+        self._router = live.routes.router_of(snapshot.routes)
+
+    def _has_filters_of(self, snapshot: Snapshot) -> bool:
+        own = self.snapshot
+        return own.policies is snapshot.policies and own.consumers is snapshot.consumers
 
     async def route(self, context: RequestContext) -> RoutePlan:
         """The route of a request, with the caller admitted to it.
@@ -162,16 +168,17 @@ class Pipeline:
 
     def find_route(self, context: RequestContext) -> RoutePlan | None:
         """The route that takes the request, if one does."""
-        return self._router.match(context)
+        route = self._router.match(context)
+        return self.planner.plan(route) if route is not None else None
 
     def cross_origins(self, context: RequestContext) -> CrossOrigins:
         """The policies for browsers of the routes that may take the request, whatever its model and headers; that of
         the most specific route first."""
-        return _cross_origins(self._router.candidates(context), context)
+        return _cross_origins(map(self.planner.plan, self._router.candidates(context)), context)
 
     def cross_origins_of_host(self, context: RequestContext) -> CrossOrigins:
         """Those of all routes for the host."""
-        return _cross_origins(self._router.reachable(context.host), context)
+        return _cross_origins(map(self.planner.plan, self._router.reachable(context.host)), context)
 
     async def admit(self, context: RequestContext, plan: RoutePlan) -> None:
         """Applies to a request what its route says before any backend is chosen. Raises as `route` does."""
@@ -314,7 +321,7 @@ class Pipeline:
         listed: dict[str, ModelListing] = {}
         refusal: GatewayError | None = None
         is_admitted = False
-        for plan in self._router.reachable(context.host):
+        for plan in map(self.planner.plan, self._router.reachable(context.host)):
             if not plan.route.backends:
                 continue
             asking = replace(context, route=plan.route.name)
@@ -330,6 +337,22 @@ class Pipeline:
         if refusal is not None and not is_admitted:
             raise refusal
         return sorted(listed.values(), key=lambda model: model.id)
+
+
+def _build_filters(snapshot: Snapshot, live: LiveState) -> Mapping[str, Filter]:
+    live.limits.begin()
+    consumers = snapshot.consumers.values()
+    services = NodeServices(
+        keys=KeyIndex.of(consumers),
+        subjects={subject: consumer for consumer in consumers for subject in consumer.jwt_subjects},
+        certificate_names={name: consumer for consumer in consumers for name in consumer.certificate_names},
+        limits=live.limits,
+        published_keys=live.published_keys,
+        answers=live.answers,
+        judges=live.judges,
+        metrics=live.caller.metrics,
+    )
+    return build_filters(snapshot.policies, services)
 
 
 def _cross_origins(plans: Iterable[RoutePlan], context: RequestContext) -> CrossOrigins:

@@ -1,6 +1,8 @@
-"""What a configuration says of each route, joined and ready for requests: the plans that a pipeline runs."""
+"""What a configuration says of each route, joined and ready for requests: the plans that a pipeline runs.
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+They are made when they are first asked for, so that a configuration costs what is used of it."""
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import sha256
@@ -22,15 +24,14 @@ from gateway.config.stable_text import stable_text
 from gateway.context import RequestContext
 from gateway.errors import Credential, UnauthenticatedError, UnavailableError
 from gateway.filters.cache import Cache
-from gateway.filters.node_services import NodeServices
 from gateway.filters.phases import NO_FILTERS, Filter, Filters
 from gateway.filters.route_cache import RouteCache
-from gateway.filters.table import build_filters, filters_of
+from gateway.filters.table import filters_of
 from gateway.providers.limits import FeatureLimits, feature_limits
 from gateway.providers.outbound import OutboundHeaders, outbound_headers, provider_pool
 from gateway.providers.prices import ServicePrices, service_prices
 from gateway.providers.table import PROVIDERS
-from gateway.router import BackendChoice
+from gateway.router import BackendChoice, Choices
 from gateway.schemas.table import SCHEMAS, Family
 from gateway.types import Feature
 
@@ -204,66 +205,87 @@ class _ServicePlan:
     filters: Filters
 
 
-def plan_routes(
-    snapshot: Snapshot, choices: Mapping[str, BackendChoice], node_services: NodeServices
-) -> Iterable[RoutePlan]:
-    """The plans of all routes. `choices` are the live choices of backends, by route."""
-    policies = build_filters(snapshot.policies, node_services)
-    services = {
-        name: _ServicePlan(
-            service,
-            outbound_headers(service, snapshot.secrets),
-            service_prices(service),
-            feature_limits(service),
-            filters_of(service.policies, policies),
+class Planner:
+    """Makes the plans of one configuration's routes, each when it is first asked for.
+
+    `before` is the planner of the configuration before: what it has made is kept where nothing has changed that it was
+    made of.
+    """
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        policies: Mapping[str, Filter],
+        choices: Choices,
+        before: "Planner | None" = None,
+    ) -> None:
+        self._snapshot = snapshot
+        self._policies = policies
+        self._choices = choices
+        self._services: dict[str, _ServicePlan] = {}
+        self._plans: dict[str, RoutePlan] = {}
+        if before is not None and before._has_made_of(snapshot, policies):
+            self._services = before._services
+            self._plans = before._plans
+            for name in [name for name in self._plans if name not in snapshot.routes]:
+                del self._plans[name]
+
+    def _has_made_of(self, snapshot: Snapshot, policies: Mapping[str, Filter]) -> bool:
+        """Whether its plans are of these services, secrets and filters."""
+        own = self._snapshot
+        return own.services is snapshot.services and own.secrets is snapshot.secrets and self._policies is policies
+
+    def plan(self, route: RouteConfig) -> RoutePlan:
+        """The plan of one of the routes."""
+        plan = self._plans.get(route.name)
+        if plan is None or plan.route is not route:
+            plan = self._plans[route.name] = self._plan_route(route)
+        return plan
+
+    def _service(self, name: str) -> _ServicePlan:
+        planned = self._services.get(name)
+        if planned is None:
+            service = self._snapshot.services[name]
+            planned = self._services[name] = _ServicePlan(
+                service,
+                outbound_headers(service, self._snapshot.secrets),
+                service_prices(service),
+                feature_limits(service),
+                filters_of(service.policies, self._policies),
+            )
+        return planned
+
+    def _plan_route(self, route: RouteConfig) -> RoutePlan:
+        def plan(backend: BackendConfig, retry: RetryConfig | None) -> BackendPlan:
+            return _plan_backend(route, backend, self._service(backend.service), retry)
+
+        mirror = route.mirror
+        filters = filters_of(route.policies, self._policies)
+        called = [self._service(backend.service) for backend in route.backends]
+        cache = _route_cache(route, filters, called, self._snapshot.policies)
+        return RoutePlan(
+            route=route,
+            filters=filters,
+            choice=self._choices.of(route),
+            backends={backend: plan(backend, route.retry) for backend in route.backends},
+            mirror=MirrorPlan(plan(BackendConfig(service=mirror.service), _NO_RETRIES), mirror.percent)
+            if mirror
+            else None,
+            policies=self._policies,
+            cache=cache,
+            embedder=None if cache is None else self._embedder(route, cache.config.semantic),
         )
-        for name, service in snapshot.services.items()
-    }
-    for route in snapshot.routes.values():
-        yield _plan_route(route, choices[route.name], services, policies, snapshot.policies)
 
-
-def _plan_route(
-    route: RouteConfig,
-    choice: BackendChoice,
-    services: Mapping[str, _ServicePlan],
-    policies: Mapping[str, Filter],
-    configured: Mapping[str, PolicyConfig],
-) -> RoutePlan:
-    def plan(backend: BackendConfig, retry: RetryConfig | None) -> BackendPlan:
-        return _plan_backend(route, backend, services[backend.service], retry)
-
-    mirror = route.mirror
-    filters = filters_of(route.policies, policies)
-    called = [services[backend.service] for backend in route.backends]
-    cache = _route_cache(route, filters, called, configured)
-    return RoutePlan(
-        route=route,
-        filters=filters,
-        choice=choice,
-        backends={backend: plan(backend, route.retry) for backend in route.backends},
-        mirror=MirrorPlan(plan(BackendConfig(service=mirror.service), _NO_RETRIES), mirror.percent) if mirror else None,
-        policies=policies,
-        cache=cache,
-        embedder=_embedder(route, cache.config.semantic, services, configured) if cache is not None else None,
-    )
-
-
-def _embedder(
-    route: RouteConfig,
-    semantic: SemanticConfig | None,
-    services: Mapping[str, _ServicePlan],
-    configured: Mapping[str, PolicyConfig],
-) -> EmbedderPlan | None:
-    planned = services.get(semantic.service) if semantic is not None else None
-    if semantic is None or planned is None:
-        return None
-    backend = _plan_backend(route, BackendConfig(service=semantic.service), planned, None)
-    # Not the time limit of the request, so that a call that takes longer counts against its endpoint.
-    limit_s = min(semantic.timeout_s, planned.service.timeouts.request_s or semantic.timeout_s)
-    policies = tuple(configured[name] for name in planned.service.policies)
-    version = sha256(stable_text((planned.service, policies)).encode()).digest()
-    return EmbedderPlan(replace(backend, request_timeout_s=limit_s), version)
+    def _embedder(self, route: RouteConfig, semantic: SemanticConfig | None) -> EmbedderPlan | None:
+        if semantic is None or semantic.service not in self._snapshot.services:
+            return None
+        planned = self._service(semantic.service)
+        backend = _plan_backend(route, BackendConfig(service=semantic.service), planned, None)
+        # Not the time limit of the request, so that a call that takes longer counts against its endpoint.
+        limit_s = min(semantic.timeout_s, planned.service.timeouts.request_s or semantic.timeout_s)
+        policies = tuple(self._snapshot.policies[name] for name in planned.service.policies)
+        version = sha256(stable_text((planned.service, policies)).encode()).digest()
+        return EmbedderPlan(replace(backend, request_timeout_s=limit_s), version)
 
 
 def _route_cache(

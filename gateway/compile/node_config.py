@@ -1,7 +1,7 @@
 """The configuration of a running node: takes what discovery, a file or the disk bring, and publishes snapshots."""
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -9,6 +9,7 @@ import structlog
 from gateway.compile.resource_table import Key, ResourceTable
 from gateway.config.resources import RESOURCE_TYPES, SERVICE, ReceivedResource, Rejection
 from gateway.config.snapshot import Snapshot
+from gateway.config.turns import in_turns
 
 # How long a resource may wait for what it names before it is refused.
 REFERENCE_TIMEOUT_S = 5.0
@@ -18,8 +19,9 @@ _log = structlog.get_logger("janua.config")
 
 @dataclass(slots=True, kw_only=True)
 class ConfigListener:
-    """Whom the node's configuration tells of changes."""
+    """Whom the node's configuration tells of changes. `prepare` does in steps what can be done before `on_snapshot`."""
 
+    prepare: Callable[[Snapshot], Iterable[None]]
     on_snapshot: Callable[[Snapshot], None]
     on_secret_names: Callable[[], None]
     on_recovered: Callable[[str, Collection[str]], None]
@@ -43,6 +45,7 @@ class NodeConfig:
         self._published = -1
         self._is_started = asyncio.Event()
         self._settled = asyncio.Condition()
+        self._updating = asyncio.Lock()
 
     async def wait_until_started(self) -> None:
         """Returns once there is a configuration to serve."""
@@ -82,13 +85,18 @@ class NodeConfig:
     ) -> Sequence[Rejection]:
         """Takes one response; returns once each resource in it is in use or refused."""
         names = [resource.name for resource in upserts]
-        self.table.update(type_url, upserts, removals)
-        if type_url == SERVICE:
-            self.table.drop_unnamed_secrets()
-        if revision.isdigit():
-            self.revision = max(self.revision, int(revision))
-        self._listener.on_secret_names()
-        await self._changed()
+        # It takes many turns, and no other update publishes a part of it.
+        async with self._updating:
+            async for _ in in_turns(self.table.update_in_steps(type_url, upserts, removals)):
+                pass
+            if type_url == SERVICE:
+                self.table.drop_unnamed_secrets()
+            if revision.isdigit():
+                self.revision = max(self.revision, int(revision))
+            self._listener.on_secret_names()
+            async for _ in in_turns(self._listener.prepare(self.table.snapshot())):
+                pass
+            await self._changed()
         if self.table.waiting(type_url, names):
             await self._wait_for_references(type_url, names)
         rejections = self.table.rejections(type_url, names)

@@ -8,7 +8,7 @@ the snapshot, and may find nothing.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -72,13 +72,17 @@ class _Compiled:
     """A resource that is valid in itself. `references` maps what it cannot be used without to the field naming it."""
 
     resource: ReceivedResource
-    message: ConfigMessage
     value: Value
     references: Mapping[Key, str]
 
     @property
     def key(self) -> Key:
         return self.resource.type_url, self.resource.name
+
+    @property
+    def message(self) -> ConfigMessage:
+        """Read again each time: kept, it would be the greater part of what a resource takes of memory."""
+        return _info(self.resource).message.FromString(self.resource.value)
 
 
 class _RefusedError(Exception):
@@ -102,6 +106,8 @@ class ResourceTable:
             types.ROUTE: compile_route,
         }
         self._active: dict[str, dict[str, _Compiled]] = {info.type_url: {} for info in KINDS}
+        self._values: dict[str, dict[str, Value]] = {info.type_url: {} for info in KINDS}
+        self._published: dict[str, Mapping[str, Value]] = {}
         self._waiting: dict[str, dict[str, _Compiled]] = {info.type_url: {} for info in KINDS}
         self._leaving: set[Key] = set()
         self._users: Counter[Key] = Counter()
@@ -114,6 +120,8 @@ class ResourceTable:
         """A table in the same state, on which changes can be tried."""
         twin = copy(self)
         twin._active = {type_url: dict(compiled) for type_url, compiled in self._active.items()}
+        twin._values = {type_url: dict(values) for type_url, values in self._values.items()}
+        twin._published = dict(self._published)
         twin._waiting = {type_url: dict(compiled) for type_url, compiled in self._waiting.items()}
         twin._leaving = set(self._leaving)
         twin._users = Counter(self._users)
@@ -123,11 +131,19 @@ class ResourceTable:
 
     def update(self, type_url: str, upserts: Iterable[ReceivedResource], removals: Iterable[str]) -> None:
         """Takes resources and removals of one type, and brings into use whatever can be now."""
+        for _ in self.update_in_steps(type_url, upserts, removals):
+            pass
+
+    def update_in_steps(
+        self, type_url: str, upserts: Iterable[ReceivedResource], removals: Iterable[str]
+    ) -> Iterator[None]:
+        """The same in small steps. The table is whole between them, and others may change it meanwhile."""
         for resource in upserts:
             self._take(resource)
+            yield
         for name in removals:
             self._remove((type_url, name))
-        self._settle()
+        yield from self._settle_in_steps()
 
     def _take(self, resource: ReceivedResource) -> None:
         key = (resource.type_url, resource.name)
@@ -150,9 +166,7 @@ class ResourceTable:
             self._leaving.add(key)
 
     def _compile(self, resource: ReceivedResource) -> _Compiled:
-        info = kind_by_type_url(resource.type_url)
-        assert info is not None, "the subscriber asks for known types only"
-        message = _decode(resource, info)
+        message = _decode(resource, _info(resource))
         faults = [
             _rejection(resource, violation.reason, violation.message, violation.field)
             for violation in rules.check(message)
@@ -180,21 +194,27 @@ class ResourceTable:
             for reference in references(message)
             if not reference.is_late
         }
-        return _Compiled(resource, message, value, named)
+        return _Compiled(resource, value, named)
 
     def _settle(self) -> None:
+        for _ in self._settle_in_steps():
+            pass
+
+    def _settle_in_steps(self) -> Iterator[None]:
         """Brings into use what waits and can be; lets go of what leaves and may. In the order in which each kind
         names only kinds before it, so that one pass is enough."""
         for type_url in (*(info.type_url for info in KINDS), types.SECRET):
             # Secrets once more: the version of a service that can use them may have come into use.
-            for compiled in list(self._waiting[type_url].values()):
-                if self._missing(compiled) is None:
+            for name, compiled in list(self._waiting[type_url].items()):
+                if self._waiting[type_url].get(name) is compiled and self._missing(compiled) is None:
                     self._activate(compiled)
+                yield
         for info in reversed(KINDS):
             for key in [key for key in self._leaving if key[0] == info.type_url and not self._users[key]]:
-                self._leaving.discard(key)
-                self.generation += 1
-                self._release(self._active[key[0]].pop(key[1]))
+                if key in self._leaving and not self._users[key]:
+                    self._leaving.discard(key)
+                    self._take_out_of_use(key)
+                yield
 
     def _missing(self, compiled: _Compiled) -> Key | None:
         for key in compiled.references:
@@ -214,19 +234,33 @@ class ResourceTable:
             self._rejections[compiled.key] = (compiled.resource, (refused,))
             return
         del self._waiting[compiled.resource.type_url][compiled.resource.name]
-        self.generation += 1
         before = self._active[compiled.resource.type_url].get(compiled.resource.name)
         self._users.update(compiled.references.keys())
-        self._active[compiled.resource.type_url][compiled.resource.name] = compiled
+        self._put_in_use(compiled)
         if before is not None:
             self._release(before)
         if self._rejections.pop(compiled.key, None) is not None:
             self._recovered.append(compiled.key)
 
+    def _put_in_use(self, compiled: _Compiled) -> None:
+        type_url, name = compiled.key
+        self._active[type_url][name] = compiled
+        self._values[type_url][name] = compiled.value
+        self._published.pop(type_url, None)
+        self.generation += 1
+
+    def _take_out_of_use(self, key: Key) -> None:
+        type_url, name = key
+        del self._values[type_url][name]
+        self._published.pop(type_url, None)
+        self.generation += 1
+        self._release(self._active[type_url].pop(name))
+
     def _service_refusal(self, compiled: _Compiled) -> Rejection | None:
         """Why a service may not be used with its secrets: they are not what its provider takes, or it would send them
         where they do not allow."""
-        if not isinstance(compiled.message, Service):
+        message = compiled.message if compiled.resource.type_url == types.SERVICE else None
+        if not isinstance(message, Service):
             return None
         for type_url, name in compiled.references:
             if type_url != types.SECRET:
@@ -237,8 +271,8 @@ class ResourceTable:
                 return _rejection(
                     compiled.resource, reason, f"secret '{name}' {text}", compiled.references[type_url, name]
                 )
-            if not egress.is_allowed(cast("Secret", secret.message), compiled.message.proxy_service):
-                host = egress.base_address(compiled.message.proxy_service).host
+            if not egress.is_allowed(cast("Secret", secret.message), message.proxy_service):
+                host = egress.base_address(message.proxy_service).host
                 text = f"secret '{name}' may not be sent to {host}; see its allowed_hosts"
                 return _rejection(compiled.resource, SECRET_HOST_NOT_ALLOWED, text, "proxy_service.base_url")
         return None
@@ -254,14 +288,14 @@ class ResourceTable:
 
     def _secret_refusal(self, compiled: _Compiled) -> Rejection | None:
         """Why a secret may not stand for the version before: a service in use could not work with it."""
-        message = compiled.message
-        if not isinstance(message, Secret) or not self._users[compiled.key]:
+        if compiled.resource.type_url != types.SECRET or not self._users[compiled.key]:
             return None
         for service in self._active[types.SERVICE].values():
             if compiled.key in service.references and (fault := _credential_fault(service, compiled)) is not None:
                 reason, text = fault
                 text = f"service '{service.resource.name}' cannot use it: the secret {text}"
-                return _rejection(compiled.resource, reason, text, message.WhichOneof("source") or "")
+                source = cast("Secret", compiled.message).WhichOneof("source")
+                return _rejection(compiled.resource, reason, text, source or "")
         return None
 
     def _tls_refusal(self, compiled: _Compiled) -> Rejection | None:
@@ -343,8 +377,7 @@ class ResourceTable:
                 if (refused_value := self._secret_refusal(fresh)) is not None:
                     unreadable.append(refused_value)
                     continue
-                self._active[compiled.resource.type_url][compiled.resource.name] = fresh
-                self.generation += 1
+                self._put_in_use(fresh)
         for resource in refused:
             key = (resource.type_url, resource.name)
             before = self._rejections[key]
@@ -376,12 +409,10 @@ class ResourceTable:
 
     def resources(self) -> tuple[ReceivedResource, ...]:
         """What is in use and not on its way out, in the order in which each kind names only kinds before it."""
-        return tuple(
-            compiled.resource
-            for info in KINDS
-            for name, compiled in self._active[info.type_url].items()
-            if (info.type_url, name) not in self._leaving
-        )
+        in_use = chain.from_iterable(self._active[info.type_url].values() for info in KINDS)
+        if not self._leaving:
+            return tuple([compiled.resource for compiled in in_use])
+        return tuple([compiled.resource for compiled in in_use if compiled.key not in self._leaving])
 
     def drop_unnamed_secrets(self) -> None:
         """Lets go of secrets that no service names any more. They are asked for by name: nobody sends their removal."""
@@ -402,18 +433,21 @@ class ResourceTable:
         }
 
     def snapshot(self) -> Snapshot:
-        """Everything in use."""
+        """Everything in use. A kind of which nothing has changed is the same mapping as in the snapshot before."""
         return Snapshot(
-            upstreams=cast("Mapping[str, UpstreamConfig]", self._values(types.UPSTREAM)),
-            services=cast("Mapping[str, ServiceConfig]", self._values(types.SERVICE)),
-            routes=cast("Mapping[str, RouteConfig]", self._values(types.ROUTE)),
-            policies=cast("Mapping[str, PolicyConfig]", self._values(types.POLICY)),
-            consumers=cast("Mapping[str, ConsumerConfig]", self._values(types.CONSUMER)),
-            secrets=cast("Mapping[str, SecretConfig]", self._values(types.SECRET)),
+            upstreams=cast("Mapping[str, UpstreamConfig]", self._values_of(types.UPSTREAM)),
+            services=cast("Mapping[str, ServiceConfig]", self._values_of(types.SERVICE)),
+            routes=cast("Mapping[str, RouteConfig]", self._values_of(types.ROUTE)),
+            policies=cast("Mapping[str, PolicyConfig]", self._values_of(types.POLICY)),
+            consumers=cast("Mapping[str, ConsumerConfig]", self._values_of(types.CONSUMER)),
+            secrets=cast("Mapping[str, SecretConfig]", self._values_of(types.SECRET)),
         )
 
-    def _values(self, type_url: str) -> dict[str, Value]:
-        return {name: compiled.value for name, compiled in self._active[type_url].items()}
+    def _values_of(self, type_url: str) -> Mapping[str, Value]:
+        published = self._published.get(type_url)
+        if published is None:
+            published = self._published[type_url] = dict(self._values[type_url])
+        return published
 
     def messages(self) -> Iterable[ConfigMessage]:
         """The messages of everything in use, for people to look at."""
@@ -432,6 +466,12 @@ def _credential_fault(service: _Compiled, secret: _Compiled) -> tuple[str, str] 
     if host is None or egress.is_allowed_for_tokens(cast("Secret", secret.message), host):
         return None
     return SECRET_HOST_NOT_ALLOWED, f"may not be sent to {host}, where it says to get tokens; see its allowed_hosts"
+
+
+def _info(resource: ReceivedResource) -> KindInfo:
+    info = kind_by_type_url(resource.type_url)
+    assert info is not None, "the subscriber asks for known types only"
+    return info
 
 
 def _decode(resource: ReceivedResource, info: KindInfo) -> ConfigMessage:

@@ -29,7 +29,7 @@ _MAGIC: Final = b"JANUALG\n"
 _FORMAT: Final = 1
 _HEAD: Final = struct.Struct(">8sH")
 _DIGEST_BYTES: Final = hashlib.sha256().digest_size
-_PAGE: Final = 500
+_PAGE: Final = 100  # resources; the event loop has its turn between two
 
 _log = structlog.get_logger("janua.config")
 

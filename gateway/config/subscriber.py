@@ -6,7 +6,8 @@ Source: the xDS protocol, "Incremental xDS".
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import cycle
@@ -29,6 +30,7 @@ from gateway.config.resources import RESOURCE_TYPES, SYNC_STATE, NodeIdentity, R
 from gateway.config.server_channel import open_channel
 from gateway.config.sink import ConfigSink
 from gateway.config.stream import Stream
+from gateway.config.turns import in_turns
 from gateway.config.updates import Updates
 
 MAX_RECEIVED_BYTES: Final = 16 * 1024 * 1024
@@ -216,7 +218,7 @@ class Subscriber:
             async with asyncio.timeout(self._times.first_response_s):
                 data = await call.read()
             while isinstance(data, bytes):
-                response = _response_value(ads_pb2.DeltaDiscoveryResponse.FromString(data))
+                response = await _response_value(ads_pb2.DeltaDiscoveryResponse.FromString(data))
                 await on_response()
                 await self._updates.deliver(stream, response)
                 data = await call.read()
@@ -286,40 +288,42 @@ def _rejection_message(rejection: Rejection) -> config_pb2.Rejection:
     )
 
 
-def _response_value(message: ads_pb2.DeltaDiscoveryResponse) -> DiscoveryResponse:
-    resources = tuple(
-        ReceivedResource(resource.resource.type_url, resource.name, resource.version, resource.resource.value)
-        for resource in message.resources
-    )
-    undecodable = tuple(_undecodable(message.type_url, resources))
+async def _response_value(message: ads_pb2.DeltaDiscoveryResponse) -> DiscoveryResponse:
+    resources: list[ReceivedResource] = []
+    undecodable: list[Rejection] = []
+    async for resource in in_turns(message.resources):
+        received = ReceivedResource(
+            sys.intern(resource.resource.type_url), resource.name, resource.version, resource.resource.value
+        )
+        resources.append(received)
+        if received.type_url == message.type_url and (fault := _undecodable(received)) is not None:
+            undecodable.append(fault)
     return DiscoveryResponse(
         type_url=message.type_url,
         nonce=message.nonce,
         revision=message.system_version_info,
-        resources=resources,
+        resources=tuple(resources),
         removals=tuple(message.removed_resources),
-        undecodable=undecodable,
+        undecodable=tuple(undecodable),
         sync=None if undecodable else _sync_mark(message.type_url, resources),
     )
 
 
-def _undecodable(type_url: str, resources: Sequence[ReceivedResource]) -> Iterator[Rejection]:
-    message_type = _MESSAGES.get(type_url)
+def _undecodable(resource: ReceivedResource) -> Rejection | None:
+    message_type = _MESSAGES.get(resource.type_url)
     if message_type is None:
-        return
-    for resource in resources:
-        if resource.type_url != type_url:
-            continue
-        try:
-            message_type.FromString(resource.value)
-        except DecodeError as error:
-            yield Rejection(
-                type_url=type_url,
-                name=resource.name,
-                version=resource.version,
-                reason=UNDECODABLE,
-                message=f"the content is not a {message_type.DESCRIPTOR.full_name}: {error}",
-            )
+        return None
+    try:
+        message_type.FromString(resource.value)
+    except DecodeError as error:
+        return Rejection(
+            type_url=resource.type_url,
+            name=resource.name,
+            version=resource.version,
+            reason=UNDECODABLE,
+            message=f"the content is not a {message_type.DESCRIPTOR.full_name}: {error}",
+        )
+    return None
 
 
 def _sync_mark(type_url: str, resources: Sequence[ReceivedResource]) -> SyncMark | None:

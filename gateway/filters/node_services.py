@@ -14,8 +14,8 @@ from gateway.transport.outgoing import Outgoing
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeServices:
-    """Made once per configuration; all but the consumers, by their keys, their subjects and the names in their
-    certificates, is the same object each time."""
+    """Made anew when policies or consumers change; all but the consumers, by their keys, their subjects and the names
+    in their certificates, is the same object each time."""
 
     keys: KeyIndex
     limits: LimitState

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from contextlib import suppress
 from random import Random
 from typing import TypeAlias
 
@@ -33,6 +34,7 @@ class ClusterManager:
         self._random = random
         self._on_health_change = on_health_change
         self._clusters: dict[str, Cluster] = {}
+        self._prepared: dict[str, Cluster] = {}
         self._watchers: dict[_Key, asyncio.Task[None]] = {}
         self._retired: set[Connections] = set()
         self._tasks: asyncio.TaskGroup | None = None
@@ -52,8 +54,17 @@ class ClusterManager:
         finally:
             self._tasks = None
             self._watchers.clear()
-            for connections in {cluster.connections for cluster in self._clusters.values()} | self._retired:
+            clusters = (*self._clusters.values(), *self._prepared.values())
+            for connections in {cluster.connections for cluster in clusters} | self._retired:
                 await connections.close()
+
+    def prepare(self, upstreams: Iterable[UpstreamConfig]) -> Iterator[None]:
+        """Makes clusters that are new, each in a step of its own, for `reconcile` to bring into use."""
+        for config in upstreams:
+            if config.name not in self._clusters and config.name not in self._prepared:
+                with suppress(ValueError):  # `reconcile` says so
+                    self._prepared[config.name] = self._make(config)
+                yield
 
     def reconcile(self, upstreams: Iterable[UpstreamConfig]) -> None:
         """Makes the clusters be as configured. What did not change is not touched."""
@@ -67,13 +78,23 @@ class ClusterManager:
             except ValueError as error:
                 # A certificate that has gone bad on the disk must not take the rest down with it.
                 _log.error("upstream not changed, going on as before", upstream=name, error=str(error))
+        for unwanted in self._prepared.values():
+            self._retire(unwanted.connections)
+        self._prepared.clear()
         self._reconcile_watchers()
 
     def _take(self, known: Cluster | None, config: UpstreamConfig) -> None:
         if known is None:
-            self._clusters[config.name] = Cluster(config, random=self._random, on_change=self._endpoints_changed)
+            prepared = self._prepared.get(config.name)
+            if prepared is not None and prepared.config == config:
+                self._clusters[config.name] = self._prepared.pop(config.name)
+            else:
+                self._clusters[config.name] = self._make(config)
         elif known.config != config and (replaced := known.reconfigure(config)):
             self._retire(replaced)
+
+    def _make(self, config: UpstreamConfig) -> Cluster:
+        return Cluster(config, random=self._random, on_change=self._endpoints_changed)
 
     def report(self) -> list[EndpointReport]:
         """Every endpoint as it is now."""

@@ -77,9 +77,8 @@ class Check:
     met: bool
 
 
-def check(comparisons: Sequence[Comparison], memory: Memory) -> list[Check]:
-    """The targets against what was found."""
-    highest = max(memory.seen)
+def check(comparisons: Sequence[Comparison], memory: Memory | None) -> list[Check]:
+    """The targets against what was found. `memory` None: it was not looked at."""
     return [
         *(
             Check(
@@ -90,6 +89,13 @@ def check(comparisons: Sequence[Comparison], memory: Memory) -> list[Check]:
             )
             for each in comparisons
         ),
+        *(_check_memory(memory) if memory is not None else ()),
+    ]
+
+
+def _check_memory(memory: Memory) -> list[Check]:
+    highest = max(memory.seen)
+    return [
         Check(
             what="memory under load",
             found=f"{highest / MB:.0f} MB",

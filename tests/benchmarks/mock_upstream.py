@@ -15,6 +15,9 @@ from tests.support.scripts import chat_completion, chat_events
 STREAMED_CHUNKS = 100
 """Events of a streamed answer that carry a word."""
 
+INTERVAL_S = 0.01
+"""Between two pieces of a timed stream."""
+
 MODEL = "mock"
 
 
@@ -32,8 +35,8 @@ def streamed_answer() -> tuple[bytes, ...]:
 
 
 class MockUpstream(asyncio.Protocol):
-    """One connection. A request that asks for a stream gets one, in one piece or, with `"paced"` in its body, one
-    event for each turn of the event loop; any other gets the whole answer."""
+    """One connection. A request that asks for a stream gets one: in one piece; with `"paced"` in its body one event for
+    each turn of the event loop; with `"timed"` one every ten milliseconds. Any other gets the whole answer."""
 
     def __init__(self, unary: bytes, streamed: tuple[bytes, ...]) -> None:
         self._unary = unary
@@ -55,17 +58,25 @@ class MockUpstream(asyncio.Protocol):
         assert self._transport is not None
         if b'"stream":true' not in body:
             self._transport.write(self._unary)
-        elif b"paced" not in body:
-            self._transport.write(self._streamed)
+        elif b'"user":"timed"' in body:
+            self._send_next(iter(self._pieces), asyncio.get_running_loop().time())
+        elif b'"user":"paced"' in body:
+            self._send_next(iter(self._pieces), None)
         else:
-            self._send_next(iter(self._pieces))
+            self._transport.write(self._streamed)
 
-    def _send_next(self, pieces: Iterator[bytes]) -> None:
+    def _send_next(self, pieces: Iterator[bytes], due: float | None) -> None:
+        """Sends a piece and then the others, each at its time or, without one, as soon as may be."""
         assert self._transport is not None
         piece = next(pieces, None)
-        if piece is not None and not self._transport.is_closing():
-            self._transport.write(piece)
-            asyncio.get_running_loop().call_soon(self._send_next, pieces)
+        if piece is None or self._transport.is_closing():
+            return
+        self._transport.write(piece)
+        loop = asyncio.get_running_loop()
+        if due is None:
+            loop.call_soon(self._send_next, pieces, None)
+        else:
+            loop.call_at(due + INTERVAL_S, self._send_next, pieces, due + INTERVAL_S)
 
 
 def content_length(message: bytes | bytearray, head_end: int) -> int:

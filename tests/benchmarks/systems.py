@@ -68,8 +68,9 @@ class Envoy:
 
     name = "Envoy"
 
-    def __init__(self, address: str, admin: str, session: aiohttp.ClientSession) -> None:
+    def __init__(self, address: str, admin: str, pid: int, session: aiohttp.ClientSession) -> None:
         self.address = address
+        self.pid = pid
         self._admin = admin
         self._session = session
 
@@ -85,7 +86,7 @@ def _is_left_out(status: dict[str, Any]) -> bool:
 
 
 @asynccontextmanager
-async def running_envoy(pool: Pool, directory: Path, core: int | None) -> AsyncIterator[System]:
+async def running_envoy(pool: Pool, directory: Path, core: int | None) -> AsyncIterator[Envoy]:
     """Runs an Envoy until the end of the block."""
     program = find_program("envoy")
     assert program is not None, "Envoy is not installed: make components"
@@ -108,7 +109,7 @@ async def running_envoy(pool: Pool, directory: Path, core: int | None) -> AsyncI
         admin = admin_file.read_text().strip()
         async with session.get(f"http://{admin}/listeners?format=json") as response:
             (listener,) = (await response.json(content_type=None))["listener_statuses"]
-        yield Envoy(_address(listener["local_address"]), admin, session)
+        yield Envoy(_address(listener["local_address"]), admin, child.pid, session)
 
 
 async def _is_live(session: aiohttp.ClientSession, admin: str) -> bool:

@@ -31,7 +31,7 @@ from gateway.config.snapshot import (
     Suffix,
 )
 from gateway.listeners.surfaces import RELAYED_SURFACES, SURFACES
-from gateway.router import BackendChoice, Router
+from gateway.router import BackendChoice, Router, RoutesInUse
 
 CASES = Path(__file__).parents[1] / "golden" / "routing_cases.yaml"
 GRPC_METHODS = ("CreateChatCompletion", "StreamChatCompletion", "CreateEmbeddings")
@@ -55,20 +55,13 @@ class Request:
     is_inference: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """Something chosen by a route's match."""
-
-    route: RouteConfig
-
-
-def router_of(routes: Iterable[RouteConfig]) -> Router[Entry]:
-    return Router(Entry(route) for route in routes)
+def router_of(routes: Iterable[RouteConfig]) -> Router:
+    return Router().changed((), routes)
 
 
 def winner(routes: Iterable[RouteConfig], request: Request) -> str | None:
-    entry = router_of(routes).match(request)
-    return None if entry is None else entry.route.name
+    route = router_of(routes).match(request)
+    return None if route is None else route.name
 
 
 # The cases shared with `janua explain`.
@@ -242,7 +235,7 @@ def test_order_of_the_routes_does_not_matter(written: list[RouteMatch], request:
 @given(routes, requests)
 @example([], Request())
 def test_reachable_are_the_routes_that_take_the_host(written: list[RouteConfig], request: Request) -> None:
-    reachable = [entry.route.name for entry in router_of(written).reachable(request.host)]
+    reachable = [route.name for route in router_of(written).reachable(request.host)]
     assert len(reachable) == len(set(reachable))
     assert set(reachable) == {route.name for route in written if host_rank(route.match.hosts, request.host) is not None}
 
@@ -253,7 +246,7 @@ def test_candidates_are_the_routes_that_win_for_some_model_and_headers(
     written: list[RouteConfig], request: Request
 ) -> None:
     found = router_of(written).candidates(replace(request, model="", headers={}))
-    names = {entry.route.name for entry in found}
+    names = {route.name for route in found}
     if (wins := winner(written, request)) is not None:
         assert wins in names
     for route in written:
@@ -261,28 +254,53 @@ def test_candidates_are_the_routes_that_win_for_some_model_and_headers(
         assert (route.name in names) == (rank(bare, request) is not None)
 
 
+@settings(max_examples=300)
+@given(routes, routes, requests)
+def test_changed_router_is_as_one_made_anew(
+    written: list[RouteConfig], rewritten: list[RouteConfig], request: Request
+) -> None:
+    before = router_of(written)
+    after = before.changed(written, rewritten)
+    assert Counter(route.name for route in after.candidates(request)) == Counter(
+        route.name for route in router_of(rewritten).candidates(request)
+    )
+    assert after.match(request) == router_of(rewritten).match(request)
+    assert before.match(request) == router_of(written).match(request)
+    assert after.changed(rewritten, ())._hosts == {}
+
+
+@settings(max_examples=100)
+@given(st.lists(routes, min_size=1, max_size=4), routes, requests, st.integers(0, 3))
+def test_routes_are_followed_from_wherever_another_has_come(
+    others: list[list[RouteConfig]], written: list[RouteConfig], request: Request, steps: int
+) -> None:
+    in_use = RoutesInUse(routes_a_step=2)
+    for other in others:
+        for _ in zip(in_use.follow({route.name: route for route in other}), range(steps), strict=False):
+            pass
+    router = in_use.router_of({route.name: route for route in written})
+    assert router.match(request) == router_of(written).match(request)
+
+
 def test_thousands_of_models_and_hosts_are_not_looked_through() -> None:
-    class CountingRoute:
-        looked_at = 0
+    looked_at = 0
 
-        def __init__(self, route: RouteConfig) -> None:
-            self._route = route
-
-        @property
-        def route(self) -> RouteConfig:
-            CountingRoute.looked_at += 1
-            return self._route
+    class CountingRoute(RouteConfig):
+        def __getattribute__(self, name: str) -> Any:
+            nonlocal looked_at
+            looked_at += name == "match"
+            return super().__getattribute__(name)
 
     def route(number: int) -> RouteConfig:
         match = RouteMatch(hosts=(f"h{number % 50}.example",), models=(f"model-{number}",), methods=frozenset({"POST"}))
-        return RouteConfig(name=f"r{number}", match=match, backends=())
+        return CountingRoute(name=f"r{number}", match=match, backends=())
 
-    router = Router(CountingRoute(route(number)) for number in range(5000))
-    CountingRoute.looked_at = 0
+    router = router_of(route(number) for number in range(5000))
+    looked_at = 0
     found = router.match(Request(host="h7.example", model="model-4007"))
     assert found is not None
-    assert CountingRoute.looked_at <= 3
-    assert found.route.name == "r4007"
+    assert looked_at <= 3
+    assert found.name == "r4007"
 
 
 # Backends.

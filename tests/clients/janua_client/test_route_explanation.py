@@ -12,7 +12,6 @@ from janua.config.v1.route_pb2 import Route
 from janua_client.route_explanation import Outcome, RequestFacts, RouteVerdict, explain
 
 from gateway.compile.route import compile_route
-from gateway.config.snapshot import RouteConfig
 from gateway.router import Router
 
 CASES = Path(__file__).parents[2] / "golden" / "routing_cases.yaml"
@@ -46,13 +45,6 @@ def test_golden_case(written: list[Mapping[str, Any]], request_: Mapping[str, An
     winners = [verdict.route for verdict in verdicts if verdict.outcome is Outcome.WINS]
     assert winners == ([] if request_["expect"] is None else [request_["expect"]])
     assert sorted(verdict.route for verdict in verdicts) == sorted(route["name"] for route in written)
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A route for the gateway's router."""
-
-    route: RouteConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,11 +172,11 @@ def test_calls_are_ranked_by_the_paths_that_they_are() -> None:
     assert verdicts[0].why == "gRPC method my.pkg.Service/Call goes before gRPC service 'my.pkg.Service'"
     assert verdicts[2].why.endswith("gRPC method my.pkg.Service/Call goes before path prefix '/'")
     # A node compiles them to paths, and prefers the same.
-    router = Router(Entry(compile_route(route)) for route in written)
+    router = Router().changed((), map(compile_route, written))
     for path in ("/my.pkg.Service/Call", "/my.pkg.Service/Other", "/other.Service/Call", "/none.Service/Call"):
-        entry = router.match(RoutedCall(path))
-        assert entry is not None
-        assert entry.route.name == explain(written, facts({"path": path}))[0].route
+        route = router.match(RoutedCall(path))
+        assert route is not None
+        assert route.name == explain(written, facts({"path": path}))[0].route
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,7 @@ async def run(snapshot: Snapshot) -> None:
     caller, keys = Caller(metrics=Metrics(), random=Random(1)), KeyDirectory(KeyFetcher(), time.monotonic)
     live = LiveState(manager, caller, Mirrors(), LimitState(metrics=Metrics()), keys)
     live.reconcile(snapshot)
-    Pipeline(snapshot, live)
+    pipeline = Pipeline(snapshot, live)
     providers = {f"provider:{name}" for name, each in snapshot.services.items() if hasattr(each.target, "provider")}
     assert set(manager.clusters) == {*snapshot.upstreams, *providers}
     for cluster in manager.clusters.values():
@@ -122,7 +122,7 @@ async def run(snapshot: Snapshot) -> None:
             for check in cluster.config.health_checks:
                 assert make_probe(check.probe, endpoint, cluster.connections).name
     assert len(manager.report()) == sum(len(cluster.endpoints) for cluster in manager.clusters.values())
-    for choice in live.choices.values():
-        choice.choose(lambda _: True)
+    for route in snapshot.routes.values():
+        pipeline.planner.plan(route).choice.choose(lambda _: True)
     for cluster in manager.clusters.values():
         await cluster.connections.close()

@@ -32,6 +32,7 @@ class Node:
         self.path = path
         self.snapshots: list[Snapshot] = []
         listener = ConfigListener(
+            prepare=lambda _: (),
             on_snapshot=self.snapshots.append,
             on_secret_names=lambda: None,
             on_recovered=lambda type_url, recovered: None,

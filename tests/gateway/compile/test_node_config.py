@@ -35,6 +35,7 @@ class Node:
         self.recovered: list[tuple[str, list[str]]] = []
         self.secret_names: list[set[str]] = []
         listener = ConfigListener(
+            prepare=lambda _: (),
             on_snapshot=self._on_snapshot,
             on_secret_names=lambda: self.secret_names.append(set(self.config.secret_names())),
             on_recovered=self._on_recovered,
@@ -91,6 +92,38 @@ async def test_every_change_is_published_at_once(node: Node) -> None:
         {"upstreams": ["u"], "services": ["v"]},
         {"upstreams": ["u"]},
     ]
+
+
+async def test_large_update_lets_others_have_their_turn_and_is_published_as_one(node: Node) -> None:
+    turns = 0
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    others = asyncio.create_task(take_turns())
+    await node.config.update(UPSTREAM, "2", [upstream(f"u{number}") for number in range(1000)], [])
+    others.cancel()
+    assert turns > 3
+    assert [len(snapshot.upstreams) for snapshot in node.snapshots[1:]] == [1000]
+
+
+async def test_update_of_another_kind_publishes_no_part_of_a_large_one(node: Node) -> None:
+    await asyncio.gather(
+        node.config.update(UPSTREAM, "2", [upstream(f"u{number}") for number in range(1000)], []),
+        node.config.update(POLICY, "2", [policy("keys")], []),
+    )
+    assert {len(snapshot.upstreams) for snapshot in node.snapshots[1:]} == {1000}
+
+
+async def test_kind_that_has_not_changed_is_the_same_mapping_again(node: Node) -> None:
+    await node.config.update(UPSTREAM, "2", [upstream("u")], [])
+    await node.config.update(SERVICE, "3", [service("v")], [])
+    before, after = node.snapshots[-2:]
+    assert after.upstreams is before.upstreams
+    assert after.services is not before.services
 
 
 async def test_what_changes_nothing_publishes_nothing(node: Node) -> None:

@@ -21,7 +21,10 @@ def _message(word: str, fields: dict[str, object]) -> ConfigMessage:
 
 async def test_a_secret_goes_with_its_last_service() -> None:
     listener = ConfigListener(
-        on_snapshot=lambda snapshot: None, on_secret_names=lambda: None, on_recovered=lambda type_url, names: None
+        prepare=lambda _: (),
+        on_snapshot=lambda snapshot: None,
+        on_secret_names=lambda: None,
+        on_recovered=lambda type_url, names: None,
     )
     table = ResourceTable(SecretReader(environ={"KEY": "k"}))
     config = NodeConfig(table, listener, reference_timeout_s=0.01)
@@ -40,7 +43,10 @@ async def test_a_secret_goes_with_its_last_service() -> None:
 
 async def test_a_refused_secret_that_no_service_names_any_more_is_forgotten() -> None:
     listener = ConfigListener(
-        on_snapshot=lambda snapshot: None, on_secret_names=lambda: None, on_recovered=lambda type_url, names: None
+        prepare=lambda _: (),
+        on_snapshot=lambda snapshot: None,
+        on_secret_names=lambda: None,
+        on_recovered=lambda type_url, names: None,
     )
     table = ResourceTable(SecretReader(environ={}))
     config = NodeConfig(table, listener, reference_timeout_s=0.01)

@@ -1,9 +1,7 @@
-"""The least that the router needs: a request, and something that has a route."""
+"""The least that the router needs of a request."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-
-from gateway.config.snapshot import RouteConfig
 
 
 @dataclass(frozen=True)
@@ -17,10 +15,3 @@ class Request:
     query: Mapping[str, str] = field(default_factory=dict)
     model: str = ""
     is_inference: bool = False
-
-
-@dataclass(frozen=True)
-class Routed:
-    """A route and nothing else."""
-
-    route: RouteConfig

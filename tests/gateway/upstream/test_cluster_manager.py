@@ -130,6 +130,21 @@ async def test_clusters_are_as_configured() -> None:
         assert manager.clusters == {}
 
 
+async def test_prepared_clusters_come_into_use_as_they_are_configured_then() -> None:
+    kept, changed, unwanted = (upstream_config("e1", name=name) for name in ("kept", "changed", "unwanted"))
+    async with running(manager_of(upstream_config("e0", name="a"))) as manager:
+        before = manager.clusters["a"]
+        made = [len(manager.clusters) for _ in manager.prepare([before.config, kept, changed, unwanted])]
+        assert made == [1, 1, 1]
+        prepared = dict(manager._prepared)
+        manager.reconcile([before.config, kept, replace(changed, connect_timeout_s=9)])
+        assert manager.clusters.keys() == {"a", "kept", "changed"}
+        assert manager.clusters["a"] is before
+        assert manager.clusters["kept"] is prepared["kept"]
+        assert manager.clusters["changed"].config.connect_timeout_s == 9
+        assert manager._retired == {prepared["changed"].connections, prepared["unwanted"].connections}
+
+
 async def test_what_did_not_change_is_the_same(server: OpenConnections) -> None:
     configs = [upstream_config(server.address, name=name, health_checks=[CHECK]) for name in ("a", "b", "c")]
     async with running(manager_of(*configs)) as manager:
