@@ -129,7 +129,9 @@ class DiscoveryService:
                 push_delay_s=self._push_delay_s,
             )
             with self._registered(connection), _told_of(session.identity):
-                await connection.run(context, first, drained=self._drained)
+                connection.take_in(first)
+                del first  # it may list all that the node holds, and the stream is long
+                await connection.run(context, drained=self._drained)
 
     def _stream(self, variant: Variant, source: Callable[[], SnapshotCache]) -> AdsStream:
         return AdsStream(

@@ -180,12 +180,10 @@ class ByNameOnlyClient(ModelClient):
 
 
 def test_model_client() -> None:
-    run_state_machine_as_test(
-        ModelClient, settings=settings(max_examples=200, stateful_step_count=40, deadline=None, derandomize=True)
-    )
+    run_state_machine_as_test(ModelClient, settings=settings(max_examples=200, stateful_step_count=40, deadline=None))
 
 
 def test_model_client_of_a_type_that_is_by_name_only() -> None:
     run_state_machine_as_test(
-        ByNameOnlyClient, settings=settings(max_examples=100, stateful_step_count=40, deadline=None, derandomize=True)
+        ByNameOnlyClient, settings=settings(max_examples=100, stateful_step_count=40, deadline=None)
     )
