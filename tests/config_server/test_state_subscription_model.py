@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
@@ -12,6 +13,8 @@ from config_server.state_subscription import StateSubscription
 from config_server.subscription import Page, SubscriptionRequest
 from config_server.type_view import TypeView
 from config_server.wire import encode_resource
+
+pytestmark = pytest.mark.timeout(600)  # thousands of steps, on a machine that may be busy
 
 NAMES = tuple("abcdef")
 

@@ -1,5 +1,6 @@
 """A model client and a subscription under random requests, changes, refusals and reconnects."""
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
@@ -7,6 +8,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from config_server.subscription import Page, PageLimit, Subscription, SubscriptionRequest
 from config_server.type_view import TypeView
 from config_server.wire import encode_resource
+
+pytestmark = pytest.mark.timeout(600)  # thousands of steps, on a machine that may be busy
 
 NAMES = tuple("abcdef")
 TYPE = "type.googleapis.com/test.Type"
