@@ -19,7 +19,8 @@ from config_server.discovery_connection import DiscoveryConnection, read_request
 from config_server.discovery_variant import VARIANTS, ClientRequest, Variant
 from config_server.errors import ApiError
 from config_server.fleet.fleet_view import FleetView
-from config_server.nodes import NodeIdentity, NodeRegistry
+from config_server.node_record import NodeIdentity
+from config_server.nodes import NodeRegistry
 from config_server.snapshot_cache import SnapshotCache
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)

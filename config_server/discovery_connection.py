@@ -11,7 +11,8 @@ from google.rpc import code_pb2
 from config_server.ads_stream import AdsStream, TooManySubscriptionsError
 from config_server.discovery_variant import ClientRequest, Variant
 from config_server.errors import OTHER_EPOCH, ApiError
-from config_server.nodes import NodeRegistry, NodeSession
+from config_server.node_record import NodeSession
+from config_server.nodes import NodeRegistry
 from config_server.snapshot_cache import SnapshotCache
 from config_server.subscription import Delivery
 
