@@ -78,7 +78,7 @@ docs-check: $(VENV)/.dev ## Compare docs/config-reference.md with the .proto fil
 bench: $(VENV)/.dev ## Measure a node against a bare relay (ARGS=--all for every target)
 	$(bin)/python -m tests.benchmarks.bench_gateway $(ARGS)
 
-bench-config: $(VENV)/.dev ## Measure the way of a change from Apply to the last node
+bench-config: $(VENV)/.components ## Measure a fleet on one config server, and on three over PostgreSQL
 	$(bin)/python -m tests.benchmarks.bench_config $(ARGS)
 
 bench-balancing: $(VENV)/.dev ## Measure picks of endpoints, and how they are spread

@@ -16,7 +16,7 @@ from config_server.discovery import VERSION_KEY, DiscoveryService
 from config_server.discovery_connection import DiscoveryConnection
 from config_server.errors import ApiError
 from config_server.node_matcher import node_matches
-from config_server.nodes import NodeIdentity
+from config_server.node_record import NodeIdentity
 from config_server.resource_stages import ResourceStage, Stage
 
 # Of one answer: about 10 MB.

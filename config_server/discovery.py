@@ -21,7 +21,8 @@ from config_server.discovery_variant import VARIANTS, ClientRequest, Variant
 from config_server.errors import ApiError
 from config_server.fleet.fleet_view import FleetView
 from config_server.metrics import Metrics
-from config_server.nodes import NodeIdentity, NodeRegistry
+from config_server.node_record import NodeIdentity
+from config_server.nodes import NodeRegistry
 from config_server.snapshot_cache import SnapshotCache
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
@@ -135,7 +136,9 @@ class DiscoveryService:
                 push_delay_s=self._push_delay_s,
             )
             with self._registered(connection), _told_of(session.identity):
-                await connection.run(context, first, drained=self._drained)
+                connection.take_in(first)
+                del first  # it may list all that the node holds, and the stream is long
+                await connection.run(context, drained=self._drained)
 
     def _stream(self, variant: Variant, source: Callable[[], SnapshotCache]) -> AdsStream:
         return AdsStream(

@@ -14,7 +14,8 @@ from config_server.ads_stream import AdsStream, TooManySubscriptionsError
 from config_server.discovery_variant import ClientRequest, Variant
 from config_server.errors import OTHER_EPOCH, ApiError
 from config_server.metrics import Metrics
-from config_server.nodes import NodeRegistry, NodeSession
+from config_server.node_record import NodeSession
+from config_server.nodes import NodeRegistry
 from config_server.snapshot_cache import SnapshotCache
 from config_server.subscription import Delivery
 
@@ -84,9 +85,10 @@ class DiscoveryConnection:
         self._is_draining = True
         self._wake.set()
 
-    async def run(self, wire: Wire, first: ClientRequest, drained: Callable[[], Awaitable[None]]) -> None:
-        """Raises ApiError to end the stream with a status. `drained` waits for this stream's turn to end."""
-        reader = asyncio.create_task(self._read(wire, first))
+    async def run(self, wire: Wire, drained: Callable[[], Awaitable[None]]) -> None:
+        """Once the first request is taken in. Raises ApiError to end the stream with a status. `drained` waits for this
+        stream's turn to end."""
+        reader = asyncio.create_task(self._read(wire))
         reader.add_done_callback(lambda _: self._wake.set())
         try:
             while await self._woken() and not reader.done() and not self._is_draining:
@@ -108,13 +110,17 @@ class DiscoveryConnection:
         self._wake.clear()
         return True
 
-    async def _read(self, wire: Wire, first: ClientRequest) -> None:
-        message: ClientRequest | None = first
-        while message is not None:
-            self._take_in(message)
-            if not self.stream.is_idle:
-                self._wake.set()
-            message = await read_request(wire, self._variant)
+    async def _read(self, wire: Wire) -> None:
+        while await self._has_read_one(wire):
+            pass
+
+    async def _has_read_one(self, wire: Wire) -> bool:
+        """False at the end. By itself, so that a request, which may be large, is gone before the next is waited for."""
+        message = await read_request(wire, self._variant)
+        if message is None:
+            return False
+        self.take_in(message)
+        return True
 
     async def _write(self, wire: Wire) -> None:
         has_sent = False
@@ -138,7 +144,8 @@ class DiscoveryConnection:
             # An answer came upon changes, or leaves removals to be pushed: nothing else may ever call for that.
             self._push_timer = asyncio.get_running_loop().call_later(self._push_delay_s, self.push)
 
-    def _take_in(self, message: ClientRequest) -> None:
+    def take_in(self, message: ClientRequest) -> None:
+        """Raises ApiError to end the stream with a status."""
         if not message.type_url:
             raise ApiError(code_pb2.INVALID_ARGUMENT, "TYPE_URL_MISSING", "a discovery request needs a type_url")
         if not may_see_configuration() and self._cache.view(message.type_url) is not None:
@@ -154,6 +161,8 @@ class DiscoveryConnection:
         if self.stream.is_settled(message.type_url):
             self.session.progress(message.type_url).nothing_to_send(self.stream.revision)
         self._nodes.heard(self.session.identity.node_id)
+        if not self.stream.is_idle:
+            self._wake.set()
 
     def _answered(self, message: ClientRequest, delivery: Delivery) -> None:
         self.session.answered(message.type_url, delivery, message.error)

@@ -43,7 +43,7 @@ def _read_delta(data: bytes) -> ClientRequest:
         subscription=SubscriptionRequest(
             subscribe=message.resource_names_subscribe,
             unsubscribe=message.resource_names_unsubscribe,
-            initial_versions=dict(message.initial_resource_versions),
+            initial_versions=message.initial_resource_versions,
             nonce=message.response_nonce,
         ),
         error=message.error_detail if message.HasField("error_detail") else None,

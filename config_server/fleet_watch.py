@@ -11,7 +11,8 @@ from janua.config.v1 import config_service_pb2 as pb
 
 from config_server.errors import ApiError
 from config_server.history import History
-from config_server.nodes import NodeRecord, NodeRegistry
+from config_server.node_record import NodeRecord
+from config_server.nodes import NodeRegistry
 from config_server.revision_signal import RevisionSignal, SignalClosedError
 
 # Told apart by its type: `M` of nodes, or of how far they have come.

@@ -1,120 +1,21 @@
 """The gateway nodes: who is connected, who was seen before, and how far each has come. Knows no gRPC."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
-from google.rpc import status_pb2
 from janua.config.v1.config_service_pb2 import Node, NodeStatus
 
 from config_server.node_changes import NodeChanges
+from config_server.node_record import NodeIdentity, NodeRecord, NodeSession, record_of
 from config_server.node_selector import Selection
-from config_server.progress import TypeProgress, progress_from_proto
-from config_server.resources import timestamp
+from config_server.nodes_elsewhere import NodesElsewhere
 from config_server.revision_signal import RevisionSignal
 from config_server.store.base import NodeRow, PeerNode
-from config_server.subscription import Delivery
-
-# A node that has lost its server tries the next one within 15 seconds, and then says how it is.
-_ON_ITS_WAY: Final = timedelta(seconds=20)
 
 # A node that is gone for longer is forgotten: with node ids made anew at every start they would add up.
 FORGET_AFTER: Final = timedelta(days=7)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NodeIdentity:
-    """Who a node says it is, in the first request of a stream. `epoch`: the store that its configuration is of, if it
-    has one and says so."""
-
-    node_id: str
-    cluster: str
-    version: str
-    epoch: str = ""
-
-
-@dataclass(slots=True, kw_only=True)
-class NodeSession:
-    """One stream of a node. `revision`: the last one that the stream has looked at, whatever it had to send for it.
-
-    `replica`: the config server that it is at.
-    """
-
-    identity: NodeIdentity
-    connect_time: datetime
-    replica: str = ""
-    revision: int = 0
-    types: dict[str, TypeProgress] = field(default_factory=dict)
-
-    def progress(self, type_url: str) -> TypeProgress:
-        found = self.types.get(type_url)
-        if found is None:
-            found = self.types[type_url] = TypeProgress(type_url=type_url)
-        return found
-
-    def sent(self, type_url: str, revision: int) -> None:
-        self.progress(type_url).sent(revision)
-
-    def answered(self, type_url: str, delivery: Delivery, error: status_pb2.Status | None) -> None:
-        if error is None:
-            self.progress(type_url).accepted(delivery)
-        else:
-            self.progress(type_url).refused(delivery, error)
-
-    def looked_at(self, revision: int, settled_types: Iterable[str]) -> None:
-        """The stream has taken in `revision`; of the settled types the node has acknowledged all there is."""
-        self.revision = revision
-        for type_url in settled_types:
-            self.progress(type_url).nothing_to_send(revision)
-
-
-@dataclass(slots=True, kw_only=True)
-class NodeRecord:
-    """A node. Of several streams the newest counts; without any, the last one there was."""
-
-    latest: NodeSession
-    sessions: list[NodeSession] = field(default_factory=list)
-    last_seen_time: datetime
-    status: NodeStatus | None = None
-    is_of_another_store: bool = False
-    """Whether its last stream was refused because what it holds is of another store."""
-
-    is_connected_to_peer: bool = False
-    """Whether it has a stream at the other server that this record is of."""
-    has_lost_its_server: bool = False
-    """Whether that server is gone, a moment ago, and the node is on its way to another."""
-
-    @property
-    def node_id(self) -> str:
-        return self.latest.identity.node_id
-
-    @property
-    def is_connected(self) -> bool:
-        return bool(self.sessions) or self.is_connected_to_peer
-
-    @property
-    def rank(self) -> tuple[bool, datetime, datetime]:
-        """Of two servers' records of a node the one that ranks higher is true: of open streams the newest counts."""
-        return self.is_connected, self.latest.connect_time, self.last_seen_time
-
-    def is_among(self, selection: Selection) -> bool:
-        return selection.covers(self.node_id, self.latest.identity.cluster)
-
-    def to_proto(self) -> Node:
-        return Node(
-            id=self.node_id,
-            cluster=self.latest.identity.cluster,
-            version=self.latest.identity.version,
-            connected=self.is_connected,
-            connect_time=timestamp(self.latest.connect_time),
-            last_seen_time=timestamp(self.last_seen_time),
-            types=[self.latest.types[type_url].to_proto() for type_url in sorted(self.latest.types)],
-            status=self.status,
-            seen_revision=self.latest.revision,
-            replica=self.latest.replica,
-        )
 
 
 class NodeRegistry:
@@ -271,88 +172,3 @@ def _serving(status: NodeStatus) -> tuple[bool, bool, str]:
 def _kept(record: NodeRecord) -> bytes:
     """A node as it is written down. Whether it is connected and how it is are true only now: for other servers."""
     return record.to_proto().SerializeToString()
-
-
-def record_of(node: Node) -> NodeRecord:
-    """A node as it was written down: not connected."""
-    types: Mapping[str, TypeProgress] = {kept.type_url: progress_from_proto(kept) for kept in node.types}
-    session = NodeSession(
-        identity=NodeIdentity(node_id=node.id, cluster=node.cluster, version=node.version),
-        connect_time=node.connect_time.ToDatetime(UTC),
-        revision=node.seen_revision,
-        replica=node.replica,
-        types=dict(types),
-    )
-    return NodeRecord(latest=session, last_seen_time=node.last_seen_time.ToDatetime(UTC))
-
-
-@dataclass(slots=True)
-class _Known:
-    row: bytes
-    record: NodeRecord
-    was_connected: bool
-    server_gone_since: datetime | None = None
-
-
-class NodesElsewhere:
-    """The nodes as other servers know them, by node and server.
-
-    A server that is gone serves none of its nodes, whatever it has written last.
-    """
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[str, str], _Known] = {}
-        self._best: dict[str, NodeRecord] = {}
-
-    def take(
-        self, nodes: Sequence[PeerNode], alive: Collection[str], *, now: datetime, forget_before: datetime
-    ) -> frozenset[str]:
-        """What servers have written, and which of them are there. Gives the nodes of which something is new."""
-        changed = set()
-        for row in nodes:
-            known = self._known.get((row.node_id, row.replica))
-            if known is None or known.row != row.record:
-                self._known[row.node_id, row.replica] = _read(row.record)
-                changed.add(row.node_id)
-        for (node_id, replica), known in self._known.items():
-            is_connected = known.was_connected and replica in alive
-            known.server_gone_since = None if replica in alive else known.server_gone_since or now
-            has_lost_its_server = (
-                known.was_connected
-                and known.server_gone_since is not None
-                and now < known.server_gone_since + _ON_ITS_WAY
-            )
-            before = known.record.is_connected_to_peer, known.record.has_lost_its_server
-            if before != (is_connected, has_lost_its_server):
-                known.record.is_connected_to_peer, known.record.has_lost_its_server = is_connected, has_lost_its_server
-                changed.add(node_id)
-        self._choose(alive, forget_before)
-        return frozenset(changed)
-
-    def records(self) -> Iterable[NodeRecord]:
-        """One for each node: that of the server that knows it best."""
-        return self._best.values()
-
-    def record(self, node_id: str) -> NodeRecord | None:
-        return self._best.get(node_id)
-
-    def _choose(self, alive: Collection[str], forget_before: datetime) -> None:
-        best: dict[str, NodeRecord] = {}
-        for (node_id, _), known in self._known.items():
-            if node_id not in best or known.record.rank > best[node_id].rank:
-                best[node_id] = known.record
-        # Servers come and go: what those have written that are gone would add up.
-        self._known = {
-            (node_id, replica): known
-            for (node_id, replica), known in self._known.items()
-            if replica in alive or (known.record is best[node_id] and known.record.last_seen_time >= forget_before)
-        }
-        kept = {id(known.record) for known in self._known.values()}
-        self._best = {node_id: record for node_id, record in best.items() if id(record) in kept}
-
-
-def _read(row: bytes) -> _Known:
-    node = Node.FromString(row)
-    record = record_of(node)
-    record.status = node.status if node.HasField("status") else None
-    return _Known(row, record, node.connected)

@@ -9,7 +9,7 @@ from janua.config.v1.resource_pb2 import KIND_CONSUMER
 from janua_resources.kinds import kind_by_type_url, kind_info
 
 from config_server.api_keys import consumer_of
-from config_server.nodes import NodeRecord, NodeSession
+from config_server.node_record import NodeRecord, NodeSession
 from config_server.progress import TypeProgress
 from config_server.proposal import Proposal
 from config_server.resources import Operation, StoredChange, timestamp

@@ -66,6 +66,9 @@ class Delivery:
 
 
 _DEFAULT_LIMIT: Final = PageLimit()
+
+# Stands for the version of what a client may hold or not. It is none, so that whatever comes back is sent.
+_UNKNOWN: Final = ""
 _NOTHING: Final = Page((), ())
 
 
@@ -249,9 +252,11 @@ class Subscription:
 
     def _absorb(self, name: str, held: str | None) -> None:
         version = self._view.version_of(name)
-        if self._is_ahead(name) and (version is not None or not self._is_repeated_walk):
-            # The walk will come to it, or it came and went and the client never saw it.
+        if self._is_ahead(name):
+            # The walk will come to it, if it is there.
             self._removed.pop(name, None)
+            if version is None and self._is_repeated_walk:
+                self._removed[name] = _UNKNOWN
             return
         if name in self._changed:
             held = self._changed.pop(name)

@@ -2,14 +2,16 @@
 
 import signal
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # A background job of a shell ignores SIGINT, and so would every process that tests start and interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes depends on what else the machine does.
-settings.register_profile("any-machine", settings.get_profile("default"), deadline=None)
+settings.register_profile(
+    "any-machine", settings.get_profile("default"), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 if settings.get_current_profile_name() == "default":
     settings.load_profile("any-machine")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from config_server.nodes import NodeRecord
+from config_server.node_record import NodeRecord
 
 _PORT: Final = re.compile("[0-9]{1,5}")
 

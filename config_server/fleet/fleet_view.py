@@ -9,7 +9,8 @@ from config_server.fleet import endpoints
 from config_server.fleet.endpoints import EndpointAddress
 from config_server.fleet.envoy_resources import fixed_resources, load_assignment
 from config_server.fleet.envoy_types import ENDPOINTS, ENVOY_TYPES
-from config_server.nodes import NodeRecord, NodeRegistry
+from config_server.node_record import NodeRecord
+from config_server.nodes import NodeRegistry
 from config_server.type_view import TypeView
 from config_server.wire import EncodedResource
 

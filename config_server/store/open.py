@@ -37,6 +37,6 @@ def redacted_store(url: str) -> str:
     """The address as it may be shown: without a password."""
     if not url.startswith(_POSTGRES):
         return url
-    from config_server.store.postgres_schema import redacted
+    from config_server.store.postgres_connection import redacted
 
     return redacted(url)

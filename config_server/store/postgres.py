@@ -1,4 +1,4 @@
-"""The PostgreSQL backend, which several config servers share: every statement. Opening stands in `postgres_schema`."""
+"""The PostgreSQL backend, which several config servers share: every statement but those of its schema."""
 
 import asyncio
 import secrets
@@ -21,8 +21,9 @@ from config_server.store.base import (
     RevisionRecord,
     StoreError,
 )
+from config_server.store.postgres_connection import Pools, acquired, connected, open_pools, reason, redacted, told
 from config_server.store.postgres_peers import CHANNEL, PostgresPeers
-from config_server.store.postgres_schema import Pools, acquired, connect_pools, reason, redacted, told
+from config_server.store.postgres_schema import prepare
 from config_server.store.rows import ENTRY_COLUMNS, entry_of, micros, moment, row_of
 
 _COLUMNS: Final = ", ".join(ENTRY_COLUMNS)
@@ -54,7 +55,10 @@ async def open_postgres(url: str, *, replica_id: str) -> AsyncIterator["Postgres
     """Opens the store in a database, making its schema if need be, and closes it at the end. Raises StoreError."""
     # Two servers may have the same name, as on one machine, and one that was started again is another one.
     instance = f"{replica_id}/{secrets.token_hex(4)}"
-    store = PostgresStore(url, await connect_pools(url), instance=instance)
+    async with connected(url) as connection:
+        await prepare(connection, redacted(url))
+        pools = await open_pools(connection, url)
+    store = PostgresStore(url, pools, instance=instance)
     try:
         yield store
     finally:

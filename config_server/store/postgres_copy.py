@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from config_server.store.base import StoreError
+from config_server.store.postgres_connection import connected, redacted
 from config_server.store.postgres_peers import ALIVE, CHANNEL
-from config_server.store.postgres_schema import SCHEMA_VERSION, connected, prepare, redacted
+from config_server.store.postgres_schema import SCHEMA_VERSION, prepare
 from config_server.store.sqlite_copy import COUNT_RESOURCES, TABLES, Content, Progress, not_empty
 from config_server.store.sqlite_file import open_writer, transaction
 

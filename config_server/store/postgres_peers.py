@@ -10,7 +10,7 @@ import asyncpg
 import structlog
 
 from config_server.store.base import PeerNode, PeerNodes, Position, StoreUnavailableError
-from config_server.store.postgres_schema import FAILURES, Connection, acquired, connect, reason, told
+from config_server.store.postgres_connection import FAILURES, Connection, acquired, connect, reason, told
 from config_server.store.rows import moment
 
 CHANNEL: Final = "janua_revision"

@@ -14,14 +14,17 @@ from rich.table import Table
 
 from tests.benchmarks.config_rows import Bench, Figure
 from tests.benchmarks.cores import leave_a_core
+from tests.benchmarks.replica_rows import ReplicaBench
+from tests.support.components import COMPONENTS
 
 _QUICK = {"nodes": 20, "cold_nodes": 5, "resources": 1000, "changes": 10, "seconds": 0.5, "idle_seconds": 1.0}
 
 
 async def figures(
-    bench: Bench, *, nodes: int, cold_nodes: int, resources: int, changes: int, seconds: float, idle_seconds: float
+    core: int | None, *, nodes: int, cold_nodes: int, resources: int, changes: int, seconds: float, idle_seconds: float
 ) -> AsyncIterator[Figure]:
-    """All rows, one after the other."""
+    """All rows, one after the other; those of several servers only where there is a PostgreSQL."""
+    bench = Bench(core)
     yield await bench.large_apply(resources)
     yield await bench.small_applies(1000, seconds)
     async for figure in bench.small_world(nodes=nodes, resources=100, changes=changes, idle_s=idle_seconds):
@@ -29,11 +32,19 @@ async def figures(
     yield await bench.cold_sync(nodes=cold_nodes, resources=resources)
     async for figure in bench.large_world(nodes=nodes, resources=resources):
         yield figure
+    if COMPONENTS["postgres"].missing() is None:
+        replicas = ReplicaBench(bench, core)
+        async for figure in replicas.small_applies(1000, seconds):
+            yield figure
+        async for figure in replicas.failover(nodes=nodes, resources=100, most_s=5):
+            yield figure
+        async for figure in replicas.failover(nodes=nodes, resources=resources, most_s=None):
+            yield figure
 
 
 async def measure(console: Console, **sizes: float) -> list[Figure]:
     found = []
-    async for figure in figures(Bench(leave_a_core()), **sizes):  # type: ignore[arg-type]
+    async for figure in figures(leave_a_core(), **sizes):  # type: ignore[arg-type]
         console.print(f"{figure.what}: {figure.value:.4g} {figure.unit}", highlight=False)
         found.append(figure)
     return found

@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from grpc import aio
@@ -75,8 +74,9 @@ class Bench:
         self._core = core
 
     @asynccontextmanager
-    async def _server(self, store: Path, listen: str = "127.0.0.1:0") -> AsyncIterator[Running]:
-        arguments = (*_QUIETLY, "--listen", listen, "--store", f"sqlite:///{store}")
+    async def server(self, store: str, listen: str = "127.0.0.1:0") -> AsyncIterator[Running]:
+        """A server over the store at that address."""
+        arguments = (*_QUIETLY, "--listen", listen, "--store", store)
         with starting_on(self._core):
             starting = server_process(*arguments)
             process = await starting.__aenter__()
@@ -89,7 +89,7 @@ class Bench:
     @asynccontextmanager
     async def _fresh(self, resources: int = 0) -> AsyncIterator[Running]:
         with tempfile.TemporaryDirectory(prefix="janua-bench-") as directory:
-            async with self._server(Path(directory) / "config.db") as running:
+            async with self.server(f"sqlite:///{directory}/config.db") as running:
                 await fill(running, resources)
                 yield running
 
@@ -104,19 +104,10 @@ class Bench:
 
     async def small_applies(self, resources: int, seconds: float) -> Figure:
         """Of one changed route each, by writers at once."""
-
-        async def write(config: "ConfigServiceAsyncStub", writer: int, end: float) -> int:
-            done = 0
-            while time.monotonic() < end:
-                await config.Apply(batch(changed_route(writer, resources, f"change {done}")))
-                done += 1
-            return done
-
         async with self._fresh(resources) as running:
-            end = time.monotonic() + seconds
-            done = await asyncio.gather(*(write(running.config, writer, end) for writer in range(WRITERS)))
+            made = await write_for(seconds, [running], resources)
         what = f"Applies of one change, {WRITERS} writers, {resources:,} resources"
-        return Figure(what=what, value=sum(done) / seconds, unit="/s", least=200)
+        return Figure(what=what, value=len(made) / seconds, unit="/s", least=200)
 
     async def small_world(self, *, nodes: int, resources: int, changes: int, idle_s: float) -> AsyncIterator[Figure]:
         """A fleet over few resources: first sync, changes, rest."""
@@ -178,8 +169,8 @@ class Bench:
     async def large_world(self, *, nodes: int, resources: int) -> AsyncIterator[Figure]:
         """A fleet that holds many resources: a restart, its memory, one change."""
         with tempfile.TemporaryDirectory(prefix="janua-bench-") as directory:
-            store = Path(directory) / "config.db"
-            async with self._server(store) as running:
+            store = f"sqlite:///{directory}/config.db"
+            async with self.server(store) as running:
                 await fill(running, resources)
                 address = running.process.address
                 async with discovery_fleet(address) as fleet:
@@ -188,7 +179,7 @@ class Bench:
                     running.process.kill()
                     await running.process.process.wait()
                     start = time.monotonic()
-                    async with self._server(store, address) as again:
+                    async with self.server(store, address) as again:
                         seen = await fleet.has_synced(before.synced + nodes)
                         took = time.monotonic() - start
                         what = f"a restart, {nodes:,} nodes with {resources:,} resources:"
@@ -202,6 +193,20 @@ class Bench:
                         size = ((await fleet.look()).bytes - seen.bytes) / nodes
                         what = f"one change of {resources:,} resources, on the wire to and from a node"
                         yield Figure(what=what, value=size, unit="bytes", most=1024, is_steady=True)
+
+
+async def write_for(seconds: float, servers: Sequence[Running], resources: int) -> list[int]:
+    """Applies of one changed route each, by writers at once. Gives the revisions that were acknowledged."""
+    end = time.monotonic() + seconds
+
+    async def write(writer: int) -> list[int]:
+        config, made = servers[writer % len(servers)].config, list[int]()
+        while time.monotonic() < end:
+            response = await config.Apply(batch(changed_route(writer, resources, f"change {len(made)}")))
+            made.append(response.revision)
+        return made
+
+    return [revision for made in await asyncio.gather(*map(write, range(WRITERS))) for revision in made]
 
 
 async def _until_last(running: Running, fleet: FleetProcess, request: ApplyRequest) -> float:

@@ -1,16 +1,18 @@
-"""Nodes as a config server sees them, many in one process: `python -m tests.benchmarks.discovery_fleet HOST:PORT`.
+"""Nodes as a config server sees them, many in one process: `python -m tests.benchmarks.discovery_fleet HOST:PORT …`.
 
 They ask for everything, acknowledge everything, report their status, and come back with what they hold when a stream
-ends. Commands come as lines of JSON, and each is answered by a line: see `fleet_process`.
+ends: to the next server, if there are several. Commands come as lines of JSON, and each is answered by a line: see
+`fleet_process`.
 """
 
 import asyncio
+import itertools
 import json
 import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import click
@@ -39,8 +41,9 @@ _FRAMING_BYTES = 14
 class Fleet:
     """What all nodes have in common: what they hold is the same, and is kept once."""
 
-    def __init__(self, address: str) -> None:
-        self._address = address
+    def __init__(self, addresses: Sequence[str]) -> None:
+        self._addresses = addresses
+        self._at = [0] * len(addresses)
         self._tasks: list[asyncio.Task[None]] = []
         self._held: dict[str, dict[str, str]] = {type_url: {} for type_url in _TYPES}
         self._openings: dict[str, bytes] = {}
@@ -50,6 +53,19 @@ class Fleet:
         self.resources = 0
         self.bytes = 0
         self.last = 0.0
+        self.last_sync = 0.0
+
+    @property
+    def seen(self) -> dict[str, Any]:
+        """As `fleet_process.Seen` has it."""
+        return {
+            "synced": self.synced,
+            "resources": self.resources,
+            "bytes": self.bytes,
+            "last": self.last,
+            "last_sync": self.last_sync,
+            "at": self._at,
+        }
 
     async def connect(self, nodes: int) -> None:
         """More nodes, which hold what the first has been sent; none if it was not there yet. Returns once they have
@@ -65,16 +81,26 @@ class Fleet:
         return DeltaDiscoveryRequest(type_url=type_url, initial_resource_versions=held).SerializeToString()
 
     async def _node(self, number: int) -> None:
-        async with aio.insecure_channel(self._address, options=_OPTIONS) as channel:
-            reporting = asyncio.create_task(_report(channel, number))
+        for turn in itertools.count(number):
+            server = turn % len(self._addresses)
+            async with aio.insecure_channel(self._addresses[server], options=_OPTIONS) as channel:
+                reporting = asyncio.create_task(_report(channel, number))
+                self._at[server] += 1
+                try:
+                    await self._come_back(channel, number)
+                finally:
+                    self._at[server] -= 1
+                    reporting.cancel()
+
+    async def _come_back(self, channel: aio.Channel, number: int) -> None:
+        """One stream after the other, as long as there is no other server to go to."""
+        while True:
             try:
-                while True:
-                    try:
-                        await self._stream(channel, number)
-                    except aio.AioRpcError:
-                        await asyncio.sleep(random.uniform(0.01, 0.2))
-            finally:
-                reporting.cancel()
+                await self._stream(channel, number)
+            except aio.AioRpcError:
+                await asyncio.sleep(random.uniform(0.01, 0.2))
+            if len(self._addresses) > 1:
+                return
 
     async def _stream(self, channel: aio.Channel, number: int) -> None:
         call: Any = channel.stream_stream(_METHOD)()
@@ -95,6 +121,7 @@ class Fleet:
         if response.type_url == SYNC_STATE_TYPE_URL:
             self.resources -= 1  # a mark, and no resource
             self.synced += 1
+            self.last_sync = self.last
         elif response.resources:
             self._acknowledged[int(response.system_version_info)] += 1
         if number == 0:
@@ -145,10 +172,9 @@ async def _serve(fleet: Fleet) -> None:
     while line := await asyncio.to_thread(sys.stdin.readline):
         command, argument = json.loads(line)
         await commands[command](argument)
-        seen = {"synced": fleet.synced, "resources": fleet.resources, "bytes": fleet.bytes, "last": fleet.last}
-        click.echo(json.dumps(seen))
+        click.echo(json.dumps(fleet.seen))
     await fleet.close()
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(Fleet(sys.argv[1])))
+    asyncio.run(_serve(Fleet(sys.argv[1:])))

@@ -13,12 +13,14 @@ _ANSWER_S = 300.0
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
     """What the nodes have been sent in all: first syncs that have ended, resources, bytes on the wire both ways, and
-    when the last response came (`time.monotonic`)."""
+    when the last response and the last end of a sync came (`time.monotonic`). `at`: how many nodes each server has."""
 
     synced: int
     resources: int
     bytes: int
     last: float
+    last_sync: float
+    at: list[int]
 
 
 class FleetProcess:
@@ -52,10 +54,10 @@ class FleetProcess:
 
 
 @asynccontextmanager
-async def discovery_fleet(address: str) -> AsyncIterator[FleetProcess]:
-    """No nodes at first. All are gone at the end."""
+async def discovery_fleet(*addresses: str) -> AsyncIterator[FleetProcess]:
+    """No nodes at first; those to come spread over the servers. All are gone at the end."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.benchmarks.discovery_fleet", address),
+        *(sys.executable, "-m", "tests.benchmarks.discovery_fleet", *addresses),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )

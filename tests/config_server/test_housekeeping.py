@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from config_server.housekeeping import Housekeeping
-from config_server.nodes import NodeIdentity, NodeRegistry
+from config_server.node_record import NodeIdentity
+from config_server.nodes import NodeRegistry
 from config_server.resources import Operation, StoredChange
 from config_server.revision_signal import RevisionSignal
 from config_server.store.base import AnsweredRequest, Commit

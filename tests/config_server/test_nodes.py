@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 from google.rpc.status_pb2 import Status
 from janua.config.v1.config_service_pb2 import Node, NodeStatus
 
-from config_server.nodes import FORGET_AFTER, NodeIdentity, NodeRegistry
+from config_server.node_record import NodeIdentity
+from config_server.nodes import FORGET_AFTER, NodeRegistry
 from config_server.store.base import NodeRow
 from config_server.subscription import Delivery, Page
 from config_server.wire import EncodedResource

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from janua.config.v1.config_service_pb2 import NodeRollout, Rejection
 
-from config_server.nodes import NodeIdentity, NodeRecord, NodeSession
+from config_server.node_record import NodeIdentity, NodeRecord, NodeSession
 from config_server.progress import TypeProgress
 from config_server.resources import Operation, StoredChange
 from config_server.rollout import changed_versions, node_rollout

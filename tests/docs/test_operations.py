@@ -5,15 +5,17 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
 import yaml
 from janua_client.processes import Child
 
-from tests.clients.janua_client.cli_runner import janua
+from tests.clients.janua_client.cli_runner import janua, run_janua
+from tests.support.polling import eventually
 from tests.support.postgres_server import PostgresServer
 
 PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
@@ -29,7 +31,41 @@ def commands() -> Iterator[str]:
         yield from (line for line in block.splitlines() if not line.startswith("pip "))
 
 
+class Planes:
+    """The servers and the node that the page has, on free ports, by their names: what `restart` restarts."""
+
+    def __init__(self, stack: AsyncExitStack) -> None:
+        self.addresses: dict[str, str] = {}
+        """Which address of the page is which of theirs."""
+        self._stack = stack
+        self._children: dict[str, Child] = {}
+        self._commands: dict[str, list[str]] = {}
+
+    async def start(self, words: Sequence[str]) -> None:
+        """`words` are a command of the page. Returns once it serves."""
+        named = words[words.index("--listen") + 1] if "--listen" in words else ""
+        name = words[words.index("--replica-id") + 1] if named else "node"
+        arguments = [word if word != named else "127.0.0.1:0" for word in words[2:]]
+        if not named:
+            arguments += [each for option in ("--http", "--grpc", "--admin") for each in (option, "127.0.0.1:0")]
+        ready = await self._start(name, [words[1].replace("-", "_"), *arguments])
+        if named:
+            self.addresses[named] = str(ready["grpc"])
+            self._commands[name][self._commands[name].index("--listen") + 1] = self.addresses[named]
+
+    async def restart(self, name: str) -> None:
+        await self._children[name].stop()
+        await self._start(name, self._commands[name])
+
+    async def _start(self, name: str, command: list[str]) -> Mapping[str, object]:
+        self._commands[name] = command
+        child = self._children[name] = await Child.start(name, [sys.executable, "-m", *command])
+        self._stack.push_async_callback(child.stop)
+        return await child.ready(30.0)
+
+
 @pytest.mark.component("postgres")
+@pytest.mark.timeout(300)
 async def test_every_command_works(
     shared_postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -37,43 +73,42 @@ async def test_every_command_works(
     files = {
         "janua.yaml": yaml.safe_dump({"upstreams": [POOL], "services": [SERVICE], "routes": [ROUTE]}),
         "changed.yaml": yaml.safe_dump({"upstreams": [{**POOL, "description": "other"}]}),
+        "mistake.yaml": yaml.safe_dump({"upstreams": [{**POOL, "description": "mistaken"}]}),
         "openai-key.txt": "sk-test\n",
     }
     for name, text in files.items():
         (tmp_path / name).write_text(text)
-    places = {"$DATABASE": await shared_postgres.new_database(), "/var/lib/janua": str(tmp_path)}
+    database = await shared_postgres.new_database()
     outputs: dict[str, str] = {}
     async with AsyncExitStack() as stack:
+        planes = Planes(stack)
         for line in commands():
-            for place, real in places.items():
+            for place, real in {"$DATABASE": database, "/var/lib/janua": str(tmp_path), **planes.addresses}.items():
                 line = line.replace(place, real)
             words = shlex.split(line.partition(" < ")[0], comments=True)
-            if words[0] != "janua":
+            if words[0] == "restart":
+                await planes.restart(words[1])
+            elif words[0] != "janua":
                 await asyncio.to_thread(subprocess.run, ["bash", "-c", line], check=True)
             elif words[1] in PLANES:
-                places.update(await started(stack, words))
+                await planes.start(words)
             else:
                 stdin = (tmp_path / line.rpartition(" < ")[2]).read_text() if " < " in line else ""
-                done = await janua(*words[1:], stdin=stdin)
+                run = run_janua if words[1] == "store" else janua  # another program, which takes this one's place
+                done = await run(*words[1:], stdin=stdin)
                 assert done.code == 0, f"{line}\n{done.out}{done.err}"
                 outputs[" ".join(words[1:3])] = done.out
+        await eventually(partial(is_as_in_the_backup, planes.addresses["127.0.0.1:18003"]))
     assert "first routes" in outputs["history --server"]
     assert "created   route/chat" in outputs["history 1"]
     assert outputs["diff --revision"].splitlines()[0] == "updated   upstream/pool"
     assert "revision 3: 1 updated" in outputs["rollback 1"]
     assert outputs["secrets set"] == "revision 4: secret/openai-key created\n"
     assert "laptop" in outputs["keys list"]
+    assert "1 of 1 nodes have it" in outputs["rollout status"]
+    assert len((tmp_path / "keys").read_text().split()) == 1
 
 
-async def started(stack: AsyncExitStack, words: list[str]) -> dict[str, str]:
-    """Starts a plane on free ports. Which address of the page is which of theirs."""
-    module = words[1].replace("-", "_")
-    named = words[words.index("--listen") + 1] if "--listen" in words else ""
-    arguments = [word if word != named else "127.0.0.1:0" for word in words[2:]]
-    if words[1] == "gateway":
-        for option in ("--http", "--grpc", "--admin"):
-            arguments += [option, "127.0.0.1:0"]
-    child = await Child.start(words[1], [sys.executable, "-m", module, *arguments])
-    stack.push_async_callback(child.stop)
-    ready = await child.ready(30.0)
-    return {named: str(ready["grpc"])} if named else {}
+async def is_as_in_the_backup(server: str) -> bool:
+    done = await janua("get", "upstream", "pool", "-o", "yaml", "--server", server)
+    return done.code == 0 and "mistaken" not in done.out

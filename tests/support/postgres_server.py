@@ -23,7 +23,7 @@ from tests.support.components import find_program
 _START_S = 30.0
 _USER = "janua"
 # A test's data may be lost with the machine, but not with a process: no need to wait for the disk.
-_SETTINGS = {"fsync": "off", "full_page_writes": "off", "max_connections": "60", "shared_buffers": "16MB"}
+_UNSYNCED = {"fsync": "off", "full_page_writes": "off"}
 
 
 def programs() -> Path | None:
@@ -44,7 +44,9 @@ def programs() -> Path | None:
 class PostgresServer:
     """One cluster on a port of its own. It can be killed and started again with what it holds."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, syncs: bool = False) -> None:
+        """With `syncs` it keeps what it has committed even if the machine goes down: for measurements."""
+        self._settings = {"max_connections": "60", "shared_buffers": "16MB"} | ({} if syncs else _UNSYNCED)
         # Not below a temporary directory of pytest: another user must get there.
         self._directory = Path(mkdtemp(prefix="janua-postgres-"))
         self._user = _other_user()
@@ -64,7 +66,7 @@ class PostgresServer:
 
     def start(self) -> None:
         """Returns once it takes connections."""
-        settings = [f"-c{name}={value}" for name, value in _SETTINGS.items()]
+        settings = [f"-c{name}={value}" for name, value in self._settings.items()]
         place = ["-D", self._data, "-h", "127.0.0.1", "-p", str(self.port), "-k", ""]
         with (self._directory / "log").open("ab") as log:
             command = self._command("postgres", *place, *settings)

@@ -43,6 +43,13 @@ def test_without_a_command_there_is_help(capsys: pytest.CaptureFixture[str]) -> 
     assert "Usage: janua" in capsys.readouterr().out
 
 
+def test_a_group_without_a_command_says_so_under_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["rollout"]) == 2
+    captured = capsys.readouterr()
+    assert captured.err == "janua rollout: a command is missing. See `janua rollout --help`.\n"
+    assert "status" in captured.out
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"janua {version('janua')}\n"

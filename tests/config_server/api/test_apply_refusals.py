@@ -144,9 +144,10 @@ async def test_fields_that_this_version_does_not_know(filled: RunningServer) -> 
     assert refusal.fields == {"changes[0].upsert.route": "UNKNOWN_FIELD"}
 
 
-async def test_a_resource_of_more_than_a_mebibyte(filled: RunningServer) -> None:
+@pytest.mark.parametrize("mebibytes", [1, 5])
+async def test_a_resource_of_more_than_a_mebibyte(filled: RunningServer, mebibytes: int) -> None:
     large = route("c")
-    large.labels["x"] = "x" * 1024 * 1024
+    large.labels["x"] = "x" * mebibytes * 1024 * 1024
     refusal = await refused(filled.apply(large))
     assert refusal.fields == {"changes[0].upsert.route": "RESOURCE_TOO_LARGE"}
     assert "1048576" in refusal.text

@@ -99,3 +99,16 @@ async def test_a_disk_that_cannot_be_written(small_disk: SmallDisk) -> None:
     ended = await failure(*_LISTEN, f"sqlite:///{small_disk.path / 'config.db'}")
     assert (ended.code, ended.error.count("\n")) == (1, 1), ended
     assert "read-only file system" in ended.error
+
+
+async def test_a_store_that_cannot_be_written_any_more(small_disk: SmallDisk) -> None:
+    store = f"sqlite:///{small_disk.path / 'config.db'}"
+    async with server_process(*_LISTEN, store) as server, aio.insecure_channel(server.address) as channel:
+        await ConfigServiceStub(channel).Apply(batch(upstream("u")))
+        server.terminate()
+        await server.process.wait()
+    small_disk.make_read_only()
+    ended = await failure(*_LISTEN, store)
+    assert (ended.code, ended.error.count("\n")) == (1, 1), ended
+    assert "damaged" not in ended.error
+    assert "read-only" in ended.error or "readonly" in ended.error

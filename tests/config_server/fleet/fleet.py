@@ -9,7 +9,8 @@ from janua.discovery.v3.endpoint_pb2 import ClusterLoadAssignment
 from config_server.fleet.envoy_resources import NAME
 from config_server.fleet.envoy_types import ENDPOINTS
 from config_server.fleet.fleet_view import FleetView
-from config_server.nodes import NodeIdentity, NodeRegistry
+from config_server.node_record import NodeIdentity
+from config_server.nodes import NodeRegistry
 from config_server.store.base import NodeRow
 from tests.config_server.stored import NOW
 

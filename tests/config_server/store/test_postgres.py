@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from config_server.resources import Operation, StoredChange
-from config_server.store import postgres_schema
+from config_server.store import postgres_connection
 from config_server.store.base import (
     Commit,
     NodeRow,
@@ -278,7 +278,7 @@ async def test_writers_stand_in_line(postgres_url: str) -> None:
 async def test_a_server_that_does_not_leave_the_line_is_passed(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(postgres_schema._SETTINGS, "lock_timeout", "100ms")
+    monkeypatch.setitem(postgres_connection._SETTINGS, "lock_timeout", "100ms")
     async with open_postgres(postgres_url, replica_id="a") as a, open_postgres(postgres_url, replica_id="b") as b:
         async with a.peers.line(), b.peers.line():
             await b.commit(commit(0))

@@ -414,4 +414,4 @@ def _of_type(requests: list[DeltaDiscoveryRequest], type_url: str) -> DeltaDisco
 
 def _is_of_server(task: asyncio.Task[object]) -> bool:
     """Whether it is a task of the scripted server, which shares the event loop."""
-    return "grpc._cython" in repr(task.get_coro())
+    return "/aio/server.pyx" in repr(task)

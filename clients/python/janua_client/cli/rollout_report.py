@@ -27,7 +27,8 @@ def shown_progress() -> Iterator[Progress | None]:
 def _line(progress: RolloutProgress) -> str:
     missing = ", ".join(f"{node.node_id} {state_words(node)}" for node in progress.missing[:5])
     more = f" and {len(progress.missing) - 5} more" if len(progress.missing) > 5 else ""
-    return f"{len(progress.synced)} of {progress.needed} nodes have revision {progress.revision}; {missing}{more}"
+    told = f"{len(progress.synced)} of {progress.needed} nodes have revision {progress.revision}"
+    return f"{told}; {missing}{more}" if missing else told
 
 
 def rollout_data(progress: RolloutProgress) -> Json:
