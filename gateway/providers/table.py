@@ -10,7 +10,7 @@ from janua_resources.providers import PROVIDER_BASE_URLS
 
 from gateway.config.credential import HeaderAuth, Key
 from gateway.config.snapshot import ProviderTarget
-from gateway.providers.accounts import read_aws_key, read_entra_app, read_google_account
+from gateway.providers.accounts import read_aws_account, read_entra_app, read_google_account
 from gateway.providers.paths import azure_path, path_without_version, vertex_path
 from gateway.schemas.table import GEMINI, OPENAI_ITSELF, Family
 from gateway.types import Feature, Schema
@@ -71,7 +71,7 @@ _ROWS: Mapping[str, Mapping[str, Any]] = {
     },
     "bedrock": {
         "schema": Schema.BEDROCK,
-        "read_account": lambda text, target: read_aws_key(text, region=target.region, service="bedrock"),
+        "read_account": lambda text, target: read_aws_account(text, region=target.region, service="bedrock"),
         "strip_headers": _NOTHING,
     },
     "cohere": {"schema": Schema.COHERE, "strip_headers": _NOTHING},

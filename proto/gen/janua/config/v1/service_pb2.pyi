@@ -619,12 +619,16 @@ class Credential(_message.Message):
     secret: _builtins.str
     """Name of the `Secret` that holds it. A key as text; or, as JSON, where the provider takes one:
     `bedrock`: an AWS credential `{"access_key_id", "secret_access_key", "session_token"}`, or what
-    `aws configure export-credentials` prints, which requests are signed with;
+    `aws configure export-credentials` prints, which requests are signed with; or where a temporary one is to be had, in
+    the words of AWS's configuration files. `"credential_source"`: `"EcsContainer"` (ECS, or Pod Identity of EKS) or
+    `"Ec2InstanceMetadata"` gives the key of what the node runs on. `"role_arn"`, with one of the keys above or with a
+    `"web_identity_token_file"`, a path on the node, and with `"external_id"` and `"role_session_name"` (default: `janua`)
+    if need be, assumes a role, at `https://sts.REGION.amazonaws.com` or at an `"sts_url"`;
     `vertex_ai`: the file of a Google service account, for which access tokens are fetched from its `token_uri`;
     `azure_openai`: an Entra application `{"tenant_id", "client_id", "client_secret"}`, and `"authority_host"` if it is
     not `https://login.microsoftonline.com`, likewise.
-    Tokens are fetched from those hosts of Google and Microsoft, from loopback addresses, and from the secret's
-    `allowed_hosts` only. Required, unique within the service.
+    Tokens and keys are fetched anew before they expire, from hosts of Amazon, Google and Microsoft for that, from
+    loopback addresses, and from the secret's `allowed_hosts` only. Required, unique within the service.
     """
     weight: _builtins.int
     """Share of the requests, in proportion to the other credentials', 1 to 1000. Default: 1."""
