@@ -180,9 +180,8 @@ class OllamaEmbeddings(OllamaDialect):
         fields: dict[str, Any] = {"model": model, "input": request.input}
         if request.dimensions is not None:
             fields["dimensions"] = request.dimensions
-        for name in ("user", "purpose"):
-            if getattr(request, name) is not None:
-                unsupported.field(name)
+        if request.user is not None:
+            unsupported.field("user")
         for name, value in (request.extra or {}).items():
             if request.dialect == self.name:
                 fields.setdefault(name, value)

@@ -134,7 +134,9 @@ class _SchemaEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Schema.ValueTy
     SCHEMA_GEMINI: _Schema.ValueType  # 5
     """Google's Gemini API: `/v1beta/models/MODEL:generateContent`, `:embedContent`, `:countTokens`."""
     SCHEMA_BEDROCK: _Schema.ValueType  # 6
-    """Amazon Bedrock's Converse API: `/model/MODEL/converse`."""
+    """Amazon Bedrock's Converse API: `/model/MODEL/converse`. Embeddings by `/model/MODEL/invoke`, of the models whose names
+    tell that they are Cohere's, Amazon's Titan Text or Nova; the last two take one text a request.
+    """
     SCHEMA_COHERE: _Schema.ValueType  # 7
     """Cohere's API, version 2: `/v2/chat`, `/v2/embed`, `/v2/rerank`."""
     SCHEMA_OLLAMA: _Schema.ValueType  # 8
@@ -156,7 +158,9 @@ SCHEMA_ANTHROPIC: Schema.ValueType  # 4
 SCHEMA_GEMINI: Schema.ValueType  # 5
 """Google's Gemini API: `/v1beta/models/MODEL:generateContent`, `:embedContent`, `:countTokens`."""
 SCHEMA_BEDROCK: Schema.ValueType  # 6
-"""Amazon Bedrock's Converse API: `/model/MODEL/converse`."""
+"""Amazon Bedrock's Converse API: `/model/MODEL/converse`. Embeddings by `/model/MODEL/invoke`, of the models whose names
+tell that they are Cohere's, Amazon's Titan Text or Nova; the last two take one text a request.
+"""
 SCHEMA_COHERE: Schema.ValueType  # 7
 """Cohere's API, version 2: `/v2/chat`, `/v2/embed`, `/v2/rerank`."""
 SCHEMA_OLLAMA: Schema.ValueType  # 8
