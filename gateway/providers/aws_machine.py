@@ -80,7 +80,10 @@ def temporary_key(fields: Mapping[str, Any], now: float) -> Fetched[AwsKey]:
 def _endpoint(machine: AwsMachine, environ: Mapping[str, str]) -> URL:
     """Who is to be asked. Raises `ValueError`, in words to follow "the secret"."""
     if machine is AwsMachine.INSTANCE:
-        return URL(environ.get(_INSTANCE_ENDPOINT) or _EC2)
+        try:
+            return URL(str(parse_url(environ.get(_INSTANCE_ENDPOINT) or _EC2)))
+        except ValueError as error:
+            raise ValueError(f"asks for an instance's key, but in {_INSTANCE_ENDPOINT} {error}") from None
     if path := environ.get(_RELATIVE_URI):
         return URL(_ECS + path, encoded=True)
     if not (full := environ.get(_FULL_URI)):

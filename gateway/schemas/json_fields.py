@@ -50,6 +50,11 @@ class Fields:
         """What has not been taken."""
         return self._left.copy()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is left to take."""
+        return not self._left
+
     def place_of(self, name: str) -> str:
         """Where a field is."""
         return f"{self.place}.{name}" if self.place else name

@@ -186,6 +186,11 @@ def test_where_a_container_has_its_key(environ: dict[str, str], told: str | None
     assert machine_fault(AwsMachine.INSTANCE, environ) is None
 
 
+def test_where_an_instance_has_its_key() -> None:
+    fault = machine_fault(AwsMachine.INSTANCE, {"AWS_EC2_METADATA_SERVICE_ENDPOINT": "nonsense"})
+    assert "asks for an instance's key, but in AWS_EC2_METADATA_SERVICE_ENDPOINT" in (fault or "")
+
+
 async def test_role_of_a_machines_key(faulty_upstream: FaultyUpstream, monkeypatch: pytest.MonkeyPatch) -> None:
     issuer = AwsKeyIssuer()
     faulty_upstream.script = issuer
