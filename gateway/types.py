@@ -445,7 +445,8 @@ class EmbeddingPurpose(StrEnum):
 class EmbeddingsRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Texts to be turned into vectors.
 
-    `as_base64`: the caller wants each as the base64 of its 32-bit floats. `extra` has what only `dialect` knows.
+    `purpose` is what the vectors are for; models that know of none make them for all. `as_base64`: the caller wants
+    each as the base64 of its 32-bit floats. `extra` has what only `dialect` knows.
     """
 
     model: str

@@ -33,7 +33,6 @@ from gateway.compile.secret import SecretReader
 from gateway.compile.service import compile_service
 from gateway.compile.upstream import compile_upstream
 from gateway.config import resources as types
-from gateway.config.credential import TokenGrant
 from gateway.config.resources import ReceivedResource, Rejection
 from gateway.config.snapshot import (
     CacheConfig,
@@ -95,6 +94,7 @@ class ResourceTable:
     """Takes changes and tells what is in use."""
 
     def __init__(self, secrets: SecretReader, *, has_shared_store: bool = False, has_client_ca: bool = False) -> None:
+        self._secrets = secrets
         self._has_shared_store = has_shared_store
         self._has_client_ca = has_client_ca
         self._compilers: Mapping[str, Callable[[Any], Value]] = {
@@ -266,7 +266,7 @@ class ResourceTable:
             if type_url != types.SECRET:
                 continue
             secret = self._active[type_url][name]
-            if (fault := _credential_fault(compiled, secret)) is not None:
+            if (fault := _credential_fault(compiled, secret, self._secrets)) is not None:
                 reason, text = fault
                 return _rejection(
                     compiled.resource, reason, f"secret '{name}' {text}", compiled.references[type_url, name]
@@ -291,7 +291,10 @@ class ResourceTable:
         if compiled.resource.type_url != types.SECRET or not self._users[compiled.key]:
             return None
         for service in self._active[types.SERVICE].values():
-            if compiled.key in service.references and (fault := _credential_fault(service, compiled)) is not None:
+            if (
+                compiled.key in service.references
+                and (fault := _credential_fault(service, compiled, self._secrets)) is not None
+            ):
                 reason, text = fault
                 text = f"service '{service.resource.name}' cannot use it: the secret {text}"
                 source = cast("Secret", compiled.message).WhichOneof("source")
@@ -454,7 +457,7 @@ class ResourceTable:
         return (compiled.message for info in KINDS for compiled in self._active[info.type_url].values())
 
 
-def _credential_fault(service: _Compiled, secret: _Compiled) -> tuple[str, str] | None:
+def _credential_fault(service: _Compiled, secret: _Compiled, reader: SecretReader) -> tuple[str, str] | None:
     """Why a service cannot use a secret that it names: a reason, and words to follow the secret's name."""
     target = cast("ServiceConfig", service.value).target
     assert isinstance(target, ProviderTarget), "no other service names a secret"
@@ -462,7 +465,9 @@ def _credential_fault(service: _Compiled, secret: _Compiled) -> tuple[str, str] 
         key = read_key(target, cast("SecretConfig", secret.value).value)
     except ValueError as error:
         return INVALID_FIELD, str(error)
-    host = foreign_issuer(key) if isinstance(key, TokenGrant) else None
+    if (fault := reader.account_fault(key)) is not None:
+        return SECRET_UNREADABLE, fault
+    host = foreign_issuer(key)
     if host is None or egress.is_allowed_for_tokens(cast("Secret", secret.message), host):
         return None
     return SECRET_HOST_NOT_ALLOWED, f"may not be sent to {host}, where it says to get tokens; see its allowed_hosts"

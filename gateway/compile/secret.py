@@ -10,8 +10,10 @@ from janua_resources.secret_values import KEPT_VALUE, value_fault
 
 from gateway.compile.node_files import FileUnreadableError
 from gateway.compile.secret_places import SecretPlaces
+from gateway.config.credential import AwsAccount, AwsMachine, AwsRole, Key, WebIdentity
 from gateway.config.secret import SecretValue
 from gateway.config.snapshot import SecretConfig
+from gateway.providers.aws_machine import machine_fault
 
 
 class SecretUnreadableError(FileUnreadableError):
@@ -36,6 +38,22 @@ class SecretReader:
         if (fault := value_fault(value)) is not None:
             raise SecretUnreadableError(place, f"{_where(message)} {fault}")
         return SecretConfig(name=message.name, value=SecretValue(value))
+
+    def account_fault(self, key: Key) -> str | None:
+        """Why this node lacks what an account needs beside its secret, to follow the secret's name; None if it does
+        not."""
+        source = key.source if isinstance(key, AwsAccount) else None
+        match source.source if isinstance(source, AwsRole) else source:
+            case AwsMachine() as machine:
+                return machine_fault(machine, self.environ)
+            case WebIdentity(token_file=file):
+                if (fault := self.places.file_fault(file)) is not None:
+                    return f"names file {file}, which {fault}"
+                try:
+                    self.read_file(file)
+                except (OSError, UnicodeDecodeError):
+                    return f"names file {file}, which cannot be read"
+        return None
 
     def _read(self, message: secret_pb2.Secret) -> str:
         if message.WhichOneof("source") == "value":

@@ -1,6 +1,7 @@
 """Credentials of services as frozen values: how a provider wants a key, and what a secret was found to hold."""
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import TypeAlias
 
 from gateway.config.secret import SecretValue
@@ -49,11 +50,43 @@ class QueryKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AwsKey:
-    """A key to sign requests with, for a service in a region."""
+    """A key to sign requests with; a temporary one has a session token."""
 
     access_key_id: SecretValue
     secret_access_key: SecretValue
-    session_token: SecretValue | None
+    session_token: SecretValue | None = None
+
+
+class AwsMachine(Enum):
+    """Who gives a node a key for being where it runs, by the name that AWS has for it (`credential_source`)."""
+
+    CONTAINER = "EcsContainer"
+    INSTANCE = "Ec2InstanceMetadata"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebIdentity:
+    """A token of another identity provider, in a file in which somebody keeps a fresh one."""
+
+    token_file: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AwsRole:
+    """A role to assume, and as whom. `external_id` is empty where the role asks for none."""
+
+    arn: str
+    source: AwsKey | AwsMachine | WebIdentity
+    session_name: str
+    external_id: str
+    sts_url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AwsAccount:
+    """What requests are signed with, for a service in a region."""
+
+    source: AwsKey | AwsMachine | AwsRole
     region: str
     service: str
 
@@ -80,7 +113,7 @@ class EntraApp:
 
 
 TokenGrant: TypeAlias = GoogleAccount | EntraApp
-Key: TypeAlias = HeaderKey | QueryKey | AwsKey | TokenGrant
+Key: TypeAlias = HeaderKey | QueryKey | AwsAccount | TokenGrant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,7 @@ from gateway.schemas import janua_grpc
 from gateway.schemas.chat_dialect import ChatDialect
 from gateway.schemas.dialect import Dialect
 from gateway.schemas.signatures import sealed
-from gateway.schemas.whole_dialect import EmbeddingsDialect
+from gateway.schemas.whole_dialect import EmbeddingsTarget
 from gateway.types import AnswerStarted, ChatEvent, Operation, UsageReported
 from gateway.upstream.answer import Exchange, StreamAnswer, UnaryAnswer
 
@@ -102,7 +102,7 @@ class InferenceServicer(inference_service_pb2_grpc.InferenceServiceServicer):
             body = TypedEmbeddings(janua_grpc.decode_embeddings(request))
 
             async def encode(
-                context: RequestContext, exchange: Exchange[EmbeddingsDialect]
+                context: RequestContext, exchange: Exchange[EmbeddingsTarget]
             ) -> embeddings_pb2.CreateEmbeddingsResponse:
                 decoded = exchange.dialect.decode_answer(_unary_body(exchange))
                 context.usage = decoded.usage

@@ -15,7 +15,7 @@ from gateway.listeners.surfaces import WholeSurface
 from gateway.operations.inference import WholeBody
 from gateway.response_cache.request_key import canonical_json
 from gateway.schemas.json_edit import edited_answer
-from gateway.schemas.whole_dialect import A, Q, WholeDialect
+from gateway.schemas.whole_dialect import A, Q, WholeTarget
 from gateway.upstream.answer import Exchange, UnaryAnswer
 
 
@@ -54,7 +54,7 @@ class WholeListener(Generic[Q, A]):
                     lambda sink, answer: self._relay(sink, answer, inbound),
                 )
                 return
-            answered: Exchange[WholeDialect[Q, A]] = await pipeline.call(context, plan, inbound)
+            answered: Exchange[WholeTarget[Q, A]] = await pipeline.call(context, plan, inbound)
             context.first_content_at = time.perf_counter()
             await self._relay(exchange, answered, inbound)
 
@@ -64,7 +64,7 @@ class WholeListener(Generic[Q, A]):
         return name if not filters.request_editors else f"{name} {sha256(canonical_json(body) or body).hexdigest()}"
 
     async def _relay(
-        self, exchange: AnswerSink, answered: Exchange[WholeDialect[Q, A]], inbound: WholeBody[Q, A]
+        self, exchange: AnswerSink, answered: Exchange[WholeTarget[Q, A]], inbound: WholeBody[Q, A]
     ) -> None:
         answer, dialect, own = answered.answer, answered.dialect, self._surface.dialect
         if not isinstance(answer, UnaryAnswer):

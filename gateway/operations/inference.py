@@ -22,7 +22,15 @@ from gateway.schemas.prompt_size import estimated_tokens
 from gateway.schemas.signatures import MARK, unsealed, with_conversation
 from gateway.schemas.table import OPENAI_CHAT, OPENAI_EMBEDDINGS, Family
 from gateway.schemas.unsupported import UnsupportedByBackendError
-from gateway.schemas.whole_dialect import A, CountTokensDialect, EmbeddingsDialect, Q, RerankDialect, WholeDialect
+from gateway.schemas.whole_dialect import (
+    A,
+    CountTokensDialect,
+    EmbeddingsTarget,
+    Q,
+    RerankDialect,
+    WholeDialect,
+    WholeTarget,
+)
 from gateway.types import (
     ChatRequest,
     Demand,
@@ -236,13 +244,13 @@ class WholeBody(Generic[Q, A]):
     _decoded: Q | None = field(default=None, init=False, repr=False)
 
     @staticmethod
-    def spoken(family: Family) -> "Sequence[WholeDialect[Q, A]]":
+    def spoken(family: Family) -> "Sequence[WholeTarget[Q, A]]":
         """The dialects that a family has of the operation."""
         raise NotImplementedError
 
     def for_backend(
         self, context: RequestContext, backend: BackendPlan, cluster: Cluster, deadline: float
-    ) -> HttpInference[WholeDialect[Q, A]]:
+    ) -> HttpInference[WholeTarget[Q, A]]:
         """The request as the backend wants it."""
         model = backend.upstream_model(self.model)
         if lacks := backend.lacks(self.model):
@@ -269,7 +277,7 @@ class WholeBody(Generic[Q, A]):
         """The beginning of what is asked as it stands in the body."""
         return prompt_of(self.body)[:size]
 
-    async def discard(self, answer: Exchange[WholeDialect[Q, A]]) -> None:
+    async def discard(self, answer: Exchange[WholeTarget[Q, A]]) -> None:
         """Nothing is left to read: the answer has come whole."""
         await _discard(answer)
 
@@ -303,7 +311,7 @@ class EmbeddingsBody(WholeBody[EmbeddingsRequest, EmbeddingsAnswer]):
     operation = Operation.EMBEDDINGS
 
     @staticmethod
-    def spoken(family: Family) -> Sequence[EmbeddingsDialect]:
+    def spoken(family: Family) -> Sequence[EmbeddingsTarget]:
         """Its embeddings."""
         return family.embeddings
 
@@ -350,7 +358,7 @@ class TypedEmbeddings:
 
     def for_backend(
         self, context: RequestContext, backend: BackendPlan, cluster: Cluster, deadline: float
-    ) -> HttpInference[EmbeddingsDialect]:
+    ) -> HttpInference[EmbeddingsTarget]:
         """The texts in the backend's dialect."""
         model = backend.upstream_model(self.request.model)
         if lacks := backend.lacks(self.request.model):
@@ -368,7 +376,7 @@ class TypedEmbeddings:
         model = self.request.model
         return prompt_of(OPENAI_EMBEDDINGS.encode_request(self.request, model, drop_unsupported=True))[:size]
 
-    async def discard(self, answer: Exchange[EmbeddingsDialect]) -> None:
+    async def discard(self, answer: Exchange[EmbeddingsTarget]) -> None:
         """Nothing is left to read: vectors come whole."""
         await _discard(answer)
 

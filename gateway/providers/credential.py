@@ -5,9 +5,10 @@ from urllib.parse import quote, unquote_plus
 
 from yarl import URL
 
-from gateway.config.credential import AwsKey, EntraApp, GoogleAccount, HeaderKey, Key, QueryKey
-from gateway.providers.access_token import AccessToken, Clock
+from gateway.config.credential import AwsAccount, EntraApp, GoogleAccount, HeaderKey, Key, QueryKey
+from gateway.providers.access_token import AccessToken
 from gateway.providers.aws_signature import AwsSignature
+from gateway.providers.renewed import Clock
 from gateway.transport.messages import Body, Headers, HttpSender
 
 
@@ -19,7 +20,7 @@ class Credential(Protocol):
     ) -> tuple[URL, Headers]:
         """The URL and the headers of the request with the credential in them. `http` is for fetching what it needs.
 
-        Raises `InvalidRequestError` for a request that it cannot be put on, `TokenError` if it is not to be had.
+        Raises `InvalidRequestError` for a request that it cannot be put on, `NoCredentialError` if it is not to be had.
         """
 
     def refused(self) -> None:
@@ -33,8 +34,8 @@ def make_credential(key: Key, *, clock: Clock, wall_clock: Clock) -> Credential:
             return _InHeader(key)
         case QueryKey():
             return _InQuery(key)
-        case AwsKey():
-            return AwsSignature(key)
+        case AwsAccount():
+            return AwsSignature(key, clock=clock, wall_clock=wall_clock)
         case GoogleAccount() | EntraApp():
             return AccessToken(key, clock=clock, wall_clock=wall_clock)
 

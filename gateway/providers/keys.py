@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from gateway.config.credential import AwsAuth, CredentialConfig, HeaderAuth, HeaderKey, Key, QueryKey
 from gateway.config.secret import SecretValue
 from gateway.config.snapshot import ProviderTarget, SecretConfig
-from gateway.providers.accounts import read_aws_key
+from gateway.providers.accounts import read_aws_account
 from gateway.providers.table import PROVIDERS
 
 
@@ -15,7 +15,7 @@ def read_key(target: ProviderTarget, secret: SecretValue) -> Key:
     auth = target.auth or provider.auth
     text = secret.reveal()
     if isinstance(auth, AwsAuth):
-        return read_aws_key(text, region=target.region, service=auth.service)
+        return read_aws_account(text, region=target.region, service=auth.service)
     if provider.read_account is not None and text.startswith("{"):
         return provider.read_account(text, target)
     if "\n" in text or not (text.isascii() and text.isprintable()):

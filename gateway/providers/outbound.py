@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from gateway.config.credential import AwsKey, CredentialConfig, HeaderKey
+from gateway.config.credential import AwsAccount, CredentialConfig, HeaderKey
 from gateway.config.snapshot import ProviderTarget, SecretConfig, ServiceConfig, Snapshot
 from gateway.config.upstream import EndpointConfig, UpstreamConfig
 from gateway.providers.keys import read_credentials
@@ -88,7 +88,7 @@ def _headers_of(credentials: Iterable[CredentialConfig]) -> frozenset[bytes]:
     for credential in credentials:
         if isinstance(credential.key, HeaderKey):
             names.add(credential.key.name.encode())
-        elif isinstance(credential.key, AwsKey):
+        elif isinstance(credential.key, AwsAccount):
             names |= _AWS_HEADERS
     return frozenset(names)
 

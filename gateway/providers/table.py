@@ -10,9 +10,9 @@ from janua_resources.providers import PROVIDER_BASE_URLS
 
 from gateway.config.credential import HeaderAuth, Key
 from gateway.config.snapshot import ProviderTarget
-from gateway.providers.accounts import read_aws_key, read_entra_app, read_google_account
+from gateway.providers.accounts import read_aws_account, read_entra_app, read_google_account
 from gateway.providers.paths import azure_path, path_without_version, vertex_path
-from gateway.schemas.table import GEMINI, OPENAI_ITSELF, Family
+from gateway.schemas.table import GEMINI, OPENAI_ITSELF, VERTEX_EMBEDDINGS, Family
 from gateway.types import Feature, Schema
 
 AccountReader: TypeAlias = Callable[[str, ProviderTarget], Key]
@@ -67,11 +67,11 @@ _ROWS: Mapping[str, Mapping[str, Any]] = {
         "read_account": lambda text, _: read_google_account(text),
         "make_path": vertex_path,
         "strip_headers": frozenset({b"x-goog-user-project"}),
-        "own_family": Family(chat=(GEMINI,)),
+        "own_family": Family(chat=(GEMINI,), embeddings=(VERTEX_EMBEDDINGS,)),
     },
     "bedrock": {
         "schema": Schema.BEDROCK,
-        "read_account": lambda text, target: read_aws_key(text, region=target.region, service="bedrock"),
+        "read_account": lambda text, target: read_aws_account(text, region=target.region, service="bedrock"),
         "strip_headers": _NOTHING,
     },
     "cohere": {"schema": Schema.COHERE, "strip_headers": _NOTHING},

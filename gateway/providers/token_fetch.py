@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
@@ -11,15 +10,10 @@ from yarl import URL
 
 from gateway.config.credential import EntraApp, GoogleAccount, TokenGrant
 from gateway.config.secret import SecretValue
-from gateway.transport.errors import TransportError
+from gateway.providers.fetching import Fetched, NoCredentialError, exchange, fetch
 from gateway.transport.messages import HttpSender
 
 _ASSERTION_LIFETIME_S = 3600
-_TIMEOUT_S = 10.0
-_CONNECT_TIMEOUT_S = 5.0
-_ATTEMPTS = 3
-_PAUSES_S = (0.1, 0.5)
-_MAX_BYTES = 64 * 1024
 _DEFAULT_LIFETIME_S = 3600.0
 _LONGEST_LIFETIME_S = 86400.0
 
@@ -27,22 +21,6 @@ _HEADERS = (("content-type", "application/x-www-form-urlencoded"), ("accept", "a
 
 # The machine-readable part of an error (RFC 6749 section 5.2); the rest might repeat what was sent.
 _ERROR_CODE = re.compile(r"[a-z_]{1,64}")
-
-
-class TokenError(Exception):
-    """There is no token. The text shows nothing confidential."""
-
-
-class _WorthAnotherTryError(Exception):
-    pass
-
-
-@dataclass(frozen=True, slots=True)
-class FetchedToken:
-    """A token, and for how many seconds from now it is good."""
-
-    value: SecretValue
-    lifetime_s: float
 
 
 class _Answer(msgspec.Struct):
@@ -54,44 +32,21 @@ class _Answer(msgspec.Struct):
 _decoder = msgspec.json.Decoder(_Answer, strict=False)
 
 
-async def fetch_token(grant: TokenGrant, http: HttpSender, now: float) -> FetchedToken:
-    """A new token; `now` is in seconds since 1970. What may pass is tried again. Raises `TokenError`."""
-    host = URL(grant.token_url).host
-    try:
-        async with asyncio.timeout(_TIMEOUT_S):
-            # To sign takes tens of milliseconds.
-            body = await asyncio.to_thread(_form, grant, now)
-            for attempt in range(_ATTEMPTS):
-                try:
-                    return await _ask(URL(grant.token_url), body, http)
-                except _WorthAnotherTryError as error:
-                    reason = str(error)
-                if attempt < len(_PAUSES_S):
-                    await asyncio.sleep(_PAUSES_S[attempt])
-    except TimeoutError:
-        reason = f"no answer within {_TIMEOUT_S:g} s"
-    except TokenError as error:
-        reason = str(error)
-    raise TokenError(f"no access token from {host}: {reason}")
+async def fetch_token(grant: TokenGrant, http: HttpSender, now: float) -> Fetched[SecretValue]:
+    """A new token; `now` is in seconds since 1970. Raises `NoCredentialError`."""
+    return await fetch(f"access token from {URL(grant.token_url).host}", lambda: _ask(grant, http, now))
 
 
-async def _ask(url: URL, body: bytes, http: HttpSender) -> FetchedToken:
-    try:
-        response = await http.send("POST", url, headers=_HEADERS, body=body, connect_timeout_s=_CONNECT_TIMEOUT_S)
-        try:
-            status, data = response.status, await response.read_all(_MAX_BYTES)
-        finally:
-            response.close()
-    except TransportError as error:
-        raise _WorthAnotherTryError(str(error)) from None
-    if status == 429 or status >= 500:
-        raise _WorthAnotherTryError(f"status {status}")
+async def _ask(grant: TokenGrant, http: HttpSender, now: float) -> Fetched[SecretValue]:
+    # To sign takes tens of milliseconds.
+    body = await asyncio.to_thread(_form, grant, now)
+    status, data = await exchange(http, "POST", URL(grant.token_url), _HEADERS, body)
     answer = _read(data)
     if status != 200:
-        raise TokenError(f"status {status}{_code(answer.error)}; check the secret")
+        raise NoCredentialError(f"status {status}{_code(answer.error)}; check the secret")
     if not answer.access_token or not (answer.access_token.isascii() and answer.access_token.isprintable()):
-        raise TokenError("the answer has no access token")
-    return FetchedToken(SecretValue(answer.access_token), _lifetime(answer.expires_in))
+        raise NoCredentialError("the answer has no access token")
+    return Fetched(SecretValue(answer.access_token), _lifetime(answer.expires_in))
 
 
 def _form(grant: TokenGrant, now: float) -> bytes:
@@ -123,7 +78,7 @@ def _assertion(account: GoogleAccount, now: float) -> str:
     try:
         return jwt.encode(claims, account.private_key.reveal(), algorithm="RS256", headers=headers)
     except (ValueError, jwt.PyJWTError):
-        raise TokenError("the secret's private_key cannot sign") from None
+        raise NoCredentialError("the secret's private_key cannot sign") from None
 
 
 def _read(data: bytes) -> _Answer:

@@ -31,10 +31,7 @@ class Fields:
             raise error("a JSON object is needed", place)
         self.place = place
         self._error = error
-        left: dict[str, Any] = value.copy()
-        if None in left.values():
-            left = {name: item for name, item in left.items() if item is not None}
-        self._left = left
+        self._left: dict[str, Any] = value.copy()
 
     @classmethod
     def parse(cls, data: bytes, error: type[FieldError] = FieldError) -> "Fields":
@@ -48,7 +45,13 @@ class Fields:
     @property
     def extra(self) -> dict[str, Any]:
         """What has not been taken."""
-        return self._left.copy()
+        left = self._left
+        return {name: value for name, value in left.items() if value is not None} if left else {}
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is left to take, not even `null`."""
+        return not self._left
 
     def place_of(self, name: str) -> str:
         """Where a field is."""
@@ -60,7 +63,7 @@ class Fields:
 
     def has(self, name: str) -> bool:
         """Whether a field is there and has not been taken."""
-        return name in self._left
+        return self._left.get(name) is not None
 
     def value(self, name: str) -> Any:
         """A field of any type, or None if it is not there."""
@@ -68,9 +71,11 @@ class Fields:
 
     def text(self, name: str, default: str | None = None) -> str:
         """A string; without a default it must be there."""
-        value = self._left.pop(name, default)
+        value = self._left.pop(name, None)
         if isinstance(value, str):
             return value
+        if value is None and default is not None:
+            return default
         raise self._unfit(name, value, "a string")
 
     def optional_text(self, name: str) -> str | None:

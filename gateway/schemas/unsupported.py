@@ -6,7 +6,7 @@ from gateway.errors import InvalidRequestError
 from gateway.types import FilePart
 
 # What a file has beside its `url` in other words, of which that has all the content.
-_SAME_CONTENT = frozenset({"block", "bedrock_block", "source"})
+_SAME_CONTENT = frozenset({"block", "bedrock_block", "source", "document_url", "file_data"})
 _WITHOUT_EFFECT = ("auto", {"enabled": False})
 
 

@@ -26,28 +26,35 @@ class WholeAnswer(Protocol):
 
 Q = TypeVar("Q", bound=WholeRequest)
 A = TypeVar("A", bound=WholeAnswer)
+Q_contra = TypeVar("Q_contra", bound=WholeRequest, contravariant=True)
+A_co = TypeVar("A_co", bound=WholeAnswer, covariant=True)
 
 
-class WholeDialect(Dialect, Protocol[Q, A]):
-    """A dialect of one operation, with its canonical requests and answers."""
+class WholeTarget(Dialect, Protocol[Q_contra, A_co]):
+    """A dialect of one operation that backends speak, with its canonical requests and answers."""
 
     @property
     def name(self) -> str:
         """What names the dialect in the `dialect` of requests."""
 
-    def decode_request(self, body: bytes, model: str) -> Q:
-        """The canonical request; `model` is the one that was asked for. Raises `InvalidRequestError`."""
-
-    def encode_request(self, request: Q, model: str, *, drop_unsupported: bool) -> bytes:
+    def encode_request(self, request: Q_contra, model: str, *, drop_unsupported: bool) -> bytes:
         """The body that asks `model`. Raises `InvalidRequestError` for what the dialect has no place for."""
 
-    def decode_answer(self, body: bytes) -> A:
+    def decode_answer(self, body: bytes) -> A_co:
         """The canonical answer. Raises `BadGatewayError` for what is none."""
+
+
+class WholeDialect(WholeTarget[Q, A], Protocol[Q, A]):
+    """A dialect that clients speak too."""
+
+    def decode_request(self, body: bytes, model: str) -> Q:
+        """The canonical request; `model` is the one that was asked for. Raises `InvalidRequestError`."""
 
     def encode_answer(self, answer: A, request: Q, model: str) -> bytes:
         """The answer to that request, under the name that the caller knows the model by."""
 
 
+EmbeddingsTarget: TypeAlias = WholeTarget[EmbeddingsRequest, EmbeddingsAnswer]
 EmbeddingsDialect: TypeAlias = WholeDialect[EmbeddingsRequest, EmbeddingsAnswer]
 RerankDialect: TypeAlias = WholeDialect[RerankRequest, RerankAnswer]
 CountTokensDialect: TypeAlias = WholeDialect[ChatRequest, TokenCount]

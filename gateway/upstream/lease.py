@@ -6,7 +6,7 @@ from yarl import URL
 from gateway.config.snapshot import Failure
 from gateway.errors import BadGatewayError
 from gateway.providers.credential import Credential
-from gateway.providers.token_fetch import TokenError
+from gateway.providers.fetching import NoCredentialError
 from gateway.transport.messages import Body, Headers
 from gateway.upstream.cluster import Cluster
 from gateway.upstream.endpoint import Endpoint
@@ -35,7 +35,7 @@ class Lease:
             return url, headers
         try:
             return await self.credential.authorize(method, url, headers, body, self.cluster.connections.http)
-        except TokenError as error:
+        except NoCredentialError as error:
             failure = BadGatewayError(str(error), reason="CREDENTIAL_UNAVAILABLE")
             raise AttemptFailedError(failure, Failure.NO_CREDENTIAL) from None
 

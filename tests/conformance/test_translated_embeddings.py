@@ -40,6 +40,13 @@ async def over_gemini(inference_node: Node, dimensions: int | None) -> tuple[str
     return MODEL, [item["values"] for item in body["embeddings"]], body["usageMetadata"]["promptTokenCount"]
 
 
+async def over_cohere(inference_node: Node, dimensions: int | None) -> tuple[str, Sequence[Sequence[float]], int]:
+    settings = {} if dimensions is None else {"output_dimension": dimensions}
+    asked = {"model": MODEL, "texts": TEXTS, "input_type": "search_query", "embedding_types": ["float"], **settings}
+    body = await _post(inference_node, "/v2/embed", asked, None)
+    return MODEL, body["embeddings"]["float"], body["meta"]["billed_units"]["input_tokens"]
+
+
 async def over_grpc(inference_node: Node, dimensions: int | None) -> tuple[str, Sequence[Sequence[float]], int]:
     request = embeddings_pb2.CreateEmbeddingsRequest(model=MODEL, input=TEXTS, dimensions=dimensions)
     got = await InferenceServiceStub(inference_node.channel).CreateEmbeddings(request)
@@ -63,7 +70,9 @@ OPENAI: Mapping[str, Any] = {
 OLLAMA: Mapping[str, Any] = {"model": UPSTREAM_MODEL, "embeddings": VECTORS, "prompt_eval_count": 5}
 
 clients = pytest.mark.parametrize(
-    "embed", [over_openai, over_ollama, over_gemini, over_grpc], ids=["openai", "ollama", "gemini", "grpc"]
+    "embed",
+    [over_openai, over_ollama, over_gemini, over_cohere, over_grpc],
+    ids=["openai", "ollama", "gemini", "cohere", "grpc"],
 )
 backends = pytest.mark.parametrize(
     ("schema", "path", "body"),
@@ -96,6 +105,75 @@ async def test_vectors_of_gemini(
     texts = request.json()["requests"]
     assert [each["content"]["parts"] for each in texts] == [[{"text": text}] for text in TEXTS]
     assert {each["outputDimensionality"] for each in texts} == {2}
+
+
+async def configure_provider(gateway: Gateway, upstream: FaultyUpstream, upstream_name: str, **proxy: Any) -> None:
+    service = {
+        "name": "it",
+        "proxy_service": {"base_url": upstream.url, **proxy},
+        "models": [{"name": MODEL, "upstream_name": upstream_name}],
+    }
+    route = {"name": "all", "match": {"models": [MODEL]}, "backends": [{"service": "it"}]}
+    await gateway.apply({"services": [service], "routes": [route]})
+
+
+@clients
+async def test_vectors_of_vertex_ai(
+    gateway: Gateway, upstream: FaultyUpstream, inference_node: Node, embed: Embed
+) -> None:
+    await configure_provider(
+        gateway, upstream, "text-embedding-005", provider="vertex_ai", project="p", region="europe-west4"
+    )
+    counts = iter((2, 3))
+    predictions = [{"embeddings": {"values": each, "statistics": {"token_count": next(counts)}}} for each in VECTORS]
+    upstream.script = answer(json_response(200, {"predictions": predictions}))
+    assert await embed(inference_node, 2) == (MODEL, VECTORS, 5)
+    (request,) = upstream.requests
+    models = "/v1/projects/p/locations/europe-west4/publishers/google/models"
+    assert request.target == f"{models}/text-embedding-005:predict"
+    assert [each["content"] for each in request.json()["instances"]] == TEXTS
+    assert request.json()["parameters"] == {"outputDimensionality": 2}
+
+
+@clients
+async def test_vectors_of_cohere_on_bedrock(
+    gateway: Gateway, upstream: FaultyUpstream, inference_node: Node, embed: Embed
+) -> None:
+    await configure_provider(gateway, upstream, "eu.cohere.embed-v4:0", provider="bedrock", region="eu-west-1")
+    upstream.script = answer(json_response(200, {"embeddings": {"float": VECTORS}, "id": "1", "texts": TEXTS}))
+    assert await embed(inference_node, 2) == (MODEL, VECTORS, 0)
+    (request,) = upstream.requests
+    assert request.target == "/model/eu.cohere.embed-v4%3A0/invoke"
+    sent = request.json()
+    assert (sent["texts"], sent["output_dimension"], "model" in sent) == (TEXTS, 2, False)
+
+
+async def test_one_vector_of_titan_on_bedrock(gateway: Gateway, upstream: FaultyUpstream, inference_node: Node) -> None:
+    await configure_provider(gateway, upstream, "amazon.titan-embed-text-v2:0", provider="bedrock", region="eu-west-1")
+    upstream.script = answer(json_response(200, {"embedding": VECTORS[0], "inputTextTokenCount": 5}))
+    body = await _post(inference_node, "/v1/embeddings", {"model": MODEL, "input": "one"}, 256)
+    assert (body["data"][0]["embedding"], body["usage"]["prompt_tokens"]) == (VECTORS[0], 5)
+    (request,) = upstream.requests
+    assert request.target == "/model/amazon.titan-embed-text-v2%3A0/invoke"
+    assert request.json() == {"inputText": "one", "dimensions": 256}
+
+    two = {"model": MODEL, "input": TEXTS}
+    async with inference_node.session.post(f"http://{inference_node.http}/v1/embeddings", json=two) as response:
+        error = (await response.json())["error"]
+    assert (response.status, error["code"], error["param"]) == (400, "unsupported_field", "input")
+    assert len(upstream.requests) == 1
+
+
+async def test_error_of_bedrock_is_told_in_the_dialect_of_the_caller(
+    gateway: Gateway, upstream: FaultyUpstream, inference_node: Node
+) -> None:
+    await configure_provider(gateway, upstream, "cohere.embed-english-v3", provider="bedrock", region="eu-west-1")
+    upstream.script = answer(json_response(429, {"message": "Too many requests, please wait."}))
+    body = {"model": MODEL, "input": TEXTS}
+    async with inference_node.session.post(f"http://{inference_node.http}/v1/embeddings", json=body) as response:
+        error = (await response.json())["error"]
+    assert response.status == 429
+    assert "Too many requests" in error["message"]
 
 
 @pytest.mark.parametrize(("schema", "body"), [("GEMINI", {"embedding": {"values": VECTORS[0]}}), ("OPENAI", OPENAI)])

@@ -12,9 +12,9 @@ import msgspec
 from gateway.errors import BadGatewayError
 from gateway.framing.sse import ServerSentEvent
 from gateway.schemas.anthropic.answer_blocks import Block, Delta, Position, open_block
-from gateway.schemas.anthropic.stop_reasons import finish_reason
 from gateway.schemas.anthropic.usage import UsageFields
 from gateway.schemas.openai.fields import UNREADABLE
+from gateway.schemas.stop_reasons import ANTHROPIC
 from gateway.types import AnswerStarted, ChatEvent, ChoiceFinished, RefusalDelta, UsageReported
 
 _EVENTS = frozenset(
@@ -198,7 +198,7 @@ class _Reader:
         match delta.stop_details:
             case {"explanation": str(explanation)} if explanation:
                 yield RefusalDelta(choice=0, text=explanation)
-        yield ChoiceFinished(choice=0, reason=finish_reason(delta.stop_reason), stop_sequence=delta.stop_sequence)
+        yield ChoiceFinished(choice=0, reason=ANTHROPIC.read(delta.stop_reason), stop_sequence=delta.stop_sequence)
         yield from self._tell_usage()
 
     def stop(self) -> Iterator[ChatEvent]:

@@ -8,10 +8,10 @@ import msgspec
 from gateway.schemas.anthropic.answer_parts import call_block, made_call_id, message_fields, signature_carrier
 from gateway.schemas.anthropic.arguments import to_input
 from gateway.schemas.anthropic.citations import encode_citation
-from gateway.schemas.anthropic.stop_reasons import stop_reason
 from gateway.schemas.anthropic.wire import NAME
 from gateway.schemas.chat_dialect import AnswerSettings
 from gateway.schemas.folded_answer import FoldedAnswer, FoldedCall, FoldedText, FoldedThought
+from gateway.schemas.stop_reasons import ANTHROPIC
 from gateway.types import ChatEvent, OpaquePart, ReasoningRedacted
 
 
@@ -28,7 +28,7 @@ def _fields(answer: FoldedAnswer, model: str) -> dict[str, Any]:
     return {
         **message_fields(answer.started, model, answer.usage),
         "content": list(_content(answer)),
-        "stop_reason": stop_reason(
+        "stop_reason": ANTHROPIC.write(
             finished.reason, finished.stop_sequence, has_calls=answer.has_calls, is_refused=answer.is_refused
         ),
         "stop_sequence": finished.stop_sequence,

@@ -9,11 +9,11 @@ import msgspec
 from gateway.framing.sse import encode_event
 from gateway.schemas.anthropic.answer_parts import call_block, made_call_id, message_fields, signature_carrier
 from gateway.schemas.anthropic.citations import encode_citation
-from gateway.schemas.anthropic.stop_reasons import stop_reason
 from gateway.schemas.anthropic.usage import usage_fields
 from gateway.schemas.anthropic.wire import NAME
 from gateway.schemas.chat_dialect import AnswerSettings
 from gateway.schemas.growing_arguments import GrowingArguments
+from gateway.schemas.stop_reasons import ANTHROPIC
 from gateway.types import (
     AnswerStarted,
     ChatEvent,
@@ -252,7 +252,7 @@ class EventEncoder:
         self._start()
         self._close_blocks()
         finished = self._finished or ChoiceFinished(choice=0, reason=None)
-        reason = stop_reason(
+        reason = ANTHROPIC.write(
             finished.reason, finished.stop_sequence, has_calls=bool(self._calls), is_refused=self._is_refused
         )
         delta = {"stop_reason": reason, "stop_sequence": finished.stop_sequence}

@@ -16,6 +16,7 @@ PDF = "application/pdf"
 _ANY_IMAGE = "image/*"
 _JSON = "application/json"
 _PLAIN = "text/plain"
+_DETAILS = ("context", "citations")
 
 
 def decode_image(fields: Fields) -> ImagePart | FilePart | None:
@@ -98,21 +99,20 @@ def _image_source(url: str) -> dict[str, Any]:
 
 def encode_file(file: FilePart, unsupported: Unsupported) -> dict[str, Any] | None:
     """The block of a document; None if there is no place for it and that is to be passed over."""
-    extra: dict[str, Any] = dict(file.extra or {})
-    kept = extra.pop("block", None)
-    if isinstance(kept, dict):
+    extra = file.extra or {}
+    if isinstance(kept := extra.get("block"), dict):
         return kept
-    source = _document_source(file, extra.pop("source", None))
+    source = _document_source(file, extra.get("source"))
     if source is None:
         unsupported.field("messages", f"a file of the type {file.media_type or _media_type(file.url)}")
         return None
-    block: dict[str, Any] = {"type": "image" if _is_image(file) else "document", "source": source}
-    if block["type"] == "document":
-        block |= {} if file.name is None else {"title": file.name}
-        block |= {name: extra.pop(name) for name in ("context", "citations") if name in extra}
-    for name in extra:
-        unsupported.field("messages", f"'{name}' of a file")
-    return block
+    if _is_image(file):
+        unsupported.file_details(file)
+        return {"type": "image", "source": source}
+    unsupported.file_details(file, known=_DETAILS)
+    block: dict[str, Any] = {"type": "document", "source": source}
+    block |= {} if file.name is None else {"title": file.name}
+    return block | {name: extra[name] for name in _DETAILS if name in extra}
 
 
 def _document_source(file: FilePart, pieces: object) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ from gateway.schemas.anthropic.usage import UsageFields
 from gateway.schemas.dialect import EventKind
 from gateway.schemas.openai import fields as openai_fields
 from gateway.schemas.openai.fields import UNREADABLE
+from gateway.schemas.posted import PostedToOnePath
 from gateway.types import Usage
 
 NAME = "anthropic_messages"
@@ -41,24 +42,13 @@ _raw_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 @dataclass(frozen=True, slots=True)
-class AnthropicDialect:
+class AnthropicDialect(PostedToOnePath):
     """One operation of Anthropic's API."""
 
-    posted_to: str
     framing: Framing = SSE
     headers: Sequence[tuple[str, str]] = (("anthropic-version", "2023-06-01"),)
     error_family: str = "anthropic"
     tail_bytes: int = 4096
-
-    def path(self, model: str, *, stream: bool) -> str:
-        """The same for every model."""
-        return self.posted_to
-
-    def with_request_model(self, body: bytes, asked: str, model: str) -> bytes:
-        """The request with that `model`."""
-        if model == asked:
-            return openai_fields.without_duplicate_model(body, model)
-        return openai_fields.set_request_model(body, model)
 
     def classify_event(self, data: bytes, event: str) -> EventKind:
         """Content is text, thinking, a call, a block that comes whole, or a stop reason; an empty block is preamble."""

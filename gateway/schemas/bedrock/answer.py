@@ -10,10 +10,10 @@ from gateway.errors import BadGatewayError
 from gateway.framing.sse import ServerSentEvent
 from gateway.schemas.bedrock.answer_blocks import Block, Position, Start, block_events, open_block
 from gateway.schemas.bedrock.errors import read_error
-from gateway.schemas.bedrock.stop_reasons import finish_reason
 from gateway.schemas.bedrock.usage import UsageFields
 from gateway.schemas.bedrock.wire import is_exception
 from gateway.schemas.openai.fields import UNREADABLE
+from gateway.schemas.stop_reasons import BEDROCK
 from gateway.types import AnswerStarted, ChatEvent, ChoiceFinished, UsageReported
 
 
@@ -78,7 +78,7 @@ def _finished(stop_reason: str | None, own: object) -> ChoiceFinished:
     sequence = own.get("stop_sequence") if isinstance(own, dict) else None
     return ChoiceFinished(
         choice=0,
-        reason=finish_reason(stop_reason or ""),
+        reason=BEDROCK.read(stop_reason or ""),
         stop_sequence=sequence if isinstance(sequence, str) and sequence else None,
     )
 

@@ -11,12 +11,12 @@ from gateway.schemas.anthropic.arguments import to_input
 from gateway.schemas.bedrock.blocks import tool_id
 from gateway.schemas.bedrock.citations import encode_citation
 from gateway.schemas.bedrock.reasoning import encode_reasoning, write_redacted
-from gateway.schemas.bedrock.stop_reasons import stop_reason
 from gateway.schemas.bedrock.usage import usage_fields
 from gateway.schemas.bedrock.wire import NAME
 from gateway.schemas.chat_dialect import AnswerSettings
 from gateway.schemas.folded_answer import FoldedAnswer, FoldedCall, FoldedText, FoldedThought
 from gateway.schemas.growing_arguments import GrowingArguments
+from gateway.schemas.stop_reasons import BEDROCK
 from gateway.types import (
     AnswerStarted,
     ChatEvent,
@@ -50,7 +50,7 @@ def _fields(answer: FoldedAnswer) -> dict[str, Any]:
     finished = answer.finished
     return {
         "output": {"message": {"role": "assistant", "content": list(_content(answer))}},
-        "stopReason": stop_reason(
+        "stopReason": BEDROCK.write(
             finished.reason, finished.stop_sequence, has_calls=answer.has_calls, is_refused=answer.is_refused
         ),
         **_own_fields(finished),
@@ -290,7 +290,7 @@ class EventEncoder:
                 self._begin_call(call, number)
         self._close_open()
         self._close_calls(are_all_whole=True)
-        reason = stop_reason(
+        reason = BEDROCK.write(
             finished.reason, finished.stop_sequence, has_calls=bool(self._calls), is_refused=self._is_refused
         )
         self._send("messageStop", stopReason=reason, **_own_fields(finished))

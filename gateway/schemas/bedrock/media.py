@@ -18,6 +18,7 @@ from gateway.types import AudioPart, FilePart, ImagePart
 
 _S3 = "s3://"
 _PLAIN = "text/plain"
+_DETAILS = ("context", "citations")
 _OFFICE = "application/vnd.openxmlformats-officedocument"
 
 _DOCUMENTS: Mapping[str, str] = MappingProxyType(
@@ -179,8 +180,8 @@ class MediaWriter:
 
     def file(self, file: FilePart) -> dict[str, Any] | None:
         """The block of a document, film or picture; None if there is no place for it."""
-        extra: dict[str, Any] = dict(file.extra or {})
-        if (found := _search_result(extra.pop("block", None))) is not None:
+        extra = file.extra or {}
+        if (found := _search_result(extra.get("block"))) is not None:
             return found
         if file.url is None:
             self._unsupported.field("messages", "a file by its id at another provider")
@@ -199,14 +200,12 @@ class MediaWriter:
         if not form:
             self._unsupported.field("messages", f"a file of the type {kind or 'that nobody told'}")
             return None
-        return {"document": self._document(file, form, _pieces(extra.pop("source", None)) or source, extra)}
+        return {"document": self._document(file, form, _pieces(extra.get("source")) or source, extra)}
 
-    def _document(self, file: FilePart, form: str, source: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
+    def _document(self, file: FilePart, form: str, source: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+        self._unsupported.file_details(file, known=_DETAILS)
         block: dict[str, Any] = {"format": form, "name": self._name(file.name), "source": source}
-        block |= {name: extra.pop(name) for name in ("context", "citations") if name in extra}
-        for name in extra:
-            self._unsupported.field("messages", f"'{name}' of a file")
-        return block
+        return block | {name: extra[name] for name in _DETAILS if name in extra}
 
     def _name(self, name: str | None) -> str:
         allowed = _SPACES.sub(" ", _NOT_IN_NAMES.sub("-", name or "")).strip()[:_MAX_NAME]

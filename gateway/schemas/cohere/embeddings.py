@@ -34,7 +34,9 @@ _INPUT_TYPES = {purpose: word for word, purpose in _PURPOSES.items()}
 _DEFAULT_INPUT_TYPE = "search_document"
 
 
-class _Vectors(msgspec.Struct, rename={"floats": "float"}):
+class Vectors(msgspec.Struct, rename={"floats": "float"}):
+    """Vectors by the type that was asked for."""
+
     floats: list[list[float]] | None = None
     base64: list[str] | None = None
 
@@ -42,7 +44,7 @@ class _Vectors(msgspec.Struct, rename={"floats": "float"}):
 class _Answer(msgspec.Struct):
     """`embeddings` are lists of numbers alone where no type was asked for."""
 
-    embeddings: _Vectors | list[list[float]]
+    embeddings: Vectors | list[list[float]]
     meta: UsageFields | None = None
 
 
@@ -66,31 +68,13 @@ class CohereEmbeddings(CohereDialect):
     def encode_request(self, request: EmbeddingsRequest, model: str, *, drop_unsupported: bool) -> bytes:
         """Canonical to JSON."""
         unsupported = Unsupported("Cohere's embeddings", drop=drop_unsupported)
-        if request.user is not None:
-            unsupported.field("user")
-        fields: dict[str, Any] = {
-            "model": model,
-            "texts": request.input,
-            "input_type": _input_type(request.purpose, unsupported),
-            "embedding_types": ["float"],
-            "output_dimension": request.dimensions,
-        }
-        for name, value in (request.extra or {}).items():
-            if request.dialect not in ("", NAME):
-                unsupported.field(name)
-            elif name in fields:
-                raise InvalidRequestError(
-                    f"'{name}' has a field of its own and cannot be in 'extra'", param=f"extra.{name}"
-                )
-            else:
-                fields[name] = value
-        return msgspec.json.encode({name: value for name, value in fields.items() if value is not None})
+        return msgspec.json.encode({"model": model, **encode_fields(request, unsupported)})
 
     def decode_answer(self, body: bytes) -> EmbeddingsAnswer:
         """JSON to vectors. Raises `BadGatewayError`."""
         try:
             answer = _decoder.decode(body)
-            vectors = tuple(_vectors(answer.embeddings))
+            vectors = tuple(read_vectors(answer.embeddings))
         except (*UNREADABLE, ValueError, struct.error) as error:
             raise BadGatewayError(
                 f"the upstream's answer cannot be understood: {error}", reason="UPSTREAM_MALFORMED"
@@ -111,6 +95,28 @@ class CohereEmbeddings(CohereDialect):
                 "response_type": "embeddings_by_type",
             }
         )
+
+
+def encode_fields(request: EmbeddingsRequest, unsupported: Unsupported) -> dict[str, Any]:
+    """The fields of a request beside its model."""
+    if request.user is not None:
+        unsupported.field("user")
+    fields: dict[str, Any] = {
+        "texts": request.input,
+        "input_type": _input_type(request.purpose, unsupported),
+        "embedding_types": ["float"],
+        "output_dimension": request.dimensions,
+    }
+    for name, value in (request.extra or {}).items():
+        if request.dialect not in ("", NAME):
+            unsupported.field(name)
+        elif name in fields or name == "model":
+            raise InvalidRequestError(
+                f"'{name}' has a field of its own and cannot be in 'extra'", param=f"extra.{name}"
+            )
+        else:
+            fields[name] = value
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _decode_request(fields: Fields, model: str) -> EmbeddingsRequest:
@@ -162,7 +168,8 @@ def _input_type(purpose: EmbeddingPurpose | None, unsupported: Unsupported) -> s
     return _INPUT_TYPES[purpose]
 
 
-def _vectors(embeddings: _Vectors | list[list[float]]) -> Iterator[tuple[float, ...]]:
+def read_vectors(embeddings: Vectors | list[list[float]]) -> Iterator[tuple[float, ...]]:
+    """The vectors in an answer. Raises `ValueError` and `struct.error` for what are none."""
     if isinstance(embeddings, list):
         yield from map(tuple, embeddings)
     elif embeddings.floats is not None:

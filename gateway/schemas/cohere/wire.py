@@ -11,8 +11,8 @@ from gateway.framing.framing import SSE, Framing
 from gateway.schemas.cohere import errors as cohere_errors
 from gateway.schemas.cohere.usage import UsageFields
 from gateway.schemas.dialect import EventKind
-from gateway.schemas.openai import fields as openai_fields
 from gateway.schemas.openai.fields import UNREADABLE
+from gateway.schemas.posted import PostedToOnePath
 from gateway.types import Usage
 
 NAME = "cohere_chat"
@@ -48,24 +48,13 @@ _answer_decoder = msgspec.json.Decoder(_Answer)
 
 
 @dataclass(frozen=True, slots=True)
-class CohereDialect:
+class CohereDialect(PostedToOnePath):
     """One operation of Cohere's API."""
 
-    posted_to: str
     framing: Framing = SSE
     headers: Sequence[tuple[str, str]] = ()
     error_family: str = "cohere"
     tail_bytes: int = 4096
-
-    def path(self, model: str, *, stream: bool) -> str:
-        """The same for every model."""
-        return self.posted_to
-
-    def with_request_model(self, body: bytes, asked: str, model: str) -> bytes:
-        """The request with that `model`."""
-        if model == asked:
-            return openai_fields.without_duplicate_model(body, model)
-        return openai_fields.set_request_model(body, model)
 
     def classify_event(self, data: bytes, event: str) -> EventKind:
         """Content is text, thinking, a plan, a call, a source or the end; an empty block is preamble."""

@@ -17,14 +17,14 @@ from gateway.types import EmbeddingPurpose, EmbeddingsAnswer, EmbeddingsRequest,
 
 NAME = "gemini_embed_contents"
 
-_TASKS = {
+TASKS = {
     EmbeddingPurpose.DOCUMENT: "RETRIEVAL_DOCUMENT",
     EmbeddingPurpose.QUERY: "RETRIEVAL_QUERY",
     EmbeddingPurpose.CLASSIFICATION: "CLASSIFICATION",
     EmbeddingPurpose.CLUSTERING: "CLUSTERING",
     EmbeddingPurpose.SIMILARITY: "SEMANTIC_SIMILARITY",
 }
-_PURPOSES = {task: purpose for purpose, task in _TASKS.items()}
+_PURPOSES = {task: purpose for purpose, task in TASKS.items()}
 
 
 class _Vector(msgspec.Struct):
@@ -195,7 +195,7 @@ def _encode_settings(request: EmbeddingsRequest, model: str, unsupported: Unsupp
     if request.dimensions is not None:
         fields["outputDimensionality"] = request.dimensions
     if request.purpose is not None:
-        fields["taskType"] = _TASKS[request.purpose]
+        fields["taskType"] = TASKS[request.purpose]
     if request.user is not None:
         unsupported.field("user")
     for name, value in (request.extra or {}).items():

@@ -6,6 +6,9 @@ from typing import Any
 
 from gateway.schemas.json_fields import Fields
 
+# Nothing can be taken of it, nor is anything ever put into it.
+_ABSENT = Fields({}, "")
+
 
 def read_object(value: object, place: str) -> Fields:
     """An object whose names may be written either way. Raises `FieldError`."""
@@ -23,7 +26,7 @@ def camel(name: str) -> str:
 def read_inner(fields: Fields, name: str) -> Fields:
     """An object in a field; empty if it is not there."""
     value = fields.value(name)
-    return Fields({}, fields.place_of(name)) if value is None else read_object(value, fields.place_of(name))
+    return _ABSENT if value is None else read_object(value, fields.place_of(name))
 
 
 def read_items(fields: Fields, name: str, from_text: Callable[[str], Any] | None = None) -> list[Fields]:

@@ -4,7 +4,8 @@ Fields that only Gemini knows are kept in `extra` under their place, such as `ge
 function, `tools.NAME.behavior`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -78,7 +79,7 @@ def decode_value(value: object, model: str) -> ChatRequest:
 def _decode(fields: Fields, model: str) -> ChatRequest:
     fields.value("model")
     calls = CallIds()
-    messages = [_decode_content(content, calls) for content in read_items(fields, "contents", _content_of)]
+    messages = list(_decode_contents(fields, "contents", calls))
     if not messages:
         raise fields.wrong("contents", "at least one content is needed")
     if system := _decode_system(fields, calls):
@@ -88,6 +89,8 @@ def _decode(fields: Fields, model: str) -> ChatRequest:
     tool_config = read_inner(fields, "toolConfig")
     calling = read_inner(tool_config, "functionCallingConfig")
     extra: dict[str, Any] = {}
+    # Only what is there is looked at: of all that a configuration can have, requests have little.
+    settings = {known[0]: known[1](config, name) for name in config.extra if (known := _SETTINGS.get(name))}
     wants_logprobs = config.truth("responseLogprobs")
     logprobs = config.integer("logprobs")
     tools = tuple(_decode_tools(fields, extra))
@@ -99,15 +102,6 @@ def _decode(fields: Fields, model: str) -> ChatRequest:
     return ChatRequest(
         model=model,
         messages=tuple(messages),
-        max_output_tokens=config.integer("maxOutputTokens"),
-        temperature=config.number("temperature"),
-        top_p=config.number("topP"),
-        top_k=_whole(config, "topK"),
-        stop=config.strings("stopSequences"),
-        n=config.integer("candidateCount"),
-        seed=config.integer("seed"),
-        presence_penalty=config.number("presencePenalty"),
-        frequency_penalty=config.number("frequencyPenalty"),
         tools=tools,
         tool_choice=tool_choice,
         response_format=response_format,
@@ -116,13 +110,15 @@ def _decode(fields: Fields, model: str) -> ChatRequest:
         metadata=_decode_labels(fields),
         dialect=NAME,
         extra=_with_left(extra, fields, config, thinking, tool_config, calling) or None,
+        **settings,
     )
 
 
 def _with_left(extra: dict[str, Any], *objects: Fields) -> dict[str, Any]:
     """The extra fields, with what nobody has taken of these objects, under its place."""
     for fields in objects:
-        extra |= {fields.place_of(name): value for name, value in fields.extra.items()}
+        for name, value in fields.extra.items():
+            extra[fields.place_of(name)] = value
     return extra
 
 
@@ -134,34 +130,54 @@ def _whole(fields: Fields, name: str) -> int | None:
     return None if number is None else int(number)
 
 
-def _content_of(text: str) -> dict[str, Any]:
-    return {"role": "user", "parts": [{"text": text}]}
+_SETTINGS: Mapping[str, tuple[str, Callable[[Fields, str], Any]]] = MappingProxyType(
+    {
+        "maxOutputTokens": ("max_output_tokens", Fields.integer),
+        "temperature": ("temperature", Fields.number),
+        "topP": ("top_p", Fields.number),
+        "topK": ("top_k", _whole),
+        "stopSequences": ("stop", Fields.strings),
+        "candidateCount": ("n", Fields.integer),
+        "seed": ("seed", Fields.integer),
+        "presencePenalty": ("presence_penalty", Fields.number),
+        "frequencyPenalty": ("frequency_penalty", Fields.number),
+    }
+)
 
 
 def _decode_system(fields: Fields, calls: CallIds) -> tuple[ContentPart, ...]:
-    contents = [_decode_content(content, calls) for content in read_items(fields, "systemInstruction", _content_of)]
-    return tuple(part for content in contents for part in content.content)
+    return tuple(part for content in _decode_contents(fields, "systemInstruction", calls) for part in content.content)
 
 
-def _decode_content(fields: Fields, calls: CallIds) -> Message:
-    role = _ROLES.get(name := fields.text("role", "user"))
+def _decode_contents(fields: Fields, name: str, calls: CallIds) -> Iterator[Message]:
+    for index, content in enumerate(read_array(fields, name)):
+        place = f"{fields.place_of(name)}[{index}]"
+        # Nearly all have a role and parts and nothing else, and it saves looking at each field.
+        match content:
+            case {"role": str(role), "parts": [*parts]} if len(content) == 2:
+                yield _decode_content(role, parts, place, calls)
+            case str():
+                yield _decode_content("user", [content], place, calls)
+            case _:
+                inner = read_object(content, place)
+                yield _decode_content(inner.text("role", "user"), read_array(inner, "parts"), place, calls)
+
+
+def _decode_content(role_name: str, parts: list[Any], place: str, calls: CallIds) -> Message:
+    role = _ROLES.get(role_name)
     if role is None:
-        raise fields.wrong("role", f"'{name}' is not a role; known: user, model")
-    content = tuple(_decode_parts(fields, calls))
-    if role is Role.USER and content and all(isinstance(part, ToolResult) for part in content):
-        role = Role.TOOL
-    return Message(role=role, content=content)
-
-
-def _decode_parts(fields: Fields, calls: CallIds) -> Iterator[ContentPart]:
-    place = fields.place_of("parts")
-    for index, part in enumerate(read_array(fields, "parts")):
-        # Most are a text alone, written as one or not, and it saves looking at each field.
+        raise FieldError(f"'{role_name}' is not a role; known: user, model", f"{place}.role")
+    content: list[ContentPart] = []
+    for index, part in enumerate(parts):
+        # Most are a text alone, written as one or not.
         text = part.get("text") if isinstance(part, dict) and len(part) == 1 else part
         if not isinstance(text, str):
-            yield from _decode_part(read_object(part, f"{place}[{index}]"), calls)
+            content += _decode_part(read_object(part, f"{place}.parts[{index}]"), calls)
         elif text:
-            yield TextPart(text=text)
+            content.append(TextPart(text=text))
+    if role is Role.USER and content and all(isinstance(part, ToolResult) for part in content):
+        role = Role.TOOL
+    return Message(role=role, content=tuple(content))
 
 
 def _decode_part(fields: Fields, calls: CallIds) -> Iterator[ContentPart]:
@@ -233,7 +249,8 @@ def _decode_tools(fields: Fields, extra: dict[str, Any]) -> Iterator[Tool | Opaq
     for tool in read_items(fields, "tools"):
         for function in read_items(tool, "functionDeclarations"):
             decoded = _decode_function(function)
-            extra |= {f"tools.{decoded.name}.{name}": value for name, value in function.extra.items()}
+            for name, value in function.extra.items():
+                extra[f"tools.{decoded.name}.{name}"] = value
             yield decoded
         if tool.extra:
             yield OpaqueTool(dialect=NAME, value=tool.extra)

@@ -28,6 +28,8 @@ _UNSPECIFIED = "THINKING_LEVEL_UNSPECIFIED"
 
 def decode_thinking(thinking: Fields) -> Reasoning | None:
     """A `thinkingConfig`; None if it says nothing. Raises `FieldError`."""
+    if thinking.is_empty:
+        return None
     level = (thinking.optional_text("thinkingLevel") or _UNSPECIFIED).upper()
     if level != _UNSPECIFIED and level not in _LEVELS:
         raise thinking.wrong("thinkingLevel", f"'{level}' is not a level; known: {', '.join(_LEVELS)}")

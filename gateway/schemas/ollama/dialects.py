@@ -20,6 +20,7 @@ from gateway.schemas.ollama.answer import LineDecoder, line_decoder
 from gateway.schemas.ollama.encoder import LineEncoder
 from gateway.schemas.openai import fields as openai_fields
 from gateway.schemas.openai.fields import UNREADABLE
+from gateway.schemas.posted import PostedToOnePath
 from gateway.schemas.unsupported import Unsupported
 from gateway.types import ChatEvent, ChatRequest, EmbeddingsAnswer, EmbeddingsRequest, Usage
 
@@ -40,24 +41,13 @@ _error_decoder = msgspec.json.Decoder(_ErrorBody)
 
 
 @dataclass(frozen=True, slots=True)
-class OllamaDialect:
+class OllamaDialect(PostedToOnePath):
     """One operation of Ollama's API."""
 
-    posted_to: str
     framing: Framing = NDJSON
     headers: Sequence[tuple[str, str]] = ()
     error_family: str = "ollama"
     tail_bytes: int = 4096
-
-    def path(self, model: str, *, stream: bool) -> str:
-        """The same for every model."""
-        return self.posted_to
-
-    def with_request_model(self, body: bytes, asked: str, model: str) -> bytes:
-        """The request with that `model`."""
-        if model == asked:
-            return openai_fields.without_duplicate_model(body, model)
-        return openai_fields.set_request_model(body, model)
 
     def classify_event(self, data: bytes, event: str) -> EventKind:
         """Content is text, thinking, a call or the end."""
@@ -180,9 +170,8 @@ class OllamaEmbeddings(OllamaDialect):
         fields: dict[str, Any] = {"model": model, "input": request.input}
         if request.dimensions is not None:
             fields["dimensions"] = request.dimensions
-        for name in ("user", "purpose"):
-            if getattr(request, name) is not None:
-                unsupported.field(name)
+        if request.user is not None:
+            unsupported.field("user")
         for name, value in (request.extra or {}).items():
             if request.dialect == self.name:
                 fields.setdefault(name, value)

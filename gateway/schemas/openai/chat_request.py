@@ -41,6 +41,7 @@ from gateway.types import (
 
 NAME = "openai_chat"
 
+_ADDRESS = re.compile(r"(?!data:)[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 _WITHOUT_MAX_TOKENS = re.compile(r"o\d|gpt-(?:[5-9]|\d\d)")
 
 _ROLES = {role.value: role for role in Role}
@@ -165,14 +166,18 @@ def _decode_part(fields: Fields) -> ContentPart:
             return AudioPart(data=audio.base64("data"), format=audio.text("format"))
         case "file":
             file = fields.object("file")
+            url = file.address("file_data") if file.has("file_data") else None
             return FilePart(
-                url=file.address("file_data") if file.has("file_data") else None,
+                url=url,
                 file_id=file.optional_text("file_id"),
                 name=file.optional_text("filename"),
+                extra={"file_data": url} if url is not None and _ADDRESS.match(url) else None,
                 cache=cache,
             )
         case "document_url":
-            return FilePart(url=fields.address("document_url"), name=fields.optional_text("document_name"), cache=cache)
+            url = fields.address("document_url")
+            name = fields.optional_text("document_name")
+            return FilePart(url=url, name=name, extra={"document_url": url}, cache=cache)
         case _:
             raise fields.wrong("type", f"'{kind}' is not a kind of content; known: text, image_url, input_audio, file")
 
@@ -442,10 +447,11 @@ def _content(parts: Sequence[ContentPart], unsupported: Unsupported) -> str | li
         case [TextPart(text=text)]:
             return text
         case _:
-            return [_part(part, unsupported) for part in parts]
+            return [each for part in parts if (each := _part(part, unsupported)) is not None] or ""
 
 
-def _part(part: ContentPart, unsupported: Unsupported) -> dict[str, Any]:
+def _part(part: ContentPart, unsupported: Unsupported) -> dict[str, Any] | None:
+    """The part; None if there is no place for it and that is to be passed over."""
     match part:
         case TextPart(text=text):
             return {"type": "text", "text": text}
@@ -455,13 +461,25 @@ def _part(part: ContentPart, unsupported: Unsupported) -> dict[str, Any]:
         case AudioPart(data=data, format=form):
             return {"type": "input_audio", "input_audio": {"data": data, "format": form}}
         case FilePart():
-            unsupported.file_details(part)
-            file = {"file_data": part.url, "file_id": part.file_id, "filename": part.name}
-            return {"type": "file", "file": {name: value for name, value in file.items() if value is not None}}
+            return _file(part, unsupported)
         case ToolCall() | ToolResult() | ReasoningPart() | RefusalPart() | OpaquePart():
             raise AssertionError("these have fields of their own")
         case _:
             assert_never(part)
+
+
+def _file(part: FilePart, unsupported: Unsupported) -> dict[str, Any] | None:
+    """OpenAI takes files whole or by their id. Servers that fetch them are asked in the words of their own clients."""
+    unsupported.file_details(part)
+    own = part.extra or {}
+    if "document_url" in own:
+        name = {} if part.name is None else {"document_name": part.name}
+        return {"type": "document_url", "document_url": part.url, **name}
+    if part.url is not None and "file_data" not in own and _ADDRESS.match(part.url):
+        unsupported.field("messages", "a file by its address")
+        return None
+    file = {"file_data": part.url, "file_id": part.file_id, "filename": part.name}
+    return {"type": "file", "file": {name: value for name, value in file.items() if value is not None}}
 
 
 def _tools(tools: Sequence[Tool | OpaqueTool], unsupported: Unsupported) -> Iterator[dict[str, Any]]:

@@ -91,8 +91,6 @@ def encode_request(request: EmbeddingsRequest, model: str, *, drop_unsupported: 
         "user": request.user,
         "encoding_format": "base64",
     }
-    if request.purpose is not None:
-        unsupported.field("purpose", "what the vectors are for")
     for name, value in (request.extra or {}).items():
         if request.dialect == NAME:
             fields.setdefault(name, value)

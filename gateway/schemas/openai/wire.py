@@ -12,6 +12,7 @@ from gateway.framing.framing import SSE, Framing
 from gateway.schemas.dialect import EventKind
 from gateway.schemas.openai import errors as openai_errors
 from gateway.schemas.openai import fields as openai_fields
+from gateway.schemas.posted import PostedToOnePath
 from gateway.types import Usage
 
 _DONE = b"[DONE]"
@@ -58,24 +59,13 @@ _chunk_decoder = msgspec.json.Decoder(_Chunk)
 
 
 @dataclass(frozen=True, slots=True)
-class OpenAIDialect:
+class OpenAIDialect(PostedToOnePath):
     """One operation of OpenAI's API."""
 
-    posted_to: str
     framing: Framing = SSE
     headers: Sequence[tuple[str, str]] = ()
     error_family: str = "openai"
     tail_bytes: int = 4096  # enough for the end mark and the usage chunk before it
-
-    def path(self, model: str, *, stream: bool) -> str:
-        """The same for every model."""
-        return self.posted_to
-
-    def with_request_model(self, body: bytes, asked: str, model: str) -> bytes:
-        """The request with that `model`."""
-        if model == asked:
-            return openai_fields.without_duplicate_model(body, model)
-        return openai_fields.set_request_model(body, model)
 
     def with_usage_asked(self, body: bytes) -> bytes:
         """The request with `stream_options.include_usage`."""

@@ -11,7 +11,7 @@ from yarl import URL
 from gateway.config.credential import EntraApp
 from gateway.config.secret import SecretValue
 from gateway.providers.access_token import AccessToken
-from gateway.providers.token_fetch import TokenError
+from gateway.providers.fetching import NoCredentialError
 from gateway.transport.messages import Body, Headers, HttpResponse
 
 GRANT = EntraApp(
@@ -95,8 +95,8 @@ class Rig:
 
     async def settle(self) -> None:
         """Lets a fetch that is under way end."""
-        if self.token._fetch is not None:
-            await asyncio.wait({self.token._fetch})
+        if self.token._token._fetching is not None:
+            await asyncio.wait({self.token._token._fetching})
 
 
 @pytest.fixture
@@ -145,12 +145,22 @@ async def test_expired_token_is_not_sent(rig: Rig) -> None:
     assert await rig.use() == "t-2"
 
 
+async def test_expired_token_is_not_sent_when_there_is_no_other(rig: Rig) -> None:
+    await rig.use()
+    rig.issuer.is_refusing = True
+    rig.now += 3595
+    with pytest.raises(NoCredentialError):
+        await rig.use()
+
+
 async def test_failures_come_after_ever_longer_pauses(rig: Rig) -> None:
     rig.issuer.is_refusing = True
     asked_at = []
     for _ in range(400):
         before = rig.issuer.asked
-        with pytest.raises(TokenError, match=r"^no access token from login.example: status 400 \(invalid_client\)"):
+        with pytest.raises(
+            NoCredentialError, match=r"^no access token from login.example: status 400 \(invalid_client\)"
+        ):
             await rig.use()
         if rig.issuer.asked > before:
             asked_at.append(rig.now)
@@ -192,6 +202,6 @@ async def test_nothing_of_it_is_shown(rig: Rig, capsys: pytest.CaptureFixture[st
     rig.now += 3500
     await rig.use()
     await rig.settle()
-    shown = f"{rig.token!r} {rig.token._token!r} {GRANT!r}" + "".join(capsys.readouterr())
+    shown = f"{rig.token!r} {rig.token._token._value!r} {GRANT!r}" + "".join(capsys.readouterr())
     assert token not in shown
     assert "pw" not in shown

@@ -10,7 +10,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from gateway.config.credential import EntraApp
 from gateway.config.secret import SecretValue
 from gateway.providers.accounts import read_entra_app, read_google_account
-from gateway.providers.token_fetch import FetchedToken, TokenError, fetch_token
+from gateway.providers.fetching import Fetched, NoCredentialError
+from gateway.providers.token_fetch import fetch_token
 from gateway.transport.http import HttpTransport
 from tests.support import scripts
 from tests.support.faulty_upstream import FaultyUpstream
@@ -20,7 +21,7 @@ from tests.support.token_issuer import TokenIssuer, entra_app, rsa_key, service_
 NOW = 1_900_000_000.0
 
 
-async def fetched(upstream: FaultyUpstream) -> FetchedToken:
+async def fetched(upstream: FaultyUpstream) -> Fetched[SecretValue]:
     """A token for an application, from that issuer."""
     grant = EntraApp(
         client_id="app", client_secret=SecretValue("pass"), token_url=f"{upstream.url}/t/oauth2/v2.0/token", scope="s"
@@ -57,7 +58,7 @@ async def test_how_long_it_is_good(faulty_upstream: FaultyUpstream, expires_in: 
 @pytest.mark.parametrize("fault", [scripts.fail(500), scripts.fail(429), scripts.reset(), scripts.cut(b"HTTP/1.1", 5)])
 async def test_what_may_pass_is_tried_three_times(faulty_upstream: FaultyUpstream, fault: scripts.Script) -> None:
     faulty_upstream.script = fault
-    with pytest.raises(TokenError, match=r"^no access token from 127.0.0.1: "):
+    with pytest.raises(NoCredentialError, match=r"^no access token from 127.0.0.1: "):
         await fetched(faulty_upstream)
     assert len(faulty_upstream.requests) == 3
     good = scripts.answer(json_response(200, {"access_token": "t-1", "expires_in": 60}))
@@ -89,7 +90,7 @@ async def test_what_will_not_pass_is_told_at_once(
     if len(body) > 64 * 1024:
         told = "the answer is larger than 65536 bytes"
     faulty_upstream.script = scripts.answer(response(status, body))
-    with pytest.raises(TokenError) as caught:
+    with pytest.raises(NoCredentialError) as caught:
         await fetched(faulty_upstream)
     assert str(caught.value) == f"no access token from 127.0.0.1: {told}"
 
@@ -100,7 +101,7 @@ async def test_account_signs_what_google_asks_for(faulty_upstream: FaultyUpstrea
     account = read_google_account(service_account(f"{faulty_upstream.url}/token"))
     transport = HttpTransport(idle_timeout_s=1)
     try:
-        with pytest.raises(TokenError, match=r"status 400 \(invalid_grant\)"):
+        with pytest.raises(NoCredentialError, match=r"status 400 \(invalid_grant\)"):
             await fetch_token(account, transport, NOW)  # a time that is not now
     finally:
         await transport.close()
@@ -117,7 +118,7 @@ async def test_key_whose_numbers_do_not_fit_together_cannot_sign(faulty_upstream
     account = read_google_account(service_account(f"{faulty_upstream.url}/token", private_key=pem))
     transport = HttpTransport(idle_timeout_s=1)
     try:
-        with pytest.raises(TokenError, match="private_key cannot sign"):
+        with pytest.raises(NoCredentialError, match="private_key cannot sign"):
             await fetch_token(account, transport, NOW)
     finally:
         await transport.close()

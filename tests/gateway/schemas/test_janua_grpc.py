@@ -183,7 +183,7 @@ CHAT_FIELDS: Mapping[str, tuple[dict[str, Any], dict[str, Any]]] = {
             {"messages": [{"role": "user", "content": [{"type": "file", "file": sent}]}]},
         )
         for name, given, sent in (
-            ("url", {"url": "https://x/y"}, {"file_data": "https://x/y"}),
+            ("url", {"url": "data:a/b;base64,AAH/"}, {"file_data": "data:a/b;base64,AAH/"}),
             ("file_id", {"file_id": "f-1"}, {"file_id": "f-1"}),
             (
                 "data",
@@ -195,7 +195,11 @@ CHAT_FIELDS: Mapping[str, tuple[dict[str, Any], dict[str, Any]]] = {
                 {"data": "AAH/", "media_type": "text/plain"},
                 {"file_data": "data:text/plain;base64,AAH/"},
             ),
-            ("name", {"url": "https://x/y", "name": "y.pdf"}, {"file_data": "https://x/y", "filename": "y.pdf"}),
+            (
+                "name",
+                {"data": "AAH/", "media_type": "text/plain", "name": "y"},
+                {"file_data": "data:text/plain;base64,AAH/", "filename": "y"},
+            ),
         )
     },
     **{

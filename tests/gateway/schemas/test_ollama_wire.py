@@ -12,7 +12,7 @@ from gateway.errors import BadGatewayError, InvalidRequestError
 from gateway.schemas.dialect import EventKind
 from gateway.schemas.ollama.dialects import OllamaChat, OllamaEmbeddings
 from gateway.schemas.openai.embeddings import OpenAIEmbeddings
-from gateway.types import EmbeddingPurpose, EmbeddingsAnswer, EmbeddingsRequest, Usage
+from gateway.types import EmbeddingsAnswer, EmbeddingsRequest, Usage
 from tests.gateway.schemas import recorded_exchanges as recorded
 
 CHAT = OllamaChat()
@@ -120,7 +120,6 @@ def test_wrong_request_for_vectors(fields: dict[str, Any], param: str) -> None:
     ("param", "fields"),
     [
         ("user", {"user": "u"}),
-        ("purpose", {"purpose": EmbeddingPurpose.QUERY}),
         ("x", {"dialect": "other", "extra": {"x": 1}}),
     ],
 )

@@ -166,11 +166,36 @@ def test_field_is_read(given_fields: dict[str, Any], fields: dict[str, Any]) -> 
             FilePart(url="data:application/pdf;base64,AA==", name="n"),
         ),
         ({"type": "file", "file": {"file_id": "f"}}, FilePart(file_id="f")),
-        ({"type": "document_url", "document_url": "https://x"}, FilePart(url="https://x")),
+        (
+            {"type": "document_url", "document_url": "https://x"},
+            FilePart(url="https://x", extra={"document_url": "https://x"}),
+        ),
     ],
 )
 def test_part(fields: dict[str, Any], expected: ContentPart) -> None:
     assert part(**fields) == expected
+
+
+@pytest.mark.parametrize(
+    "given_part",
+    [
+        {"type": "document_url", "document_url": "https://x/y.pdf", "document_name": "y"},
+        {"type": "file", "file": {"file_data": "https://x/y.pdf", "filename": "y"}},
+    ],
+)
+def test_address_of_a_file_goes_on_in_the_words_of_the_caller(given_part: dict[str, Any]) -> None:
+    request = decode(messages=[{"role": "user", "content": [given_part]}])
+    assert json.loads(encode_request(request, "m", stream=False))["messages"][0]["content"] == [given_part]
+
+
+def test_address_of_a_file_that_others_send_is_refused_or_left_out() -> None:
+    parts = (TextPart(text="a"), TextPart(text="b"), FilePart(url="https://x/y.pdf"))
+    request = replace(decode(), messages=(Message(role=Role.USER, content=parts),))
+    with pytest.raises(InvalidRequestError, match="a file by its address") as caught:
+        encode_request(request, "m", stream=False)
+    assert (caught.value.param, caught.value.reason) == ("messages", "UNSUPPORTED_FIELD")
+    sent = json.loads(encode_request(request, "m", stream=False, drop_unsupported=True))
+    assert [each["text"] for each in sent["messages"][0]["content"]] == ["a", "b"]
 
 
 CUSTOM: dict[str, Any] = {"id": "c", "type": "custom", "custom": {"name": "f", "input": "x"}}

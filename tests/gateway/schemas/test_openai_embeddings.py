@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from gateway.errors import BadGatewayError, InvalidRequestError
 from gateway.schemas.openai.embeddings import NAME, OpenAIEmbeddings, decode_answer, encode_answer, encode_request
@@ -88,15 +89,17 @@ def test_what_is_no_request_is_refused(body: bytes) -> None:
         OpenAIEmbeddings().decode_request(body, "asked")
 
 
-@pytest.mark.parametrize(
-    ("param", "fields"),
-    [("purpose", {"purpose": EmbeddingPurpose.QUERY}), ("title", {"dialect": "other", "extra": {"title": "t"}})],
-)
-def test_what_openai_has_no_place_for(param: str, fields: dict[str, Any]) -> None:
-    request = EmbeddingsRequest(model="asked", input=("a",), **fields)
+def test_vectors_without_a_purpose_are_for_every_purpose() -> None:
+    asked = EmbeddingsRequest(model="asked", input=("a",))
+    for purpose in EmbeddingPurpose:
+        assert encode_request(replace(asked, purpose=purpose), "sent") == encode_request(asked, "sent")
+
+
+def test_what_openai_has_no_place_for() -> None:
+    request = EmbeddingsRequest(model="asked", input=("a",), dialect="other", extra={"title": "t"})
     with pytest.raises(InvalidRequestError) as caught:
         encode_request(request, "sent")
-    assert (caught.value.param, caught.value.reason) == (param, "UNSUPPORTED_FIELD")
+    assert (caught.value.param, caught.value.reason) == ("title", "UNSUPPORTED_FIELD")
     assert json.loads(encode_request(request, "sent", drop_unsupported=True)).keys() == {
         "model",
         "input",

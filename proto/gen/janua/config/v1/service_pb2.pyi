@@ -134,7 +134,9 @@ class _SchemaEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Schema.ValueTy
     SCHEMA_GEMINI: _Schema.ValueType  # 5
     """Google's Gemini API: `/v1beta/models/MODEL:generateContent`, `:embedContent`, `:countTokens`."""
     SCHEMA_BEDROCK: _Schema.ValueType  # 6
-    """Amazon Bedrock's Converse API: `/model/MODEL/converse`."""
+    """Amazon Bedrock's Converse API: `/model/MODEL/converse`. Embeddings by `/model/MODEL/invoke`, of the models whose names
+    tell that they are Cohere's, Amazon's Titan Text or Nova; the last two take one text a request.
+    """
     SCHEMA_COHERE: _Schema.ValueType  # 7
     """Cohere's API, version 2: `/v2/chat`, `/v2/embed`, `/v2/rerank`."""
     SCHEMA_OLLAMA: _Schema.ValueType  # 8
@@ -156,7 +158,9 @@ SCHEMA_ANTHROPIC: Schema.ValueType  # 4
 SCHEMA_GEMINI: Schema.ValueType  # 5
 """Google's Gemini API: `/v1beta/models/MODEL:generateContent`, `:embedContent`, `:countTokens`."""
 SCHEMA_BEDROCK: Schema.ValueType  # 6
-"""Amazon Bedrock's Converse API: `/model/MODEL/converse`."""
+"""Amazon Bedrock's Converse API: `/model/MODEL/converse`. Embeddings by `/model/MODEL/invoke`, of the models whose names
+tell that they are Cohere's, Amazon's Titan Text or Nova; the last two take one text a request.
+"""
 SCHEMA_COHERE: Schema.ValueType  # 7
 """Cohere's API, version 2: `/v2/chat`, `/v2/embed`, `/v2/rerank`."""
 SCHEMA_OLLAMA: Schema.ValueType  # 8
@@ -619,12 +623,16 @@ class Credential(_message.Message):
     secret: _builtins.str
     """Name of the `Secret` that holds it. A key as text; or, as JSON, where the provider takes one:
     `bedrock`: an AWS credential `{"access_key_id", "secret_access_key", "session_token"}`, or what
-    `aws configure export-credentials` prints, which requests are signed with;
+    `aws configure export-credentials` prints, which requests are signed with; or where a temporary one is to be had, in
+    the words of AWS's configuration files. `"credential_source"`: `"EcsContainer"` (ECS, or Pod Identity of EKS) or
+    `"Ec2InstanceMetadata"` gives the key of what the node runs on. `"role_arn"`, with one of the keys above or with a
+    `"web_identity_token_file"`, a path on the node, and with `"external_id"` and `"role_session_name"` (default: `janua`)
+    if need be, assumes a role, at `https://sts.REGION.amazonaws.com` or at an `"sts_url"`;
     `vertex_ai`: the file of a Google service account, for which access tokens are fetched from its `token_uri`;
     `azure_openai`: an Entra application `{"tenant_id", "client_id", "client_secret"}`, and `"authority_host"` if it is
     not `https://login.microsoftonline.com`, likewise.
-    Tokens are fetched from those hosts of Google and Microsoft, from loopback addresses, and from the secret's
-    `allowed_hosts` only. Required, unique within the service.
+    Tokens and keys are fetched anew before they expire, from hosts of Amazon, Google and Microsoft for that, from
+    loopback addresses, and from the secret's `allowed_hosts` only. Required, unique within the service.
     """
     weight: _builtins.int
     """Share of the requests, in proportion to the other credentials', 1 to 1000. Default: 1."""
