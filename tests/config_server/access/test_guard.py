@@ -266,6 +266,28 @@ async def test_calls_of_those_who_are_no_longer_in_the_file_end(server: RunningS
         assert again == (grpc.StatusCode.UNAUTHENTICATED, "TOKEN_NOT_KNOWN")
 
 
+async def test_a_call_that_ends_while_its_client_does_not_read_says_why(
+    server: RunningServer, access_file: Path
+) -> None:
+    # More than is on its way at any time.
+    long = "x" * 1000
+    await apply(server.address, TOKENS["admin"], *(upstream(f"u{each}", description=long) for each in range(4000)))
+    async with channel(server.address, TOKENS["viewer"]) as viewer:
+        slow: Any = ConfigServiceStub(viewer).WatchResources(pb.WatchResourcesRequest(), timeout=30)
+        await asyncio.sleep(0.5)
+        with capture_logs() as logs:
+            write(access_file, [entry("admin")])
+
+            async def is_taken() -> bool:
+                return any(entry["event"] == "access file taken" for entry in logs)
+
+            await eventually(is_taken)
+        with pytest.raises(aio.AioRpcError) as caught:
+            async for _ in slow:
+                pass
+    assert refusal(caught.value) == (grpc.StatusCode.UNAUTHENTICATED, "CREDENTIALS_REVOKED")
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
