@@ -9,6 +9,8 @@ from typing import Final, TypeAlias
 from google.rpc import code_pb2
 from janua.config.v1.config_service_pb2 import ApplyRequest, ApplyResponse, PromoteCanaryRequest, RollbackRequest
 from janua.config.v1.resource_pb2 import KIND_SECRET
+from janua.config.v1.secret_pb2 import Secret
+from janua_resources.secret_values import KEPT_VALUE
 
 from config_server.access.caller import denied, may_write_secrets
 from config_server.apply_plan import Plan, plan_apply
@@ -94,6 +96,8 @@ class Applier:
     async def _carry_out(
         self, batch: Batch, request: WriteRequest, finish: Finish | None, digest: bytes, *, may_change_secrets: bool
     ) -> ApplyResponse:
+        if not may_change_secrets:
+            _check_gives_no_values(batch)
         self._check_epoch(batch)
         now = self._clock()
         plan = await asyncio.to_thread(plan_apply, batch, self._cache, now=now, no_values=self._no_values)
@@ -137,6 +141,16 @@ def check_no_canary(cache: SnapshotCache) -> None:
         proposal = cache.canary.proposal
         text = f"a canary runs since revision {proposal.revision}, by {proposal.message.author or 'somebody'}"
         raise ApiError(code_pb2.FAILED_PRECONDITION, "CANARY_RUNNING", f"{text}: promote or abort it first")
+
+
+def _check_gives_no_values(batch: Batch) -> None:
+    """Raises ApiError for a batch that gives a secret a value, be it the one that it has: answers would tell whether a
+    guess is right."""
+    for change in batch.changes:
+        message = change.message if change.body is None else None  # with a body it comes from the store
+        if isinstance(message, Secret) and message.HasField("value") and message.value != KEPT_VALUE:
+            text = f"only the role admin may give values of secrets, and this gives one of {change.key.name}"
+            raise denied("SECRETS_NEED_ADMIN", f"{text}: leave it out, or write {KEPT_VALUE!r}")
 
 
 def _check_no_secrets(plan: Plan) -> None:

@@ -41,3 +41,7 @@ def configure_logging(level: str, log_format: Literal["text", "json"]) -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("config_server").setLevel(level.upper())
+    # It writes down whole headers that are no UTF-8, be they tokens.
+    logging.getLogger("grpc._cython.cygrpc").addFilter(
+        lambda each: not each.getMessage().startswith("Invalid encoding")
+    )

@@ -36,11 +36,11 @@ class ServerTls:
     def __init__(self, files: TlsFiles) -> None:
         self._files = files
         self._stamps = self._present()
-        self._first = _load(files)
+        self._newest = _load(files)
 
     def credentials(self) -> grpc.ServerCredentials:
         return grpc.dynamic_ssl_server_credentials(
-            self._first,
+            self._newest,  # not the first: a server after this one would go back to what has been replaced
             self._changed,  # type: ignore[arg-type]  # the stubs do not know that None is an answer
             require_client_authentication=self._files.client_ca is not None,
         )
@@ -55,12 +55,12 @@ class ServerTls:
             return None
         self._stamps = stamps
         try:
-            configuration = _load(self._files)
+            self._newest = _load(self._files)
         except TlsError as error:
             _log.error("certificate not taken, going on with the one before", error=str(error))
             return None
         _log.info("certificate taken", path=str(self._files.certificate))
-        return configuration
+        return self._newest
 
 
 def _load(files: TlsFiles) -> grpc.ServerCertificateConfiguration:

@@ -8,11 +8,13 @@ from typing import Annotated, Final, TypeVar
 
 import msgspec
 
-from config_server.access.principal import Principal, Role
+from config_server.access.principal import Principal, Role, worker_of
 
 _K = TypeVar("_K", str, bytes)
 
 _NODE_ID: Final = re.compile(r"[^*\s]+\*?")
+# Of a digest made while the variable with the token was not set.
+_NO_TOKEN: Final = hashlib.sha256().hexdigest()
 _HAVE_NODE_IDS: Final = (Role.NODE, Role.CLIENT)
 
 
@@ -36,6 +38,7 @@ class AccessList:
         self.by_name = _index(self.principals, "name", lambda each: [each.name])
         self._by_token = _index(self.principals, "token", lambda each: each.token_digests)
         self._by_certificate = _index(self.principals, "certificate", lambda each: each.certificates)
+        _check_workers(self.principals)
 
     @classmethod
     def parse(cls, text: str | bytes) -> "AccessList":
@@ -92,6 +95,10 @@ def _principal(index: int, entry: _Entry) -> Principal:
         raise AccessError(f"$[{index}]: {entry.name} has no credential: give token_sha256 or certificates")
     if entry.node_ids and entry.role not in _HAVE_NODE_IDS:
         raise AccessError(f"$[{index}].node_ids: {entry.name} is no node: only the roles node and client have them")
+    if _NO_TOKEN in entry.token_sha256:
+        raise AccessError(
+            f"$[{index}].token_sha256: {entry.name} has the digest of an empty token, which anybody can show"
+        )
     for node_id in entry.node_ids:
         if not _NODE_ID.fullmatch(node_id):
             raise AccessError(f"$[{index}].node_ids: {node_id!r} is no node id, nor the beginning of one and *")
@@ -102,6 +109,20 @@ def _principal(index: int, entry: _Entry) -> Principal:
         certificates=frozenset(entry.certificates),
         node_ids=tuple(entry.node_ids),
     )
+
+
+def _check_workers(principals: Iterable[Principal]) -> None:
+    """Raises AccessError where somebody might be another's node because of what that one is called."""
+    ids = [(node_id, each) for each in principals if each.role in _HAVE_NODE_IDS for node_id in each.own_node_ids]
+    owners: dict[str, list[Principal]] = {}
+    for node_id, owner in ids:
+        owners.setdefault(node_id, []).append(owner)
+    for node_id, owner in ids:
+        of = worker_of(node_id)
+        for other in owners.get(of, ()) if of != node_id else ():
+            if other is not owner:
+                text = f"node {node_id} of {owner.name} has the id of a worker of {other.name}'s node {of}"
+                raise AccessError(f"{text}: give one another id")
 
 
 def _index(

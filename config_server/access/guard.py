@@ -2,7 +2,7 @@
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -84,12 +84,13 @@ class Guard(aio.ServerInterceptor):
         return call
 
     def _guarded_stream(self, behaviour: Callable[..., Any], method: str) -> Callable[..., Any]:
-        async def call(request: Any, context: rpc.Context) -> AsyncIterator[Any]:
+        # No generator itself: cancelled while grpcio writes what it has yielded, it would end without a status.
+        async def call(request: Any, context: rpc.Context) -> None:
             try:
                 with self._admitted(request, context, method):
                     async with aclosing(behaviour(request, context)) as responses:
                         async for response in responses:
-                            yield response
+                            await context.write(response)
             except ApiError as error:
                 await rpc.end(context, error)
 

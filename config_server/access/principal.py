@@ -9,7 +9,7 @@ from typing import Final
 _LONGEST_AUTHOR: Final = 256
 
 # Of a gateway with several workers: one process is `edge-1-0`.
-_WORKER: Final = re.compile("-[0-9]+")
+_WORKER: Final = re.compile(r"-[0-9]+\Z")
 
 
 class Role(StrEnum):
@@ -45,7 +45,11 @@ class Principal:
 
     def may_be(self, node_id: str) -> bool:
         """Whether a node of this id may use these credentials; the workers of a node may use its own."""
-        return any(_matches(pattern, node_id) for pattern in self.node_ids or (self.name,))
+        return any(_matches(pattern, node_id) for pattern in self.own_node_ids)
+
+    @property
+    def own_node_ids(self) -> Sequence[str]:
+        return self.node_ids or (self.name,)
 
     def signature(self, claimed: str) -> str:
         """The author of a change that it makes: its name, and whom it says to do it for."""
@@ -55,4 +59,9 @@ class Principal:
 def _matches(pattern: str, node_id: str) -> bool:
     if pattern.endswith("*"):
         return node_id.startswith(pattern[:-1])
-    return node_id.startswith(pattern) and (node_id == pattern or bool(_WORKER.fullmatch(node_id, len(pattern))))
+    return pattern in (node_id, worker_of(node_id))
+
+
+def worker_of(node_id: str) -> str:
+    """The node whose worker such an id is that of; itself if it is none."""
+    return _WORKER.sub("", node_id)

@@ -4,6 +4,7 @@ import base64
 import binascii
 from collections.abc import Callable
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from quart import Quart, Response, render_template, request
 from quart.typing import ResponseReturnValue
@@ -22,12 +23,16 @@ _HEADERS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsoleView:
-    """What the console may see. `admits` says of a token, None if there is none, whether its owner may look."""
+    """What the console may see. `admits` says of a token, None if there is none, whether its owner may look.
+
+    `is_known_host` says of the name that a browser calls the server by, without the port, whether it can be meant.
+    """
 
     overview: Overviews
     metrics: Metrics
     is_ready: Callable[[], bool]
     admits: Callable[[str | None], bool]
+    is_known_host: Callable[[str], bool]
 
 
 def make_console_app(view: ConsoleView) -> Quart:
@@ -36,7 +41,12 @@ def make_console_app(view: ConsoleView) -> Quart:
 
     @app.before_request
     async def admit() -> ResponseReturnValue | None:
-        if request.path in _PUBLIC or view.admits(_token()):
+        if request.path in _PUBLIC:
+            return None
+        if not view.is_known_host(_host()):
+            text = "this console is called by an address, or localhost: by another name only with an access file\n"
+            return Response(text, 403, content_type="text/plain")
+        if view.admits(_token()):
             return None
         text = "give a token of somebody who may read, as bearer token or as password\n"
         return Response(text, 401, {"www-authenticate": 'Basic realm="janua"'}, content_type="text/plain")
@@ -64,6 +74,13 @@ def make_console_app(view: ConsoleView) -> Quart:
         return await render_template("overview.html", overview=await view.overview())
 
     return app
+
+
+def _host() -> str:
+    try:
+        return urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
+    except ValueError:
+        return ""
 
 
 def _token() -> str | None:

@@ -1,7 +1,7 @@
 """A whole config server in this process, on a port of its own and with a store on disk."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +58,7 @@ async def running_server(
     tls: TlsFiles | None = None,
     access_file: Path | None = None,
     console: bool = False,
+    encryption_keys: Sequence[bytes] = (),
 ) -> AsyncIterator[RunningServer]:
     """Serves the store at `path`, made if need be, until the context ends."""
     ready: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
@@ -70,6 +71,7 @@ async def running_server(
         debounce=debounce or Debounce(),
         tls=tls,
         access_file=access_file,
+        encryption_keys=encryption_keys,
         console=ListenAddress("127.0.0.1", 0) if console else None,
     )
     task = asyncio.create_task(run(settings, on_ready=ready.set_result, stopped=stop.wait))

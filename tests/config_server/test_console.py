@@ -115,6 +115,26 @@ async def test_with_an_access_file_readers_may_look(tmp_path: Path) -> None:
             for wrong in (f"Bearer {TOKENS['node']}", "Bearer ", "Bearer guessed", "Basic !", "Basic /w==", "Digest x"):
                 assert (await get(server, path, authorization=wrong))[0] == 401
         assert await get(server, "/livez") == (200, "ok\n")
+        # By any name: a proxy with TLS may stand before it.
+        reader = f"Bearer {TOKENS['viewer']}"
+        assert (await get(server, "/", authorization=reader, host="console.example"))[0] == 200
+
+
+async def test_no_website_reads_it_by_a_name_that_leads_here(server: RunningServer) -> None:
+    port = server.console.rpartition(":")[2]
+    for path in ("/", "/metrics"):
+        for host in (
+            "evil.example",
+            f"evil.example:{port}",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "[",
+            "",
+        ):
+            assert (await get(server, path, host=host))[0] == 403
+        for host in (f"127.0.0.1:{port}", "127.0.0.1", f"LOCALHOST:{port}", f"[::1]:{port}"):
+            assert (await get(server, path, host=host))[0] == 200
+    assert (await get(server, "/livez", host="evil.example"))[0] == 200
 
 
 async def test_as_a_process(tmp_path: Path) -> None:

@@ -52,6 +52,7 @@ def test_a_wrong_token_is_not_made_up_for_by_a_certificate() -> None:
         (f"- {{name: ' ', role: admin, token_sha256: [{DIGEST}]}}", "$[0].name"),
         ("- {name: a, role: admin, token_sha256: [secret]}", "$[0].token_sha256[0]"),
         ("- {name: a, role: admin}", "no credential"),
+        (f"- {{name: a, role: admin, token_sha256: [{sha256('')}]}}", "empty token"),
         (f"- {{name: a, role: editor, token_sha256: [{DIGEST}], node_ids: [x]}}", "is no node"),
         (f"- {{name: a, role: node, token_sha256: [{DIGEST}], node_ids: ['a*b']}}", "'a*b' is no node id"),
         (f"- {{name: a, role: node, token_sha256: [{DIGEST}], node_ids: ['*']}}", "'*' is no node id"),
@@ -127,3 +128,14 @@ def test_a_signature_says_who_it_is_and_for_whom() -> None:
 def test_no_digest_is_shown_in_what_is_printed() -> None:
     assert DIGEST not in repr(parse(entry("admin", token_sha256=[DIGEST])).principals)
     assert bytes.fromhex(DIGEST).hex() not in repr(parse(entry("admin", token_sha256=[DIGEST])).principals)
+
+
+def test_nobody_is_another_s_node_because_it_is_called_like_a_worker() -> None:
+    edge, edge_1 = entry("node", "edge"), entry("node", "edge-1", token_sha256=[DIGEST])
+    with pytest.raises(AccessError, match=r"node edge-1 of edge-1 has the id of a worker of edge's node edge:"):
+        parse(edge_1, edge)
+    with pytest.raises(AccessError, match=r"node edge-1 of other has the id of a worker of edge's node edge:"):
+        parse(edge, {**edge_1, "name": "other", "node_ids": ["a", "edge-1"]})
+    parse(edge, {**edge_1, "node_ids": ["west"]})
+    parse({**edge, "node_ids": ["edge", "edge-1"]}, {**edge_1, "node_ids": ["edge-*"]})
+    parse(edge, {**edge_1, "role": "viewer"})

@@ -19,12 +19,16 @@ from janua.config.v1 import node_service_pb2
 from janua.config.v1.config_service_pb2_grpc import ConfigServiceStub
 from janua.config.v1.node_service_pb2_grpc import NodeServiceStub
 from janua.config.v1.resource_pb2 import KIND_SECRET, ResourceKey
+from janua.config.v1.secret_pb2 import Secret
 from janua.discovery.v3 import ads_pb2, csds_pb2
 from janua_resources.kinds import ConfigMessage
+from janua_resources.sealing import make_key
+from janua_resources.secret_values import KEPT_VALUE
 from structlog.testing import capture_logs
 
 from config_server.access.permissions import may_call
 from config_server.access.principal import Role
+from config_server.encryption_keys import encryption_keys
 from tests.config_server.access.principals import TOKENS, channel, entry, write
 from tests.config_server.ads_client import ads_client
 from tests.config_server.running_server import RunningServer, running_server
@@ -196,6 +200,23 @@ async def test_an_editor_changes_no_secrets(server: RunningServer) -> None:
     assert [each.resource.WhichOneof("kind") for each in listed.resources] == ["upstream", "secret"]
 
 
+async def test_an_editor_is_not_told_whether_a_guess_at_a_value_is_right(tmp_path: Path) -> None:
+    access, keys = write(tmp_path / "access.yaml"), encryption_keys(None, make_key())
+    async with running_server(tmp_path / "config.db", access_file=access, encryption_keys=keys) as server:
+        await apply(server.address, TOKENS["admin"], Secret(name="key", value="right"))
+        answers = set()
+        for value in ("right", "wrong"):
+            for fields in ({"validate_only": True}, {}, {"canary": pb.CanaryOptions(nodes=pb.NodeSelector(ids=["n"]))}):
+                with pytest.raises(aio.AioRpcError) as caught:
+                    await apply(server.address, TOKENS["editor"], Secret(name="key", value=value), **fields)
+                answers.add((*refusal(caught.value), caught.value.details()))
+        ((code, reason, text),) = answers
+        assert (code, reason) == (grpc.StatusCode.PERMISSION_DENIED, "SECRETS_NEED_ADMIN")
+        assert "right" not in str(text)
+        # As part of a whole configuration that was read here.
+        await apply(server.address, TOKENS["editor"], Secret(name="key", value=KEPT_VALUE), upstream("u"))
+
+
 async def test_14_a_node_is_who_its_credentials_say(server: RunningServer, access_file: Path) -> None:
     del access_file
     async with channel(server.address, TOKENS["node"]) as opened:
@@ -243,6 +264,28 @@ async def test_calls_of_those_who_are_no_longer_in_the_file_end(server: RunningS
         kept.cancel()
         again = await refused(NodeServiceStub(node).ReportStatus(node_service_pb2.ReportStatusRequest(node_id="x")))
         assert again == (grpc.StatusCode.UNAUTHENTICATED, "TOKEN_NOT_KNOWN")
+
+
+async def test_a_call_that_ends_while_its_client_does_not_read_says_why(
+    server: RunningServer, access_file: Path
+) -> None:
+    # More than is on its way at any time.
+    long = "x" * 1000
+    await apply(server.address, TOKENS["admin"], *(upstream(f"u{each}", description=long) for each in range(4000)))
+    async with channel(server.address, TOKENS["viewer"]) as viewer:
+        slow: Any = ConfigServiceStub(viewer).WatchResources(pb.WatchResourcesRequest(), timeout=30)
+        await asyncio.sleep(0.5)
+        with capture_logs() as logs:
+            write(access_file, [entry("admin")])
+
+            async def is_taken() -> bool:
+                return any(entry["event"] == "access file taken" for entry in logs)
+
+            await eventually(is_taken)
+        with pytest.raises(aio.AioRpcError) as caught:
+            async for _ in slow:
+                pass
+    assert refusal(caught.value) == (grpc.StatusCode.UNAUTHENTICATED, "CREDENTIALS_REVOKED")
 
 
 @pytest.mark.parametrize(

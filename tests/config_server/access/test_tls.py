@@ -155,3 +155,26 @@ def test_a_key_with_a_passphrase_is_not_asked_for(authority: Authority, tmp_path
     )
     with pytest.raises(TlsError, match="unencrypted"):
         ServerTls(files)
+
+
+async def test_a_server_that_begins_anew_goes_on_with_the_newest_certificate(authority: Authority) -> None:
+    """As after a store was restored: the old one may have been replaced because its key was lost."""
+    tls = ServerTls(authority.server())
+
+    @asynccontextmanager
+    async def serving() -> AsyncIterator[str]:
+        server = aio.server()
+        port = server.add_secure_port("127.0.0.1:0", tls.credentials())
+        await server.start()
+        try:
+            yield f"127.0.0.1:{port}"
+        finally:
+            await server.stop(0)
+
+    async with serving() as address:
+        before = await asyncio.to_thread(shown_certificate, address, authority)
+        authority.issue("server", "127.0.0.1", "renewed.example")
+        renewed = await asyncio.to_thread(shown_certificate, address, authority)
+        assert renewed != before
+    async with serving() as address:
+        assert await asyncio.to_thread(shown_certificate, address, authority) == renewed
