@@ -98,10 +98,7 @@ async def run(
     back and compare what they have with it.
     """
     announced: Ready | None = None
-    door = _Door(
-        None if settings.tls is None else ServerTls(settings.tls),
-        None if settings.access_file is None else AccessFile(settings.access_file),
-    )
+    door = _door(settings)
 
     def told(ready: Ready) -> None:
         nonlocal announced
@@ -135,6 +132,14 @@ class _Door:
 
     tls: ServerTls | None
     access: AccessFile | None
+
+
+def _door(settings: Settings) -> _Door:
+    tls = None if settings.tls is None else ServerTls(settings.tls)
+    if settings.access_file is None:
+        return _Door(tls, None)
+    takes_certificates = settings.tls is not None and settings.tls.client_ca is not None
+    return _Door(tls, AccessFile(settings.access_file, takes_certificates=takes_certificates))
 
 
 async def _assemble_again(

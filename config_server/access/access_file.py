@@ -18,10 +18,10 @@ _log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
 class AccessFile:
     """A file of principals and the guard that goes by it. Raises AccessError if it cannot be used at the start."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, takes_certificates: bool) -> None:
         self._path = path
         self._stamp = FileStamp.of(path)
-        self.guard = Guard(AccessList.read(path))
+        self.guard = Guard(AccessList.read(path), takes_certificates=takes_certificates)
 
     async def run(self) -> None:
         """Follows the file until cancelled. One that cannot be used is told of, and the one before stays in force."""

@@ -44,10 +44,14 @@ class _Call:
 
 
 class Guard(aio.ServerInterceptor):
-    """Lets calls pass whose credentials are those of a principal that may make them."""
+    """Lets calls pass whose credentials are those of a principal that may make them.
 
-    def __init__(self, access: AccessList) -> None:
+    `takes_certificates`: whether clients show some.
+    """
+
+    def __init__(self, access: AccessList, *, takes_certificates: bool) -> None:
         self._access = access
+        self._takes_certificates = takes_certificates
         self._calls: set[_Call] = set()
 
     def find(self, token: str | None) -> Principal | None:
@@ -67,11 +71,19 @@ class Guard(aio.ServerInterceptor):
         method: str = details.method
         if handler is None or is_public(method):
             return handler
+        if self._is_a_stranger(details):
+            # As a stream of which nothing is read: a stranger's request is not worth its memory.
+            return grpc.stream_stream_rpc_method_handler(self._guarded(_never, method))
         behaviour: Any = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
         guarded = self._guarded_stream if inspect.isasyncgenfunction(behaviour) else self._guarded
         return _HANDLERS[handler.request_streaming, handler.response_streaming](
             guarded(behaviour, method), handler.request_deserializer, handler.response_serializer
         )
+
+    def _is_a_stranger(self, details: grpc.HandlerCallDetails) -> bool:
+        """Whether it is known without the certificate, which is not shown yet, that nobody is called so."""
+        token = _token(details.invocation_metadata)
+        return self.find(token) is None and (token is not None or not self._takes_certificates)
 
     def _guarded(self, behaviour: Callable[..., Any], method: str) -> Callable[..., Any]:
         async def call(request: Any, context: rpc.Context) -> Any:
@@ -116,7 +128,7 @@ class Guard(aio.ServerInterceptor):
             self._calls.discard(call)
 
     def _principal(self, context: rpc.Context, method: str) -> Principal:
-        token, names = _token(context), list(_certificate_names(context))
+        token, names = _token(context.invocation_metadata()), list(_certificate_names(context))
         principal = self._access.find(token, names)
         if principal is not None and may_call(principal.role, method):
             return principal
@@ -141,8 +153,12 @@ def _unauthenticated(reason: str, text: str) -> ApiError:
     return ApiError(code_pb2.UNAUTHENTICATED, reason, text)
 
 
-def _token(context: rpc.Context) -> str | None:
-    for name, value in context.invocation_metadata() or ():
+async def _never(request: object, context: rpc.Context) -> None:
+    raise AssertionError("no stranger is admitted")
+
+
+def _token(metadata: Iterable[tuple[str, str | bytes]] | None) -> str | None:
+    for name, value in metadata or ():
         if name == "authorization":
             text = value if isinstance(value, str) else value.decode("ascii", "replace")
             return text[len(_SCHEME) :].strip() if text.lower().startswith(_SCHEME) else text

@@ -157,6 +157,15 @@ async def test_what_is_missing_is_said(server: RunningServer) -> None:
     assert denied == (grpc.StatusCode.PERMISSION_DENIED, "ROLE_NOT_SUFFICIENT")
 
 
+@pytest.mark.parametrize("token", ["", "guessed"])
+async def test_requests_of_strangers_are_not_read(server: RunningServer, token: str) -> None:
+    """One that is too large to be received is refused for its sender, not for its size."""
+    async with channel(server.address, token) as opened:
+        call: Any = opened.unary_unary("/janua.config.v1.ConfigService/Apply")
+        code, _ = await refused(call(bytes(33 << 20)))
+    assert code is grpc.StatusCode.UNAUTHENTICATED
+
+
 @pytest.mark.parametrize("header", ["Bearer {}", "bearer {}", "BEARER  {}", "{}"])
 async def test_forms_of_a_token(server: RunningServer, header: str) -> None:
     metadata = (("authorization", header.format(TOKENS["viewer"])),)
