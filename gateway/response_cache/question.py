@@ -39,13 +39,13 @@ def question_of(request: ChatRequest, body: bytes | None) -> Question | None:
     rest = effective_request(msgspec.structs.replace(request, messages=(*request.messages[:-1], last)))
     if rest is None:
         return None
-    unread: Any = None
+    unread = b""
     if body is not None:
         wanted, found = Counter(texts), Counter[str]()
-        unread = _without(wanted, found, msgspec.json.decode(body))
+        unread = msgspec.json.encode(_without(wanted, found, msgspec.json.decode(body)), order="sorted")
         if found != wanted:
             return None
-    return Question(words, msgspec.msgpack.encode((rest, unread, _NUMBER.findall(words)), order="sorted"))
+    return Question(words, msgspec.msgpack.encode((rest, unread, _NUMBER.findall(words))))
 
 
 def _without(wanted: Counter[str], found: Counter[str], value: Any) -> Any:

@@ -152,3 +152,13 @@ def test_rest_is_as_long_as_what_it_is_made_of() -> None:
     assert question is not None
     assert b"hello" not in question.rest
     assert msgspec.msgpack.decode(question.rest)[2] == []
+
+
+def test_numbers_of_any_size_count() -> None:
+    def rest(number: int) -> bytes:
+        said = {"role": "user", "content": [{"type": "text", "text": "hello", "x_own": number}]}
+        question = of_body(conversation("", messages=[said]))
+        assert question is not None
+        return question.rest
+
+    assert len({rest(number) for number in (1, 2, 2**70, 2**70 + 1)}) == 4

@@ -144,3 +144,26 @@ def test_order_of_members_makes_no_difference_to_what_has_been_read() -> None:
 
 def test_what_cannot_be_written_has_no_form() -> None:
     assert effective_request(ChatRequest(model="m", messages=(), extra={"a": 2**70})) is None
+
+
+@st.composite
+def written(draw: st.DrawFn, depth: int = 2) -> tuple[str, bool]:
+    """JSON in which names occur twice, with colons and escapes in texts, and whether one does in the same object."""
+    kind = draw(st.sampled_from(["text", "object", "array"] if depth else ["text"]))
+    if kind == "text":
+        pieces = draw(st.lists(st.sampled_from(["a", ":", "\\u003a", "\\\\u003a", '\\"', "\\n", " "]), max_size=3))
+        return f'"{"".join(pieces)}"', False
+    inner = draw(st.lists(written(depth=depth - 1), max_size=3))
+    has_twins = any(twins for _, twins in inner)
+    if kind == "array":
+        return f"[{', '.join(text for text, _ in inner)}]", has_twins
+    names = [draw(st.sampled_from(["a", "b", ":", "\\u003a", "\\u0061"])) for _ in inner]
+    pairs = ", ".join(f'"{name}" : {text}' for name, (text, _) in zip(names, inner, strict=True))
+    read = [json.loads(f'"{name}"') for name in names]
+    return f"{{{pairs}}}", has_twins or len(set(read)) != len(read)
+
+
+@given(json_and_twins=written())
+def test_members_of_one_name_are_found_wherever_they_are(json_and_twins: tuple[str, bool]) -> None:
+    text, has_twins = json_and_twins
+    assert (canonical_json(text.encode()) is None) == has_twins
