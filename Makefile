@@ -8,6 +8,9 @@ bin := $(VENV)/bin
 sources := gateway config_server clients/python tests docs
 main_ref = $(firstword $(foreach ref,origin/main main,$(shell git rev-parse --quiet --verify $(ref) 2>/dev/null)))
 
+# Where this is set, every process would compile all modules anew, and the tests start hundreds.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup components demo test check format lint types imports proto proto-check docs docs-check bench bench-config \

@@ -46,6 +46,9 @@ class GrpcServer:
                 # Under load the default sheds calls that could be served.
                 ("grpc.server.max_pending_requests", 20_000),
                 ("grpc.server.max_pending_requests_hard_limit", 40_000),
+                # As towards backends: what a call whose backend is slow may take of memory.
+                ("grpc.http2.bdp_probe", 0),
+                ("grpc.http2.lookahead_bytes", 1024 * 1024),
                 ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
                 ("grpc.http2.max_ping_strikes", 0),
             ]

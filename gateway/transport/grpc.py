@@ -28,6 +28,10 @@ _OPTIONS = (
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.max_pings_without_data", 0),
+    # A fixed window, which is what a call whose caller is slow may take of memory: probing, it would grow to many times
+    # that on a quick network, and there it is of no use.
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.lookahead_bytes", 1024 * 1024),
     # Retrying is the gateway's own work.
     ("grpc.enable_retries", 0),
     # Connections of one upstream's channels are nobody else's.

@@ -212,7 +212,7 @@ async def test_grpc_clients_show_a_certificate_for_the_role_client(
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ((), "give --tls if it wants that"),
+        ((), "if it speaks TLS, give --tls or --ca"),
         (("--tls",), "--ca"),
         (("--ca", "absent.pem"), "absent.pem: No such file or directory"),
         (("--client-key", "c.pem"), "give --client-cert too"),

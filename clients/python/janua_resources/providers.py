@@ -57,7 +57,7 @@ PUBLISHED_PRICES: Final[Mapping[str, str]] = MappingProxyType(
 )
 """The providers whose list prices `genai-prices` has, and what it calls them."""
 
-WITHOUT_EMBEDDINGS: Final = frozenset({"anthropic", "bedrock", "vertex_ai", "triton", "mlserver"})
+WITHOUT_EMBEDDINGS: Final = frozenset({"anthropic", "triton", "mlserver"})
 """The providers that nodes cannot ask for vectors. A test compares them with the nodes' own table."""
 
 REGIONAL_PROVIDERS: Final = frozenset({"bedrock", "vertex_ai"})

@@ -49,6 +49,7 @@ def test_public_names() -> None:
         "janua_ratelimit",
         "janua_budget",
         "janua_guardrail",
+        "janua_semantic_cache",
         "janua_shared_store_failures",
         "janua_request_duration_seconds",
         "janua_overhead_seconds",

@@ -30,7 +30,8 @@ def command_error(error: JanuaError, server: str) -> CommandError:
     message = one_line(error.message)
     match error:
         case UnavailableError():
-            return CommandError(f"cannot reach the config server at {server} ({_cause(message)}): {_advice()}")
+            cause = _cause(message)
+            return CommandError(f"cannot reach the config server at {server} ({cause}): {_advice(cause)}")
         case UnimplementedError():
             advice = "--server wants the gRPC address of `janua config-server`, by default on port 18000"
             return CommandError(f"the server at {server} is no config server, or an older one: {advice}")
@@ -40,12 +41,12 @@ def command_error(error: JanuaError, server: str) -> CommandError:
     return CommandError(message, details=details)
 
 
-def _advice() -> str:
+def _advice(cause: str) -> str:
     if CREDENTIALS.get().tls is not None:
         return "see that it speaks TLS, with a certificate for this name by an authority that --ca names"
-    return (
-        "start one with `janua up` or `janua config-server`, name another with --server, or give --tls if it wants that"
-    )
+    if cause == "Socket closed":
+        return "if it speaks TLS, give --tls or --ca"
+    return "start one with `janua up` or `janua config-server`, or name another with --server"
 
 
 def _cause(message: str) -> str:
