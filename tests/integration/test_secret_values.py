@@ -188,7 +188,7 @@ async def test_values_do_not_leave_the_machine_in_clear(tmp_path: Path, keys: Pa
         assert await secrets_on_nodes(address) == ["of-env"]
         refused = await run(address, "secrets", "set", "key", stdin="another")
         assert refused.code == 1
-        assert "over the network without TLS" in refused.err
+        assert "give it --tls-cert, --tls-key and --access-file" in refused.err
         exported = await run(address, "export")
         applied = await run(address, "apply", "-f", "-", stdin=exported.out)
         assert "nothing to change" in applied.out, "what is kept is kept"

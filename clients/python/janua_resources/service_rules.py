@@ -8,7 +8,6 @@ from janua.config.v1.service_pb2 import (
     FEATURE_UNSPECIFIED,
     PRICE_LIST_PUBLISHED,
     SCHEMA_ANTHROPIC,
-    SCHEMA_BEDROCK,
     SCHEMA_OPEN_INFERENCE,
     Feature,
     Service,
@@ -21,7 +20,7 @@ from janua_resources.quoting import quoted
 from janua_resources.retry_rules import check_retries
 from janua_resources.violations import DUPLICATE, Problem, problem_of_parsing
 
-_SCHEMAS_WITHOUT_EMBEDDINGS: Final = frozenset({SCHEMA_ANTHROPIC, SCHEMA_BEDROCK, SCHEMA_OPEN_INFERENCE})
+_SCHEMAS_WITHOUT_EMBEDDINGS: Final = frozenset({SCHEMA_ANTHROPIC, SCHEMA_OPEN_INFERENCE})
 
 
 def has_embeddings(service: Service) -> bool:

@@ -21,7 +21,6 @@ from janua.config.v1.secret_pb2 import Secret
 from janua.config.v1.service_pb2 import (
     FEATURE_EMBEDDINGS,
     SCHEMA_ANTHROPIC,
-    SCHEMA_BEDROCK,
     SCHEMA_OPEN_INFERENCE,
     SCHEMA_OPENAI,
     SCHEMA_PASSTHROUGH,
@@ -272,7 +271,7 @@ def test_no_cycle_of_caches_and_services_can_be_written() -> None:
     [
         *(
             Service(name="embedder", upstream_service=UpstreamService(upstream="pool", schema=schema))
-            for schema in (SCHEMA_ANTHROPIC, SCHEMA_BEDROCK, SCHEMA_OPEN_INFERENCE)
+            for schema in (SCHEMA_ANTHROPIC, SCHEMA_OPEN_INFERENCE)
         ),
         Service(name="embedder", proxy_service=ProxyService(provider="anthropic")),
         Service(name="embedder", proxy_service=ProxyService(provider="custom", schema=SCHEMA_ANTHROPIC)),
