@@ -74,8 +74,11 @@ async def serve_http(
     """
     mend_http2()
     mend_websockets()
-    mend_connections()
-    config = Config() if tls is None else _TlsConfig(tls)
+    if tls is None:
+        config = Config()
+    else:
+        mend_connections()
+        config = _TlsConfig(tls)
     # Hypercorn makes its own socket object of the descriptor and closes it.
     config.bind = [f"fd://{listener.detach()}"]
     config.include_server_header = False
