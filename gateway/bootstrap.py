@@ -7,6 +7,8 @@ from enum import Enum
 from ipaddress import ip_address
 from pathlib import Path
 
+from janua_resources.hosts import is_loopback
+
 _PORT = re.compile("[0-9]{1,5}")
 
 
@@ -124,10 +126,7 @@ def _read(path: Path) -> bytes:
 
 def _is_local(server: str) -> bool:
     host = server.rpartition(":")[0].removeprefix("[").removesuffix("]")
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or server.startswith("unix:")
+    return is_loopback(host) or server.startswith("unix:")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

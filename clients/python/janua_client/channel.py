@@ -1,9 +1,9 @@
 """Channels to Janua's gRPC servers, with the options that every client of them needs."""
 
 from collections.abc import Sequence
-from ipaddress import ip_address
 
 import grpc
+from janua_resources.hosts import is_loopback
 
 from janua_client.tls import Tls
 
@@ -42,7 +42,4 @@ def open_channel(address: str, *, tls: Tls | None = None, token: str = "") -> gr
 
 def _is_local(address: str) -> bool:
     host = address.rpartition(":")[0].removeprefix("[").removesuffix("]")
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or address.startswith("unix:")
+    return is_loopback(host) or address.startswith("unix:")
