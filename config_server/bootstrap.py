@@ -253,7 +253,7 @@ async def _assemble(settings: Settings, store: Store, door: _Door) -> _Parts:
     watch = FleetFollower(fleet, nodes, discovery.push_fleet, debounce=settings.debounce, clock=time.monotonic)
     metrics.watch(
         streams=lambda: len(discovery.clients()),
-        nodes=lambda: (record.to_proto() for record in nodes.records()),
+        nodes=nodes.records,
         revision=lambda: cache.revision,
     )
     console = None

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
-from janua.config.v1.config_service_pb2 import Node
 from janua_resources.kinds import KINDS
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+
+from config_server.node_record import NodeRecord
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -49,7 +50,7 @@ class Metrics:
         self._nacks.labels(_LABELS.get(type_url, _OTHER_TYPE)).inc()
 
     def watch(
-        self, *, streams: Callable[[], int], nodes: Callable[[], Iterable[Node]], revision: Callable[[], int]
+        self, *, streams: Callable[[], int], nodes: Callable[[], Iterable[NodeRecord]], revision: Callable[[], int]
     ) -> None:
         """Shows these too, as they are when somebody asks."""
         self._registry.register(_State(streams, nodes, revision))
@@ -61,7 +62,7 @@ class Metrics:
 
 class _State(Collector):
     def __init__(
-        self, streams: Callable[[], int], nodes: Callable[[], Iterable[Node]], revision: Callable[[], int]
+        self, streams: Callable[[], int], nodes: Callable[[], Iterable[NodeRecord]], revision: Callable[[], int]
     ) -> None:
         self._streams = streams
         self._nodes = nodes
@@ -79,7 +80,7 @@ class _State(Collector):
         yield family
 
 
-def state_of(node: Node) -> str:
-    if not node.connected:
+def state_of(node: NodeRecord) -> str:
+    if not node.is_connected:
         return DISCONNECTED
-    return DRAINING if node.status.draining else READY
+    return DRAINING if node.status is not None and node.status.draining else READY

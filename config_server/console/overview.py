@@ -9,6 +9,7 @@ from janua_resources.kinds import kind_info
 
 from config_server.history import History
 from config_server.metrics import state_of
+from config_server.node_record import NodeRecord
 from config_server.nodes import NodeRegistry
 from config_server.snapshot_cache import SnapshotCache
 
@@ -42,25 +43,27 @@ class Overview:
 
 async def overview(replica: str, cache: SnapshotCache, nodes: NodeRegistry, history: History) -> Overview:
     rollout = await history.rollout(0) if cache.revision else None
-    found = {} if rollout is None else {each.node_id: each for each in filter(None, map(rollout.on, nodes.records()))}
+    records = nodes.records()
+    found = {} if rollout is None else {each.node_id: each for each in filter(None, map(rollout.on, records))}
     listed = await history.list(pb.ListRevisionsRequest(page_size=_REVISIONS))
     counts = Counter(kind_info(key.kind).field for key in cache.resources)
     return Overview(
         replica=replica,
         revision=cache.revision,
-        nodes=[_line(record.to_proto(), found) for record in nodes.records()],
+        nodes=[_line(record, found) for record in records],
         counts=sorted(counts.items()),
         revisions=listed.revisions,
     )
 
 
-def _line(node: pb.Node, rollouts: dict[str, pb.NodeRollout]) -> NodeLine:
+def _line(record: NodeRecord, rollouts: dict[str, pb.NodeRollout]) -> NodeLine:
+    node = record.to_proto()
     rollout = rollouts.get(node.id)
     return NodeLine(
         id=node.id,
         cluster=node.cluster,
         version=node.version,
-        state=state_of(node),
+        state=state_of(record),
         rollout="" if rollout is None else pb.NodeRollout.State.Name(rollout.state).removeprefix("STATE_").lower(),
         acked_revision=0 if rollout is None else rollout.acked_revision,
         refusals=[
