@@ -18,7 +18,6 @@ from config_server.canary import Canaries
 from config_server.canary_guard import CanaryGuard
 from config_server.client_status import ClientStatusService
 from config_server.config_service import ConfigService
-from config_server.console.overview import overview
 from config_server.discovery import DiscoveryService
 from config_server.fleet.departures import Departures
 from config_server.fleet.fleet_follower import FleetFollower
@@ -258,7 +257,9 @@ async def _assemble(settings: Settings, store: Store, door: _Door) -> _Parts:
     )
     console = None
     if settings.console is not None:
-        from config_server.console.console import Console  # a server without one does without the web framework
+        # A server without one does without the web framework.
+        from config_server.console.console import Console
+        from config_server.console.overview import overview
 
         console = Console(
             settings.console,
