@@ -6,8 +6,9 @@ from typing import Any
 
 import msgspec
 
-from gateway.errors import BadGatewayError, InvalidRequestError
+from gateway.errors import InvalidRequestError
 from gateway.schemas.json_fields import Fields
+from gateway.schemas.malformed import malformed
 from gateway.schemas.openai.fields import UNREADABLE
 from gateway.schemas.unsupported import Unsupported
 from gateway.types import RankedDocument, RerankAnswer, RerankRequest
@@ -85,8 +86,3 @@ def decode(decoder: "msgspec.json.Decoder[Any]", body: bytes) -> Any:
         return decoder.decode(body)
     except UNREADABLE as error:
         raise malformed(error) from None
-
-
-def malformed(fault: object) -> BadGatewayError:
-    """The error for an answer that makes no sense."""
-    return BadGatewayError(f"the upstream's answer cannot be understood: {fault}", reason="UPSTREAM_MALFORMED")

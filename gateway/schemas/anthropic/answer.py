@@ -13,6 +13,7 @@ from gateway.errors import BadGatewayError
 from gateway.framing.sse import ServerSentEvent
 from gateway.schemas.anthropic.answer_blocks import Block, Delta, Position, open_block
 from gateway.schemas.anthropic.usage import UsageFields
+from gateway.schemas.malformed import malformed
 from gateway.schemas.openai.fields import UNREADABLE
 from gateway.schemas.stop_reasons import ANTHROPIC
 from gateway.types import AnswerStarted, ChatEvent, ChoiceFinished, RefusalDelta, UsageReported
@@ -78,10 +79,10 @@ def decode_answer(body: bytes) -> Sequence[ChatEvent]:
         if answer.type == "error" or answer.error is not None:
             raise _failed(answer.error)
         if answer.type != "message" and answer.content is None:
-            raise _malformed("it is no message")
+            raise malformed("it is no message")
         return list(_answer_events(answer))
     except UNREADABLE as error:
-        raise _malformed(error) from None
+        raise malformed(error) from None
 
 
 def _answer_events(answer: _Answer) -> Iterator[ChatEvent]:
@@ -115,7 +116,7 @@ class EventDecoder:
             found = _read_event(data)
             return () if found is None else self._events(found, data)
         except UNREADABLE as error:
-            raise _malformed(error) from None
+            raise malformed(error) from None
 
     def _events(self, found: _Event, data: bytes) -> Sequence[ChatEvent]:
         reader = self._reader
@@ -179,7 +180,7 @@ class _Reader:
         """More of a block."""
         block = self._blocks.get(index)
         if block is None:
-            raise _malformed(f"there is more of block {index}, which has not begun")
+            raise malformed(f"there is more of block {index}, which has not begun")
         return block.add(delta, data)
 
     def close(self, index: int | None) -> Sequence[ChatEvent]:
@@ -231,7 +232,3 @@ def _failed(error: object) -> BadGatewayError:
     message = error.get("message") if isinstance(error, dict) else error
     text = f"the upstream failed: {message}" if isinstance(message, str) else "the upstream failed"
     return BadGatewayError(text, reason="UPSTREAM_FAILED")
-
-
-def _malformed(error: object) -> BadGatewayError:
-    return BadGatewayError(f"the upstream's answer cannot be understood: {error}", reason="UPSTREAM_MALFORMED")

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import msgspec
 
-from gateway.errors import BadGatewayError
 from gateway.schemas.anthropic.request import decode_request, request_fields
 from gateway.schemas.anthropic.wire import NAME, AnthropicDialect
 from gateway.schemas.counted import counted
+from gateway.schemas.malformed import malformed
 from gateway.schemas.openai.fields import UNREADABLE
 from gateway.schemas.unsupported import Unsupported
 from gateway.types import ChatRequest, TokenCount, Usage
@@ -47,8 +47,7 @@ class AnthropicCountTokens(AnthropicDialect):
         try:
             return TokenCount(input_tokens=_decoder.decode(body).input_tokens)
         except UNREADABLE as error:
-            text = f"the upstream's answer cannot be understood: {error}"
-            raise BadGatewayError(text, reason="UPSTREAM_MALFORMED") from None
+            raise malformed(error) from None
 
     def encode_answer(self, answer: TokenCount, request: ChatRequest, model: str) -> bytes:
         """Canonical to JSON."""

@@ -12,6 +12,7 @@ from gateway.schemas.bedrock.answer_blocks import Block, Position, Start, block_
 from gateway.schemas.bedrock.errors import read_error
 from gateway.schemas.bedrock.usage import UsageFields
 from gateway.schemas.bedrock.wire import is_exception
+from gateway.schemas.malformed import malformed
 from gateway.schemas.openai.fields import UNREADABLE
 from gateway.schemas.stop_reasons import BEDROCK
 from gateway.types import AnswerStarted, ChatEvent, ChoiceFinished, UsageReported
@@ -55,7 +56,7 @@ def decode_answer(body: bytes) -> Sequence[ChatEvent]:
     except UNREADABLE as error:
         if (told := read_error(body)) is not None:
             raise _failed(told) from None
-        raise _malformed(error) from None
+        raise malformed(error) from None
 
 
 def _answer_events(answer: _Answer) -> Iterator[ChatEvent]:
@@ -108,7 +109,7 @@ class EventDecoder:
         except UNREADABLE as error:
             if (told := read_error(data)) is not None:
                 raise _failed(told) from None
-            raise _malformed(error) from None
+            raise malformed(error) from None
 
     def _events(self, kind: str, data: bytes) -> Iterator[ChatEvent]:
         match kind:
@@ -159,7 +160,3 @@ class EventDecoder:
 
 def _failed(told: str) -> BadGatewayError:
     return BadGatewayError(f"the upstream failed: {told}", reason="UPSTREAM_FAILED")
-
-
-def _malformed(error: object) -> BadGatewayError:
-    return BadGatewayError(f"the upstream's answer cannot be understood: {error}", reason="UPSTREAM_MALFORMED")

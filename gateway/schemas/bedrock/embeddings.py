@@ -11,9 +11,9 @@ from urllib.parse import quote
 
 import msgspec
 
-from gateway.errors import BadGatewayError
 from gateway.schemas.bedrock.wire import BedrockDialect
 from gateway.schemas.cohere import embeddings as cohere
+from gateway.schemas.malformed import malformed
 from gateway.schemas.openai.fields import UNREADABLE
 from gateway.schemas.unsupported import Unsupported, UnsupportedByBackendError
 from gateway.types import EmbeddingPurpose, EmbeddingsAnswer, EmbeddingsRequest, Usage
@@ -85,9 +85,7 @@ class BedrockEmbeddings(BedrockDialect):
             answer = _decoder.decode(body)
             vectors = _vectors(answer)
         except (*UNREADABLE, ValueError) as error:
-            raise BadGatewayError(
-                f"the upstream's answer cannot be understood: {error}", reason="UPSTREAM_MALFORMED"
-            ) from None
+            raise malformed(error) from None
         usage = Usage(input_tokens=max(answer.input_text_token_count or 0, 0))
         return EmbeddingsAnswer(model="", vectors=vectors, usage=usage)
 

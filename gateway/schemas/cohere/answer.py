@@ -12,6 +12,7 @@ from gateway.framing.sse import ServerSentEvent
 from gateway.schemas.cohere.citations import decode_citations
 from gateway.schemas.cohere.usage import UsageFields
 from gateway.schemas.cohere.wire import DONE, FAILED, NAME
+from gateway.schemas.malformed import malformed
 from gateway.schemas.openai.fields import UNREADABLE
 from gateway.types import (
     AnswerStarted,
@@ -128,7 +129,7 @@ def decode_answer(body: bytes) -> Sequence[ChatEvent]:
         answer = _answer_decoder.decode(body)
         return list(_answer_events(answer))
     except UNREADABLE as error:
-        raise _malformed(error) from None
+        raise malformed(error) from None
 
 
 def _answer_events(answer: _Answer) -> Iterator[ChatEvent]:
@@ -219,7 +220,7 @@ class EventDecoder:
         try:
             found = _event_decoder.decode(event.data)
         except UNREADABLE as error:
-            raise _malformed(error) from None
+            raise malformed(error) from None
         if isinstance(found.message, str):
             raise _failed(found.message)
         return list(self._events(found.type or event.event, found))
@@ -261,7 +262,3 @@ class EventDecoder:
 def _failed(told: object) -> BadGatewayError:
     text = f"the upstream failed: {told}" if isinstance(told, str) else "the upstream failed"
     return BadGatewayError(text, reason="UPSTREAM_FAILED")
-
-
-def _malformed(error: object) -> BadGatewayError:
-    return BadGatewayError(f"the upstream's answer cannot be understood: {error}", reason="UPSTREAM_MALFORMED")

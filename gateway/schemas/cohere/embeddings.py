@@ -10,10 +10,11 @@ from typing import Any
 
 import msgspec
 
-from gateway.errors import BadGatewayError, InvalidRequestError
+from gateway.errors import InvalidRequestError
 from gateway.schemas.cohere.usage import UsageFields
 from gateway.schemas.cohere.wire import CohereDialect
 from gateway.schemas.json_fields import FieldError, Fields
+from gateway.schemas.malformed import malformed
 from gateway.schemas.openai.fields import UNREADABLE
 from gateway.schemas.unsupported import Unsupported
 from gateway.types import EmbeddingPurpose, EmbeddingsAnswer, EmbeddingsRequest, Usage
@@ -76,9 +77,7 @@ class CohereEmbeddings(CohereDialect):
             answer = _decoder.decode(body)
             vectors = tuple(read_vectors(answer.embeddings))
         except (*UNREADABLE, ValueError, struct.error) as error:
-            raise BadGatewayError(
-                f"the upstream's answer cannot be understood: {error}", reason="UPSTREAM_MALFORMED"
-            ) from None
+            raise malformed(error) from None
         usage = answer.meta.to_usage() if answer.meta is not None else Usage()
         return EmbeddingsAnswer(model="", vectors=vectors, usage=usage)
 

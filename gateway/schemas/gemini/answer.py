@@ -12,6 +12,7 @@ from gateway.errors import BadGatewayError
 from gateway.framing.sse import ServerSentEvent
 from gateway.schemas.gemini.request import NAME
 from gateway.schemas.gemini.usage import UsageFields
+from gateway.schemas.malformed import malformed
 from gateway.schemas.openai.fields import UNREADABLE
 from gateway.types import (
     AnswerStarted,
@@ -127,7 +128,7 @@ def decode_answer(body: bytes) -> Sequence[ChatEvent]:
     else:
         events = list(decoder.decode_piece(body))
     if not any(isinstance(event, ChoiceFinished) for event in events):
-        raise _malformed("it has neither an end nor a reason why there is no answer")
+        raise malformed("it has neither an end nor a reason why there is no answer")
     return events
 
 
@@ -135,11 +136,7 @@ def _pieces(body: bytes) -> list[msgspec.Raw]:
     try:
         return _array_decoder.decode(body)
     except UNREADABLE as error:
-        raise _malformed(error) from None
-
-
-def _malformed(fault: object) -> BadGatewayError:
-    return BadGatewayError(f"the upstream's answer cannot be understood: {fault}", reason="UPSTREAM_MALFORMED")
+        raise malformed(error) from None
 
 
 class AnswerDecoder:
@@ -162,7 +159,7 @@ class AnswerDecoder:
         try:
             return list(self._events(_decoder.decode(data), data))
         except UNREADABLE as error:
-            raise _malformed(error) from None
+            raise malformed(error) from None
 
     def _events(self, answer: _Answer, data: bytes | msgspec.Raw) -> Iterator[ChatEvent]:
         if answer.error is not None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.errors import BadGatewayError, InvalidRequestError
+from gateway.errors import InvalidRequestError
 from gateway.schemas.counted import counted
 from gateway.schemas.gemini.fields import read_object
 from gateway.schemas.gemini.generate_content import name_model
@@ -13,6 +13,7 @@ from gateway.schemas.gemini.request import NAME, decode_value
 from gateway.schemas.gemini.request_encoder import request_fields
 from gateway.schemas.gemini.whole import GeminiMethod
 from gateway.schemas.json_fields import FieldError, Fields
+from gateway.schemas.malformed import malformed
 from gateway.schemas.openai.fields import UNREADABLE
 from gateway.schemas.unsupported import Unsupported
 from gateway.types import ChatRequest, TokenCount, Usage
@@ -78,8 +79,7 @@ class GeminiCountTokens(GeminiMethod):
         try:
             answer = _decoder.decode(body)
         except UNREADABLE as error:
-            text = f"the upstream's answer cannot be understood: {error}"
-            raise BadGatewayError(text, reason="UPSTREAM_MALFORMED") from None
+            raise malformed(error) from None
         return TokenCount(input_tokens=answer.total_tokens, cached_input_tokens=answer.cached_content_token_count)
 
     def encode_answer(self, answer: TokenCount, request: ChatRequest, model: str) -> bytes:

@@ -5,12 +5,13 @@ from typing import Any
 
 import msgspec
 
-from gateway.errors import BadGatewayError, InvalidRequestError
+from gateway.errors import InvalidRequestError
 from gateway.schemas.gemini.fields import read_inner, read_items, read_object
 from gateway.schemas.gemini.generate_content import name_model
 from gateway.schemas.gemini.usage import UsageFields, usage_fields
 from gateway.schemas.gemini.whole import GeminiMethod
 from gateway.schemas.json_fields import FieldError, Fields
+from gateway.schemas.malformed import malformed
 from gateway.schemas.openai.fields import UNREADABLE
 from gateway.schemas.unsupported import Unsupported
 from gateway.types import EmbeddingPurpose, EmbeddingsAnswer, EmbeddingsRequest, Usage
@@ -67,10 +68,10 @@ class GeminiEmbeddings(GeminiMethod):
         try:
             answer = _decoder.decode(body)
         except UNREADABLE as error:
-            raise _malformed(error) from None
+            raise malformed(error) from None
         vectors = [answer.embedding] if answer.embedding is not None else answer.embeddings
         if vectors is None:
-            raise _malformed("it has no vectors")
+            raise malformed("it has no vectors")
         usage = answer.usage_metadata.to_usage() if answer.usage_metadata else Usage()
         return EmbeddingsAnswer(model="", vectors=tuple(tuple(vector.values) for vector in vectors), usage=usage)
 
@@ -154,10 +155,6 @@ class GeminiEmbedContent(GeminiEmbeddings):
         """The vector to JSON."""
         vector = answer.vectors[0] if answer.vectors else ()
         return msgspec.json.encode({"embedding": {"values": vector}, "usageMetadata": _usage(answer.usage)})
-
-
-def _malformed(fault: object) -> BadGatewayError:
-    return BadGatewayError(f"the upstream's answer cannot be understood: {fault}", reason="UPSTREAM_MALFORMED")
 
 
 def _decode_text(fields: Fields, model: str) -> EmbeddingsRequest:

@@ -5,10 +5,10 @@ from typing import Any
 
 import msgspec
 
-from gateway.errors import BadGatewayError
 from gateway.schemas.gemini.embeddings import NAME as GEMINI_EMBEDDINGS
 from gateway.schemas.gemini.embeddings import TASKS
 from gateway.schemas.gemini.whole import GeminiMethod
+from gateway.schemas.malformed import malformed
 from gateway.schemas.openai.fields import UNREADABLE
 from gateway.schemas.unsupported import Unsupported
 from gateway.types import EmbeddingsAnswer, EmbeddingsRequest, Usage
@@ -84,9 +84,7 @@ class VertexEmbeddings(GeminiMethod):
         try:
             answer = _decoder.decode(body)
         except UNREADABLE as error:
-            raise BadGatewayError(
-                f"the upstream's answer cannot be understood: {error}", reason="UPSTREAM_MALFORMED"
-            ) from None
+            raise malformed(error) from None
         vectors = tuple(tuple(each.embeddings.values) for each in answer.predictions)
         return EmbeddingsAnswer(model="", vectors=vectors, usage=_usage(answer) or Usage())
 

@@ -10,6 +10,7 @@ import msgspec
 
 from gateway.errors import BadGatewayError
 from gateway.framing.sse import ServerSentEvent
+from gateway.schemas.malformed import malformed
 from gateway.schemas.openai.fields import UNREADABLE
 from gateway.types import (
     AnswerStarted,
@@ -95,12 +96,8 @@ def decode_answer(body: bytes) -> Sequence[ChatEvent]:
     """The events of a whole answer. Raises `BadGatewayError` for what is no answer."""
     events = LineDecoder().decode_line(body)
     if not any(isinstance(event, ChoiceFinished) for event in events):
-        raise _malformed("it does not say that it is done")
+        raise malformed("it does not say that it is done")
     return events
-
-
-def _malformed(fault: object) -> BadGatewayError:
-    return BadGatewayError(f"the upstream's answer cannot be understood: {fault}", reason="UPSTREAM_MALFORMED")
 
 
 class LineDecoder:
@@ -119,7 +116,7 @@ class LineDecoder:
         try:
             return list(self._events(line_decoder.decode(data)))
         except UNREADABLE as error:
-            raise _malformed(error) from None
+            raise malformed(error) from None
 
     def _events(self, line: Line) -> Iterator[ChatEvent]:
         if line.error is not None:

@@ -8,11 +8,12 @@ from typing import Any
 import msgspec
 
 from gateway.config.snapshot import Failure
-from gateway.errors import BadGatewayError, InvalidRequestError
+from gateway.errors import InvalidRequestError
 from gateway.framing.framing import NDJSON, Framing
 from gateway.schemas.chat_dialect import AnswerSettings
 from gateway.schemas.dialect import EventKind
 from gateway.schemas.json_fields import FieldError, Fields
+from gateway.schemas.malformed import malformed
 from gateway.schemas.ollama import answer as ollama_answer
 from gateway.schemas.ollama import encoder as ollama_encoder
 from gateway.schemas.ollama import request as ollama_request
@@ -184,9 +185,7 @@ class OllamaEmbeddings(OllamaDialect):
         try:
             answer = _vectors_decoder.decode(body)
         except UNREADABLE as error:
-            raise BadGatewayError(
-                f"the upstream's answer cannot be understood: {error}", reason="UPSTREAM_MALFORMED"
-            ) from None
+            raise malformed(error) from None
         usage = Usage(input_tokens=max(answer.prompt_eval_count or 0, 0))
         vectors = tuple(tuple(vector) for vector in answer.embeddings)
         return EmbeddingsAnswer(model=answer.model or "", vectors=vectors, usage=usage)

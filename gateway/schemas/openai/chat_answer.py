@@ -7,6 +7,7 @@ from typing import Annotated, Any, TypeAlias
 import msgspec
 
 from gateway.errors import BadGatewayError
+from gateway.schemas.malformed import malformed
 from gateway.schemas.openai.fields import UNREADABLE, UsageFields
 from gateway.schemas.openai.reasoning import read_reasoning_details
 from gateway.types import (
@@ -129,9 +130,7 @@ def decode_events(data: bytes, *, is_first: bool) -> Iterator[ChatEvent]:
     try:
         answer = _decoder.decode(data)
     except UNREADABLE as error:
-        raise BadGatewayError(
-            f"the upstream's answer cannot be understood: {error}", reason="UPSTREAM_MALFORMED"
-        ) from None
+        raise malformed(error) from None
     if answer.error is not None:
         raise BadGatewayError(_error_text(answer.error), reason="UPSTREAM_FAILED")
     if is_first and (answer.id or answer.choices):

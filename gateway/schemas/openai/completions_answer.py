@@ -8,6 +8,7 @@ import msgspec
 
 from gateway.errors import BadGatewayError
 from gateway.framing.sse import ServerSentEvent
+from gateway.schemas.malformed import malformed
 from gateway.schemas.openai.fields import UNREADABLE, UsageFields
 from gateway.types import (
     AnswerStarted,
@@ -74,9 +75,7 @@ class AnswerDecoder:
         try:
             answer = _decoder.decode(data)
         except UNREADABLE as error:
-            raise BadGatewayError(
-                f"the upstream's answer cannot be understood: {error}", reason="UPSTREAM_MALFORMED"
-            ) from None
+            raise malformed(error) from None
         return list(self._events(answer))
 
     def _events(self, answer: _Answer) -> Iterator[ChatEvent]:

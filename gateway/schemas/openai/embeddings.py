@@ -7,8 +7,9 @@ from typing import Any
 
 import msgspec
 
-from gateway.errors import BadGatewayError, InvalidRequestError
+from gateway.errors import InvalidRequestError
 from gateway.schemas.json_fields import FieldError, Fields
+from gateway.schemas.malformed import malformed
 from gateway.schemas.openai.fields import UNREADABLE, UsageFields
 from gateway.schemas.openai.wire import OpenAIDialect
 from gateway.schemas.unsupported import Unsupported
@@ -124,9 +125,7 @@ def decode_answer(body: bytes) -> EmbeddingsAnswer:
         ordered = sorted(answer.data, key=lambda item: item.index)
         vectors = tuple(_vector(item.embedding) for item in ordered)
     except (*UNREADABLE, ValueError, struct.error) as error:
-        raise BadGatewayError(
-            f"the upstream's answer cannot be understood: {error}", reason="UPSTREAM_MALFORMED"
-        ) from None
+        raise malformed(error) from None
     usage = answer.usage.to_usage() if answer.usage else Usage()
     return EmbeddingsAnswer(model=answer.model or "", vectors=vectors, usage=usage)
 

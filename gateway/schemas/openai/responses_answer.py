@@ -9,6 +9,7 @@ import msgspec
 
 from gateway.errors import BadGatewayError
 from gateway.framing.sse import ServerSentEvent
+from gateway.schemas.malformed import malformed
 from gateway.schemas.openai.fields import UNREADABLE
 from gateway.schemas.openai.responses_citations import read_citation
 from gateway.schemas.openai.responses_reasoning import CallSignature, read_thought
@@ -153,17 +154,17 @@ class AnswerDecoder:
         try:
             return list(self._events(_event_decoder.decode(event.data), event.event))
         except UNREADABLE as error:
-            raise _malformed(error) from None
+            raise malformed(error) from None
 
     def decode_whole(self, body: bytes) -> Sequence[ChatEvent]:
         """The events of a whole answer. Raises `BadGatewayError`."""
         try:
             response = _response_decoder.decode(body)
             if response.error is None and response.output is None and response.status is None:
-                raise _malformed("neither output nor status")
+                raise malformed("neither output nor status")
             return [*self._start(response), *self._finish(response)]
         except UNREADABLE as error:
-            raise _malformed(error) from None
+            raise malformed(error) from None
 
     def _events(self, event: _Event, name: str) -> Iterator[ChatEvent]:
         match kind := event.type or name:
@@ -346,10 +347,6 @@ def _logprob_events(logprobs: list[_Logprob] | None) -> Iterator[ChatEvent]:
 
 def _text_of(delta: object) -> str:
     return delta if isinstance(delta, str) else ""
-
-
-def _malformed(cause: object) -> BadGatewayError:
-    return BadGatewayError(f"the upstream's answer cannot be understood: {cause}", reason="UPSTREAM_MALFORMED")
 
 
 def _failed(error: object) -> BadGatewayError:
