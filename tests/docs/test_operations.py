@@ -1,11 +1,10 @@
 """What docs/operations.md walks through, done: its commands run as they stand, on ports and files of the test's own."""
 
 import asyncio
-import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ import yaml
 from janua_client.processes import Child
 
 from tests.clients.janua_client.cli_runner import janua, run_janua
+from tests.docs.fenced import commands
 from tests.support.polling import eventually
 from tests.support.postgres_server import PostgresServer
 
@@ -24,11 +24,6 @@ PLANES = ("config-server", "gateway")
 POOL = {"name": "pool", "endpoints": [{"address": "127.0.0.1:9001"}]}
 SERVICE = {"name": "llm", "upstream_service": {"upstream": "pool"}}
 ROUTE = {"name": "chat", "match": {"models": ["m"]}, "backends": [{"service": "llm"}]}
-
-
-def commands() -> Iterator[str]:
-    for block in re.findall(r"^```sh\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL):
-        yield from (line for line in block.splitlines() if not line.startswith("pip "))
 
 
 class Planes:
@@ -82,7 +77,9 @@ async def test_every_command_works(
     outputs: dict[str, str] = {}
     async with AsyncExitStack() as stack:
         planes = Planes(stack)
-        for line in commands():
+        for line in commands(PAGE):
+            if line.startswith("pip "):
+                continue
             for place, real in {"$DATABASE": database, "/var/lib/janua": str(tmp_path), **planes.addresses}.items():
                 line = line.replace(place, real)
             words = shlex.split(line.partition(" < ")[0], comments=True)

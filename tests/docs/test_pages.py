@@ -8,6 +8,8 @@ from janua.config.v1.policy_pb2 import Policy
 from janua.config.v1.service_pb2 import Feature, ModelPrice
 from janua_resources import documents, field_rules, rules
 
+from tests.docs.fenced import blocks
+
 DOCS = Path(__file__).parents[2] / "docs"
 POLICY_PAGES = [path for path in (DOCS / "policies").glob("*.md") if path.name != "README.md"]
 
@@ -16,7 +18,7 @@ POLICY_PAGES = [path for path in (DOCS / "policies").glob("*.md") if path.name !
     "page", ["costs.md", "unsupported-features.md", *map(str, sorted(path.relative_to(DOCS) for path in POLICY_PAGES))]
 )
 def test_the_configuration_is_valid(page: str) -> None:
-    (text,) = re.findall(r"^```yaml\n(.*?)^```", (DOCS / page).read_text(), re.MULTILINE | re.DOTALL)
+    (text,) = blocks(DOCS / page, "yaml")
     messages = [located.message for located in documents.parse(text, source=page).resources]
     assert messages
     for message in messages:

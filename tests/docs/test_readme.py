@@ -10,16 +10,14 @@ from janua_client.cli.app import COMMANDS
 from janua_resources import documents, field_rules, rules, world
 from janua_resources.kinds import kind_of
 
+from tests.docs.fenced import blocks
+
 ROOT = Path(__file__).parents[2]
 PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")
 
 
-def _blocks(page: str, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
-
-
 def test_the_configuration_is_valid() -> None:
-    (text,) = _blocks("README.md", "yaml")
+    (text,) = blocks(ROOT / "README.md", "yaml")
     messages = [located.message for located in documents.parse(text, source="README.md").resources]
     problems = [
         problem for message in messages for problem in (*field_rules.check_fields(message), *rules.check(message))
@@ -32,7 +30,7 @@ def test_the_configuration_is_valid() -> None:
 
 
 def _commands() -> list[list[str]]:
-    lines = [line for block in _blocks("README.md", "sh") for line in block.replace("\\\n", "").splitlines()]
+    lines = [line for block in blocks(ROOT / "README.md", "sh") for line in block.replace("\\\n", "").splitlines()]
     return [shlex.split(line, comments=True) for line in lines if line.startswith("janua ")]
 
 

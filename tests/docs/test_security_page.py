@@ -2,9 +2,7 @@
 
 import asyncio
 import os
-import re
 import shlex
-from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -14,16 +12,12 @@ from janua_client.processes import Child
 from config_server.access.access_list import AccessList
 from tests.clients.janua_client.cli_runner import JANUA
 from tests.config_server.access.certificates import Authority
+from tests.docs.fenced import blocks, commands
 from tests.support.processes import START_S
 
 PAGE = Path(__file__).parents[2] / "docs" / "security.md"
 PLANES = ("config-server", "gateway")
 POOL = {"name": "pool", "endpoints": [{"address": "127.0.0.1:9001"}]}
-
-
-def commands() -> Iterator[str]:
-    for block in re.findall(r"^```sh\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL):
-        yield from block.splitlines()
 
 
 async def test_every_command_works(tmp_path: Path) -> None:
@@ -32,7 +26,7 @@ async def test_every_command_works(tmp_path: Path) -> None:
     environment = {"PATH": f"{Path(JANUA).parent}:{os.environ['PATH']}"}
     port, outputs = "18000", {}
     async with AsyncExitStack() as stack:
-        for line in commands():
+        for line in commands(PAGE):
             here = line.replace("0.0.0.0:18000", "0.0.0.0:0").replace("localhost:18000", f"localhost:{port}")
             words = shlex.split(here)
             if words[0] == "export":
@@ -48,7 +42,7 @@ async def test_every_command_works(tmp_path: Path) -> None:
 
 
 def test_the_file_that_it_shows_is_one() -> None:
-    (text,) = re.findall(r"^```yaml\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    (text,) = blocks(PAGE, "yaml")
     access = AccessList.parse(text.replace("5f9c…", "5f" * 32))
     assert [principal.name for principal in access.principals] == ["ci", "edge"]
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import re
 import shlex
 import subprocess
 from pathlib import Path
@@ -11,21 +10,21 @@ import pytest
 
 from tests.clients.janua_client.cli_runner import run_janua
 from tests.config_server.server_process import server_process
+from tests.docs.fenced import blocks
 from tests.support.postgres_server import PostgresServer, programs
 
-PAGE = (Path(__file__).parents[2] / "docs" / "stores.md").read_text()
-_BLOCKS = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
+PAGE = Path(__file__).parents[2] / "docs" / "stores.md"
 _PASSWORD = "a password"
 
 
 def _blocks(**places: str) -> list[list[str]]:
     """The commands of the page, in its order."""
-    blocks = []
-    for block in _BLOCKS.findall(PAGE):
+    found = []
+    for block in blocks(PAGE, "sh"):
         for place, real in places.items():
             block = block.replace(f"${place}", real)
-        blocks.append(block.splitlines())
-    return blocks
+        found.append(block.splitlines())
+    return found
 
 
 def _of_database(server: PostgresServer, line: str) -> None:
