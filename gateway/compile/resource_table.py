@@ -106,7 +106,6 @@ class ResourceTable:
             types.ROUTE: compile_route,
         }
         self._active: dict[str, dict[str, _Compiled]] = {info.type_url: {} for info in KINDS}
-        self._values: dict[str, dict[str, Value]] = {info.type_url: {} for info in KINDS}
         self._published: dict[str, Mapping[str, Value]] = {}
         self._waiting: dict[str, dict[str, _Compiled]] = {info.type_url: {} for info in KINDS}
         self._leaving: set[Key] = set()
@@ -120,7 +119,6 @@ class ResourceTable:
         """A table in the same state, on which changes can be tried."""
         twin = copy(self)
         twin._active = {type_url: dict(compiled) for type_url, compiled in self._active.items()}
-        twin._values = {type_url: dict(values) for type_url, values in self._values.items()}
         twin._published = dict(self._published)
         twin._waiting = {type_url: dict(compiled) for type_url, compiled in self._waiting.items()}
         twin._leaving = set(self._leaving)
@@ -245,13 +243,11 @@ class ResourceTable:
     def _put_in_use(self, compiled: _Compiled) -> None:
         type_url, name = compiled.key
         self._active[type_url][name] = compiled
-        self._values[type_url][name] = compiled.value
         self._published.pop(type_url, None)
         self.generation += 1
 
     def _take_out_of_use(self, key: Key) -> None:
         type_url, name = key
-        del self._values[type_url][name]
         self._published.pop(type_url, None)
         self.generation += 1
         self._release(self._active[type_url].pop(name))
@@ -449,7 +445,8 @@ class ResourceTable:
     def _values_of(self, type_url: str) -> Mapping[str, Value]:
         published = self._published.get(type_url)
         if published is None:
-            published = self._published[type_url] = dict(self._values[type_url])
+            in_use = self._active[type_url].items()
+            published = self._published[type_url] = {name: compiled.value for name, compiled in in_use}
         return published
 
     def messages(self) -> Iterable[ConfigMessage]:
