@@ -15,6 +15,7 @@ from gateway.listeners.health import HealthServicer
 from gateway.listeners.hypercorn import ListenError, listen_error_text
 from gateway.listeners.open_inference_grpc import OpenInferenceServicer
 from gateway.schemas.open_inference.paths import GRPC_SERVICE
+from gateway.transport.grpc import FIXED_WINDOW
 
 _SERVICE = inference_service_pb2.DESCRIPTOR.services_by_name["InferenceService"].full_name
 _HEALTH_SERVICE = HEALTH.services_by_name["Health"].full_name
@@ -46,9 +47,7 @@ class GrpcServer:
                 # Under load the default sheds calls that could be served.
                 ("grpc.server.max_pending_requests", 20_000),
                 ("grpc.server.max_pending_requests_hard_limit", 40_000),
-                # As towards backends: what a call whose backend is slow may take of memory.
-                ("grpc.http2.bdp_probe", 0),
-                ("grpc.http2.lookahead_bytes", 1024 * 1024),
+                *FIXED_WINDOW,
                 ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
                 ("grpc.http2.max_ping_strikes", 0),
             ]

@@ -19,6 +19,10 @@ from gateway.transport.tls import client_context, split_certificate, system_trus
 
 Metadata: TypeAlias = Sequence[tuple[str, str | bytes]]
 
+# What a call with one slow side may take of memory, bounded: windows that grpcio fits to the network by probing grew to
+# many times that on a quick one. A stream brings at most so much a round trip.
+FIXED_WINDOW = (("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 1024 * 1024))
+
 _OPTIONS = (
     ("grpc.max_send_message_length", -1),
     # A backend that is back is used at once.
@@ -28,10 +32,7 @@ _OPTIONS = (
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.max_pings_without_data", 0),
-    # A fixed window, which is what a call whose caller is slow may take of memory: probing, it would grow to many times
-    # that on a quick network, and there it is of no use.
-    ("grpc.http2.bdp_probe", 0),
-    ("grpc.http2.lookahead_bytes", 1024 * 1024),
+    *FIXED_WINDOW,
     # Retrying is the gateway's own work.
     ("grpc.enable_retries", 0),
     # Connections of one upstream's channels are nobody else's.
