@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import json
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,20 +17,22 @@ from tests.benchmarks.load_generator import is_whole, post
 from tests.benchmarks.open_loop import OpenLoop, Sent, percentile
 
 _WARM_UP_S = 1.0
+# A server closes what has been idle for some seconds, five with Hypercorn: a request sent just then would be lost.
+_MAX_IDLE_S = 2.0
 
 
 class KeptConnections:
-    """Connections for one request at a time, opened when none is free."""
+    """Connections for one request at a time, opened when none is free, not used again after two seconds of rest."""
 
     def __init__(self, address: str, request: bytes) -> None:
         self._host, _, self._port = address.rpartition(":")
         self._request = request
-        self._free: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        self._free: list[tuple[float, asyncio.StreamReader, asyncio.StreamWriter]] = []
 
     async def ask(self, _: int) -> str | None:
         """Makes a request. None for a whole answer with status 200, else what was wrong."""
         try:
-            reader, writer = self._free.pop() if self._free else await asyncio.open_connection(self._host, self._port)
+            reader, writer = self._rested() or await asyncio.open_connection(self._host, self._port)
             writer.write(self._request)
             answer = bytearray()
             while (head_end := answer.find(b"\r\n\r\n")) < 0 or not is_whole(answer, head_end):
@@ -39,13 +42,22 @@ class KeptConnections:
                 answer += data
         except OSError as error:
             return str(error)
-        self._free.append((reader, writer))
+        self._free.append((time.monotonic(), reader, writer))
         return None if answer.startswith(b"HTTP/1.1 200") else f"{bytes(answer[:500])!r}"
+
+    def _rested(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+        """The connection that was used last. If that has been idle for too long, so have all: they are closed."""
+        if self._free and time.monotonic() - self._free[-1][0] < _MAX_IDLE_S:
+            _, reader, writer = self._free.pop()
+            return reader, writer
+        self.close()
+        return None
 
     def close(self) -> None:
         """Closes all."""
-        for _, writer in self._free:
+        for _, _, writer in self._free:
             writer.close()
+        self._free.clear()
 
 
 async def run(address: str, request: bytes, *, rate: float, seconds: float) -> Sequence[Sent]:
