@@ -11,6 +11,9 @@ main_ref = $(firstword $(foreach ref,origin/main main,$(shell git rev-parse --qu
 # Where this is set, every process would compile all modules anew, and the tests start hundreds.
 unexport PYTHONDONTWRITEBYTECODE
 
+# For large environments of which tests use a part: the newer pip of ours installs them, and what is imported is compiled then.
+sparingly := --quiet --no-compile
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup components demo test check format lint types imports proto proto-check docs docs-check bench bench-config \
@@ -140,20 +143,20 @@ $(VENV)/.components: pyproject.toml | $(VENV)/.made
 # An environment of its own: one process cannot have both MLServer's protobuf package `inference` and ours.
 $(VENV)/mlserver/.made: tests/support/mlserver/requirements.txt | $(VENV)/.made
 	@echo 'Installing MLServer and tritonclient (500 MB), once'
-	$(bin)/python -m venv $(VENV)/mlserver
-	$(VENV)/mlserver/bin/python -m pip install --quiet --requirement $<
+	$(bin)/python -m venv --without-pip $(VENV)/mlserver
+	$(bin)/pip --python $(VENV)/mlserver/bin/python install $(sparingly) --requirement $<
 	@touch $@
 
 # Clients that pull in much: frameworks beside the clients that we test with ourselves.
 $(VENV)/frameworks/.made: tests/support/frameworks/requirements.txt | $(VENV)/.made
-	$(bin)/python -m venv $(VENV)/frameworks
-	$(VENV)/frameworks/bin/python -m pip install --quiet --requirement $<
+	$(bin)/python -m venv --without-pip $(VENV)/frameworks
+	$(bin)/pip --python $(VENV)/frameworks/bin/python install $(sparingly) --requirement $<
 	@touch $@
 
 # Clients of discovery. Their xds-protos overwrites files of other distributions and must stay out of our environment.
 $(VENV)/interop/.made: tests/support/interop/requirements.txt | $(VENV)/.made
-	$(bin)/python -m venv $(VENV)/interop
-	$(VENV)/interop/bin/python -m pip install --quiet --requirement $<
+	$(bin)/python -m venv --without-pip $(VENV)/interop
+	$(bin)/pip --python $(VENV)/interop/bin/python install $(sparingly) --requirement $<
 	@touch $@
 
 # Without a lock file, which would name hosts; the versions in package.json are exact.
