@@ -87,6 +87,8 @@ class FaultyUpstream:
             await self._serve(_Connection(reader, writer))
         except (ValueError, LookupError, AttributeError, TypeError) as error:
             self.errors.append(error)
+        except asyncio.CancelledError:
+            pass  # by `stop`; Python 3.11 would log a traceback for each connection
         finally:
             self._tasks.discard(task)
             self._writers.discard(writer)
