@@ -145,7 +145,7 @@ def encode_request(request: ChatRequest, model: str, *, drop_unsupported: bool) 
     }
     for name, value in (request.extra or {}).items():
         if request.dialect not in ("", NAME):
-            unsupported.field(name)
+            unsupported.own_field(name, value)
         elif name not in fields:
             fields[name] = value
         elif name not in (_OWN, "inferenceConfig", "outputConfig"):
@@ -193,8 +193,7 @@ def _conversation(
     system: list[dict[str, Any]] = []
     turns: list[dict[str, Any]] = []
     for message in request.messages:
-        if message.name is not None and message.role is not Role.TOOL:
-            unsupported.field("messages", "the name of who speaks")
+        unsupported.message_details(message)
         side = _side(message.role)
         blocks = writer.blocks(message.content)
         if side == "system" and (not is_own or not turns):
