@@ -57,4 +57,5 @@ class WholeDialect(WholeTarget[Q, A], Protocol[Q, A]):
 EmbeddingsTarget: TypeAlias = WholeTarget[EmbeddingsRequest, EmbeddingsAnswer]
 EmbeddingsDialect: TypeAlias = WholeDialect[EmbeddingsRequest, EmbeddingsAnswer]
 RerankDialect: TypeAlias = WholeDialect[RerankRequest, RerankAnswer]
+CountTokensTarget: TypeAlias = WholeTarget[ChatRequest, TokenCount]
 CountTokensDialect: TypeAlias = WholeDialect[ChatRequest, TokenCount]

@@ -125,7 +125,11 @@ def _decode_message(fields: Fields) -> Message:
 
 def encode_request(request: ChatRequest, model: str, *, drop_unsupported: bool) -> bytes:
     """The JSON body for `model`, which, as whether to stream, stands in the path."""
-    unsupported = Unsupported("Bedrock's Converse", drop=drop_unsupported)
+    return msgspec.json.encode(request_fields(request, model, Unsupported("Bedrock's Converse", drop=drop_unsupported)))
+
+
+def request_fields(request: ChatRequest, model: str, unsupported: Unsupported) -> dict[str, Any]:
+    """The fields of the body."""
     _refuse_what_has_no_place(request, unsupported)
     is_own = request.dialect == NAME
     has_cache = is_own or _has_cache(model)
@@ -152,7 +156,7 @@ def encode_request(request: ChatRequest, model: str, *, drop_unsupported: bool) 
             raise InvalidRequestError(
                 f"'{name}' has a field of its own and cannot be in 'extra'", param=f"extra.{name}"
             )
-    return msgspec.json.encode({name: value for name, value in fields.items() if value is not None})
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _extra_object(request: ChatRequest, name: str) -> dict[str, Any]:
