@@ -156,15 +156,17 @@ def _decode_contents(fields: Fields, name: str, calls: CallIds, extra: dict[str,
     for index, content in enumerate(read_array(fields, name)):
         place = f"{fields.place_of(name)}[{index}]"
         # Nearly all have a role and parts and nothing else, and it saves looking at each field.
-        match content:
-            case {"role": str(role), "parts": [*parts]} if len(content) == 2:
+        if isinstance(content, dict) and len(content) == 2:
+            role, parts = content.get("role"), content.get("parts")
+            if isinstance(role, str) and isinstance(parts, list):
                 yield _decode_content(role, parts, place, calls, extra)
-            case str():
-                yield _decode_content("user", [content], place, calls, extra)
-            case _:
-                inner = read_object(content, place)
-                yield _decode_content(inner.text("role", "user"), read_array(inner, "parts"), place, calls, extra)
-                _with_left(extra, inner)
+                continue
+        if isinstance(content, str):
+            yield _decode_content("user", [content], place, calls, extra)
+        else:
+            inner = read_object(content, place)
+            yield _decode_content(inner.text("role", "user"), read_array(inner, "parts"), place, calls, extra)
+            _with_left(extra, inner)
 
 
 def _decode_content(role_name: str, parts: list[Any], place: str, calls: CallIds, extra: dict[str, Any]) -> Message:
@@ -179,8 +181,9 @@ def _decode_content(role_name: str, parts: list[Any], place: str, calls: CallIds
             content += _decode_part(read_object(part, f"{place}.parts[{index}]"), calls, extra)
         elif text:
             content.append(TextPart(text=text))
-    if role is Role.USER and content and all(isinstance(part, ToolResult) for part in content):
-        role = Role.TOOL
+    # The first tells it of most.
+    if role is Role.USER and content and isinstance(content[0], ToolResult):
+        role = Role.TOOL if all(isinstance(part, ToolResult) for part in content) else role
     return Message(role=role, content=tuple(content))
 
 
@@ -208,7 +211,8 @@ def _decode_part(fields: Fields, calls: CallIds, extra: dict[str, Any]) -> list[
         decoded.append(media)
     elif left := fields.extra:
         return [OpaquePart(dialect=NAME, value=left if signature is None else {**left, "thoughtSignature": signature})]
-    _with_left(extra, fields, inner)
+    if not (fields.is_empty and inner.is_empty):
+        _with_left(extra, fields, inner)
     if signature is not None:
         decoded.append(ReasoningPart(signature=signature))
     return decoded
