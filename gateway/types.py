@@ -231,6 +231,10 @@ class JsonSchemaFormat(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     description: str | None = None
     strict: bool | None = None
 
+    def described_schema(self) -> Mapping[str, JsonValue]:
+        """The schema, with the description in it, for dialects that have no other place for that."""
+        return self.schema if self.description is None else {"description": self.description, **self.schema}
+
 
 class PlainFormat(StrEnum):
     """An answer format without parameters."""

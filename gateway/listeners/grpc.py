@@ -23,7 +23,7 @@ from gateway.schemas import janua_grpc
 from gateway.schemas.chat_dialect import ChatDialect
 from gateway.schemas.dialect import Dialect
 from gateway.schemas.signatures import sealed
-from gateway.schemas.whole_dialect import EmbeddingsTarget
+from gateway.schemas.whole_dialect import EmbeddingsTarget, read_answer
 from gateway.types import AnswerStarted, ChatEvent, Operation, UsageReported
 from gateway.upstream.answer import Exchange, StreamAnswer, UnaryAnswer
 
@@ -104,7 +104,7 @@ class InferenceServicer(inference_service_pb2_grpc.InferenceServiceServicer):
             async def encode(
                 context: RequestContext, exchange: Exchange[EmbeddingsTarget]
             ) -> embeddings_pb2.CreateEmbeddingsResponse:
-                decoded = exchange.dialect.decode_answer(_unary_body(exchange))
+                decoded = read_answer(exchange.dialect, _unary_body(exchange), exchange.answer.headers)
                 context.usage = decoded.usage
                 return janua_grpc.encode_embeddings(decoded, request.model)
 

@@ -19,6 +19,7 @@ from gateway.response_cache.recording import NearAnswer
 from gateway.response_cache.request_key import headers_to_show
 from gateway.response_cache.response_cache import ResponseCache
 from gateway.response_cache.vectors import Place, Vector, unit_vector
+from gateway.schemas.whole_dialect import read_answer
 from gateway.types import EmbeddingsRequest, Operation
 from gateway.upstream.answer import UnaryAnswer
 
@@ -109,7 +110,7 @@ class SemanticSearch:
         if not isinstance(exchange.answer, UnaryAnswer):
             exchange.answer.rest.close()
             raise BadGatewayError("the upstream streamed what nobody asked it to", reason="UPSTREAM_MALFORMED")
-        answer = exchange.dialect.decode_answer(exchange.answer.body)
+        answer = read_answer(exchange.dialect, exchange.answer.body, exchange.answer.headers)
         context.usage = answer.usage
         vector = unit_vector(answer.vectors[0]) if len(answer.vectors) == 1 else None
         if vector is None:

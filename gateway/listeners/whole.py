@@ -15,7 +15,7 @@ from gateway.listeners.surfaces import WholeSurface
 from gateway.operations.inference import WholeBody
 from gateway.response_cache.request_key import canonical_json
 from gateway.schemas.json_edit import edited_answer
-from gateway.schemas.whole_dialect import A, Q, WholeTarget
+from gateway.schemas.whole_dialect import A, Q, WholeTarget, read_answer
 from gateway.upstream.answer import Exchange, UnaryAnswer
 
 
@@ -78,7 +78,7 @@ class WholeListener(Generic[Q, A]):
             body = _changed(exchange, body)
             await exchange.answer(answer.status, relayed_headers(answer.headers), body)
             return
-        decoded = dialect.decode_answer(answer.body)
+        decoded = read_answer(dialect, answer.body, answer.headers)
         exchange.context.usage = decoded.usage
         body = _changed(exchange, own.encode_answer(decoded, inbound.canonical(), inbound.model))
         await exchange.answer(200, [(b"content-type", b"application/json")], body)

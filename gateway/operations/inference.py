@@ -20,11 +20,11 @@ from gateway.schemas.max_output import max_output_tokens
 from gateway.schemas.openai.fields import prompt_of
 from gateway.schemas.prompt_size import estimated_tokens
 from gateway.schemas.signatures import MARK, unsealed, with_conversation
-from gateway.schemas.table import OPENAI_CHAT, OPENAI_EMBEDDINGS, Family
+from gateway.schemas.table import OPENAI_CHAT, OPENAI_EMBEDDINGS, SCHEMAS, Family
 from gateway.schemas.unsupported import UnsupportedByBackendError
 from gateway.schemas.whole_dialect import (
     A,
-    CountTokensDialect,
+    CountTokensTarget,
     EmbeddingsTarget,
     Q,
     RerankDialect,
@@ -40,6 +40,7 @@ from gateway.types import (
     Operation,
     RerankAnswer,
     RerankRequest,
+    Schema,
     TokenCount,
 )
 from gateway.upstream.answer import Exchange, StreamAnswer
@@ -333,7 +334,7 @@ class CountTokensBody(WholeBody[ChatRequest, TokenCount]):
     operation = Operation.COUNT_TOKENS
 
     @staticmethod
-    def spoken(family: Family) -> Sequence[CountTokensDialect]:
+    def spoken(family: Family) -> Sequence[CountTokensTarget]:
         """Its counting."""
         return family.count_tokens
 
@@ -410,8 +411,14 @@ def unsupported_by_service(context: RequestContext, backend: BackendPlan) -> Uns
     """The error for a service that has nothing like what is asked for."""
     service, wanted = backend.service, _NAMES.get(context.operation, context.operation.name.lower())
     text = f"service {service.name} speaks {service.schema.name}, which has no {wanted}"
+    able = ""
+    if context.operation is Operation.COUNT_TOKENS:
+        names = [
+            name.name for name, family in SCHEMAS.items() if family.count_tokens and name is not Schema.PASSTHROUGH
+        ]
+        able = f": those that speak {', '.join(names)} have it"
     return UnsupportedByBackendError(
-        f"{text}; ask for a model of another service",
+        f"{text}; ask for a model of another service{able}",
         reason="UNSUPPORTED_BY_SERVICE",
         param="model",
     )

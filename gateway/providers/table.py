@@ -12,7 +12,7 @@ from gateway.config.credential import HeaderAuth, Key
 from gateway.config.snapshot import ProviderTarget
 from gateway.providers.accounts import read_aws_account, read_entra_app, read_google_account
 from gateway.providers.paths import azure_path, path_without_version, vertex_path
-from gateway.schemas.table import GEMINI, OPENAI_ITSELF, VERTEX_EMBEDDINGS, Family
+from gateway.schemas.table import GEMINI, OPENAI_ITSELF, VERTEX_COUNT_TOKENS, VERTEX_EMBEDDINGS, Family
 from gateway.types import Feature, Schema
 
 AccountReader: TypeAlias = Callable[[str, ProviderTarget], Key]
@@ -67,7 +67,7 @@ _ROWS: Mapping[str, Mapping[str, Any]] = {
         "read_account": lambda text, _: read_google_account(text),
         "make_path": vertex_path,
         "strip_headers": frozenset({b"x-goog-user-project"}),
-        "own_family": Family(chat=(GEMINI,), embeddings=(VERTEX_EMBEDDINGS,)),
+        "own_family": Family(chat=(GEMINI,), embeddings=(VERTEX_EMBEDDINGS,), count_tokens=(VERTEX_COUNT_TOKENS,)),
     },
     "bedrock": {
         "schema": Schema.BEDROCK,

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from gateway.schemas.anthropic.count_tokens import AnthropicCountTokens
 from gateway.schemas.anthropic.messages import AnthropicMessages
 from gateway.schemas.bedrock.converse import BedrockConverse
+from gateway.schemas.bedrock.count_tokens import BedrockCountTokens
 from gateway.schemas.bedrock.embeddings import BedrockEmbeddings
 from gateway.schemas.chat_dialect import ChatDialect
 from gateway.schemas.cohere.chat import CohereChat
@@ -15,6 +16,7 @@ from gateway.schemas.cohere.rerank import CohereRerank
 from gateway.schemas.gemini.count_tokens import GeminiCountTokens
 from gateway.schemas.gemini.embeddings import GeminiBatchEmbedContents, GeminiEmbedContent
 from gateway.schemas.gemini.generate_content import GeminiGenerateContent
+from gateway.schemas.gemini.vertex_count_tokens import VertexCountTokens
 from gateway.schemas.gemini.vertex_embeddings import VertexEmbeddings
 from gateway.schemas.ollama.dialects import OllamaChat, OllamaEmbeddings
 from gateway.schemas.openai.chat import OpenAIChat
@@ -22,7 +24,7 @@ from gateway.schemas.openai.completions import OpenAICompletions
 from gateway.schemas.openai.embeddings import OpenAIEmbeddings
 from gateway.schemas.openai.rerank import OpenAIRerank
 from gateway.schemas.openai.responses import OpenAIResponses
-from gateway.schemas.whole_dialect import CountTokensDialect, EmbeddingsTarget, RerankDialect
+from gateway.schemas.whole_dialect import CountTokensTarget, EmbeddingsTarget, RerankDialect
 from gateway.types import Schema
 
 
@@ -36,7 +38,7 @@ class Family:
     chat: tuple[ChatDialect, ...] = ()
     embeddings: tuple[EmbeddingsTarget, ...] = ()
     rerank: tuple[RerankDialect, ...] = ()
-    count_tokens: tuple[CountTokensDialect, ...] = ()
+    count_tokens: tuple[CountTokensTarget, ...] = ()
     is_openai: bool = False
 
 
@@ -51,10 +53,12 @@ GEMINI_BATCH_EMBEDDINGS = GeminiBatchEmbedContents()
 GEMINI_EMBEDDINGS = GeminiEmbedContent()
 GEMINI_COUNT_TOKENS = GeminiCountTokens()
 VERTEX_EMBEDDINGS = VertexEmbeddings()
+VERTEX_COUNT_TOKENS = VertexCountTokens()
 ANTHROPIC_MESSAGES = AnthropicMessages()
 ANTHROPIC_COUNT_TOKENS = AnthropicCountTokens()
 BEDROCK_CONVERSE = BedrockConverse()
 BEDROCK_EMBEDDINGS = BedrockEmbeddings()
+BEDROCK_COUNT_TOKENS = BedrockCountTokens()
 COHERE_CHAT = CohereChat()
 COHERE_EMBEDDINGS = CohereEmbeddings()
 COHERE_RERANK = CohereRerank()
@@ -98,7 +102,9 @@ SCHEMAS: Mapping[Schema, Family] = MappingProxyType(
             count_tokens=(GEMINI_COUNT_TOKENS,),
         ),
         Schema.ANTHROPIC: Family(chat=(ANTHROPIC_MESSAGES,), count_tokens=(ANTHROPIC_COUNT_TOKENS,)),
-        Schema.BEDROCK: Family(chat=(BEDROCK_CONVERSE,), embeddings=(BEDROCK_EMBEDDINGS,)),
+        Schema.BEDROCK: Family(
+            chat=(BEDROCK_CONVERSE,), embeddings=(BEDROCK_EMBEDDINGS,), count_tokens=(BEDROCK_COUNT_TOKENS,)
+        ),
         Schema.COHERE: Family(chat=(COHERE_CHAT,), embeddings=(COHERE_EMBEDDINGS,), rerank=(COHERE_RERANK,)),
         Schema.OLLAMA: Family(chat=(OLLAMA_CHAT,), embeddings=(OLLAMA_EMBEDDINGS,)),
         # What is not understood is relayed, whatever it is.

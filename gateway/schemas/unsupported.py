@@ -1,13 +1,28 @@
 """What a dialect has no place for: refused by name, or left out where the service says so."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
+from typing import Any
 
 from gateway.errors import InvalidRequestError
-from gateway.types import FilePart
+from gateway.types import FilePart, Message, Role
 
 # What a file has beside its `url` in other words, of which that has all the content.
 _SAME_CONTENT = frozenset({"block", "bedrock_block", "source", "document_url", "file_data"})
 _WITHOUT_EFFECT = ("auto", {"enabled": False})
+
+# Values that ask for what is done anyway.
+_DEFAULTS: Mapping[str, tuple[Any, ...]] = MappingProxyType(
+    {
+        "store": (False,),
+        "service_tier": ("auto", "default"),
+        "modalities": (["text"],),
+        "logit_bias": ({},),
+    }
+)
+
+# What servers put beside an answer and clients send back with it; nothing is meant by it.
+_NOTES = frozenset({"annotations", "provider_specific_fields"})
 
 
 class UnsupportedByBackendError(InvalidRequestError):
@@ -37,8 +52,32 @@ class Unsupported:
                 param=param,
             )
 
+    def own_field(self, name: str, value: object) -> None:
+        """A field that only the caller's dialect has. Raises as `field` does, but for a value that asks for nothing."""
+        if value not in _DEFAULTS.get(name, ()):
+            self.field(name)
+
+    def message_details(self, message: Message) -> None:
+        """What is said of a message beside its parts: who speaks, and what only its dialect knows. Raises as `field`
+        does."""
+        if message.name is not None and message.role is not Role.TOOL:
+            self.field("messages", "the name of who speaks")
+        for name, value in (message.extra or {}).items():
+            if says_something(value) and name not in _NOTES:
+                self.field("messages", f"'{name}' of a message")
+
+    def picture_detail(self, detail: str | None) -> None:
+        """How closely a picture is to be looked at. Raises as `field` does."""
+        if detail not in (None, "auto"):
+            self.field("messages", "the detail of a picture")
+
     def file_details(self, file: FilePart, *, known: Collection[str] = ()) -> None:
         """What is said of a file beside those details. Raises as `field` does."""
         for name, value in (file.extra or {}).items():
             if name not in known and name not in _SAME_CONTENT and value not in _WITHOUT_EFFECT:
                 self.field("messages", f"'{name}' of a file")
+
+
+def says_something(value: object) -> bool:
+    """Whether a field of that value says more than one that is not there."""
+    return value not in (None, False, "", [], {})

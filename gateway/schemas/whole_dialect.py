@@ -1,7 +1,10 @@
 """What a dialect of an operation whose answers come whole can do: be relayed as it is, and be translated to and from
 the canonical form."""
 
-from typing import Protocol, TypeAlias, TypeVar
+from collections.abc import Iterable
+from typing import Any, Protocol, TypeAlias, TypeVar, cast, runtime_checkable
+
+from msgspec.structs import replace
 
 from gateway.schemas.dialect import Dialect
 from gateway.types import (
@@ -54,7 +57,25 @@ class WholeDialect(WholeTarget[Q, A], Protocol[Q, A]):
         """The answer to that request, under the name that the caller knows the model by."""
 
 
+@runtime_checkable
+class UsageInHeaders(Protocol):
+    """A dialect whose backends tell the usage beside the answer, for not every answer has it."""
+
+    def read_header_usage(self, headers: Iterable[tuple[bytes, bytes]]) -> Usage | None:
+        """The usage, if it is there."""
+
+
+def read_answer(dialect: WholeTarget[Q, A], body: bytes, headers: Iterable[tuple[bytes, bytes]]) -> A:
+    """The canonical answer, with the usage of the headers where the body has none. Raises `BadGatewayError`."""
+    answer = dialect.decode_answer(body)
+    if isinstance(dialect, UsageInHeaders) and answer.usage == Usage():
+        usage = dialect.read_header_usage(headers)
+        return answer if usage is None else cast("A", replace(cast("Any", answer), usage=usage))
+    return answer
+
+
 EmbeddingsTarget: TypeAlias = WholeTarget[EmbeddingsRequest, EmbeddingsAnswer]
 EmbeddingsDialect: TypeAlias = WholeDialect[EmbeddingsRequest, EmbeddingsAnswer]
 RerankDialect: TypeAlias = WholeDialect[RerankRequest, RerankAnswer]
+CountTokensTarget: TypeAlias = WholeTarget[ChatRequest, TokenCount]
 CountTokensDialect: TypeAlias = WholeDialect[ChatRequest, TokenCount]

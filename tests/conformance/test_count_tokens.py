@@ -117,8 +117,61 @@ async def test_geminis_way_before_anthropic(
     assert sent["tools"] == ANTHROPIC["tools"]
 
 
+@pytest.mark.parametrize(("path", "told"), [(ANTHROPIC_PATH, {"input_tokens": 14}), (GEMINI_PATH, {"totalTokens": 14})])
+async def test_bedrock_counts_for_clients_of_both(
+    gateway: Gateway, upstream: FaultyUpstream, inference_node: Node, path: str, told: Json
+) -> None:
+    await configure(gateway, upstream, "BEDROCK")
+    upstream.script = answer(json_response(200, {"inputTokens": 14}))
+    asked = ANTHROPIC if path == ANTHROPIC_PATH else GEMINI
+    assert await post(inference_node, path, asked) == (200, told)
+    (request,) = upstream.requests
+    assert request.target == f"/model/{UPSTREAM_MODEL}/count-tokens"
+    sent = request.json()["input"]["converse"]
+    # `ConverseTokensRequest` has no other fields.
+    assert sent.keys() <= {"messages", "system", "toolConfig", "additionalModelRequestFields"}
+    assert (sent["system"], sent["messages"]) == (
+        [{"text": "Be short."}],
+        [{"role": "user", "content": [{"text": "hello"}]}],
+    )
+    (tool,) = sent["toolConfig"]["tools"]
+    assert tool["toolSpec"]["inputSchema"] == {"json": TOOL_PARAMETERS}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "told"),
+    [
+        (ANTHROPIC_PATH, ANTHROPIC, {"input_tokens": 14}),
+        (GEMINI_PATH, GEMINI, {"totalTokens": 14}),
+        (GEMINI_PATH, {name: value for name, value in WHOLE.items() if name != "model"}, {"totalTokens": 14}),
+    ],
+    ids=["anthropic", "whole request of gemini", "fields of gemini"],
+)
+async def test_vertex_ai_counts_for_clients_of_both(
+    gateway: Gateway, upstream: FaultyUpstream, inference_node: Node, path: str, body: Json, told: Json
+) -> None:
+    proxy = {"provider": "vertex_ai", "base_url": upstream.url, "project": "p", "region": "europe-west4"}
+    models = [{"name": MODEL, "upstream_name": UPSTREAM_MODEL}]
+    await gateway.apply(
+        {
+            "services": [{"name": "vertex", "proxy_service": proxy, "models": models}],
+            "routes": [{"name": "all", "match": {"models": [MODEL]}, "backends": [{"service": "vertex"}]}],
+        }
+    )
+    upstream.script = answer(json_response(200, {"totalTokens": 14, "totalBillableCharacters": 20}))
+    assert await post(inference_node, path, body) == (200, told)
+    (request,) = upstream.requests
+    place = "/v1/projects/p/locations/europe-west4/publishers/google/models"
+    assert request.target == f"{place}/{UPSTREAM_MODEL}:countTokens"
+    sent = request.json()
+    # Nothing stands in a whole request there, and what says how to answer is not known.
+    assert sent.keys() <= {"contents", "systemInstruction", "tools", "generationConfig"}
+    assert (sent["systemInstruction"], sent["contents"]) == (WHOLE["systemInstruction"], WHOLE["contents"])
+    assert sent["tools"] == WHOLE["tools"]
+
+
 @pytest.mark.parametrize("path", [ANTHROPIC_PATH, GEMINI_PATH])
-@pytest.mark.parametrize("schema", ["OPENAI", "OLLAMA", "COHERE", "BEDROCK"])
+@pytest.mark.parametrize("schema", ["OPENAI", "OLLAMA", "COHERE"])
 async def test_service_that_cannot_count_says_so(
     gateway: Gateway, upstream: FaultyUpstream, inference_node: Node, path: str, schema: str
 ) -> None:
@@ -126,6 +179,7 @@ async def test_service_that_cannot_count_says_so(
     status, got = await post(inference_node, path, ANTHROPIC if path == ANTHROPIC_PATH else GEMINI)
     assert status == 400
     assert f"service llm speaks {schema}, which has no counting of tokens" in got["error"]["message"]
+    assert "those that speak GEMINI, ANTHROPIC, BEDROCK have it" in got["error"]["message"]
     if path == ANTHROPIC_PATH:
         assert (got["type"], got["error"]["type"]) == ("error", "invalid_request_error")
     else:

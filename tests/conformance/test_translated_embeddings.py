@@ -140,8 +140,10 @@ async def test_vectors_of_cohere_on_bedrock(
     gateway: Gateway, upstream: FaultyUpstream, inference_node: Node, embed: Embed
 ) -> None:
     await configure_provider(gateway, upstream, "eu.cohere.embed-v4:0", provider="bedrock", region="eu-west-1")
-    upstream.script = answer(json_response(200, {"embeddings": {"float": VECTORS}, "id": "1", "texts": TEXTS}))
-    assert await embed(inference_node, 2) == (MODEL, VECTORS, 0)
+    told = {"embeddings": {"float": VECTORS}, "id": "1", "texts": TEXTS}
+    counted = [("x-amzn-bedrock-input-token-count", "5")]
+    upstream.script = answer(json_response(200, told, headers=counted))
+    assert await embed(inference_node, 2) == (MODEL, VECTORS, 5)
     (request,) = upstream.requests
     assert request.target == "/model/eu.cohere.embed-v4%3A0/invoke"
     sent = request.json()

@@ -74,8 +74,7 @@ class BlockWriter:
         if isinstance(part, FilePart):
             block = encode_file(part, self._unsupported)
             return None if block is None else encode_cache(block, part.cache)
-        if part.detail not in (None, "auto"):
-            self._unsupported.field("messages", "the detail of a picture")
+        self._unsupported.picture_detail(part.detail)
         return encode_cache(encode_image(part), part.cache)
 
     def _call(self, call: ToolCall) -> dict[str, Any]:

@@ -48,8 +48,7 @@ def encode_conversation(request: ChatRequest, unsupported: Unsupported) -> Conve
     system: list[dict[str, Any]] = []
     turns: list[tuple[str, list[dict[str, Any]]]] = []
     for message in request.messages:
-        if message.name is not None and message.role is not Role.TOOL:
-            unsupported.field("messages", "the name of who speaks")
+        unsupported.message_details(message)
         side = _side(message.role)
         blocks = writer.blocks(message.content)
         if side == "system" and (request.dialect != NAME or not turns):

@@ -195,9 +195,8 @@ def _output_config(request: ChatRequest, thinking: Thinking, unsupported: Unsupp
     match request.response_format:
         case PlainFormat.JSON_OBJECT:
             unsupported.field("response_format", "JSON without a schema")
-        case JsonSchemaFormat(schema=schema, description=description):
-            described = schema if description is None else {"description": description, **schema}
-            fields["format"] = {"type": "json_schema", "schema": described}
+        case JsonSchemaFormat() as wanted:
+            fields["format"] = {"type": "json_schema", "schema": wanted.described_schema()}
     return fields
 
 
@@ -209,7 +208,7 @@ def _add_extra(
     by_name: dict[str, dict[str, Any]] = {tool["name"]: tool for tool in tools if isinstance(tool.get("name"), str)}
     for name, value in request.extra.items():
         if request.dialect not in ("", NAME):
-            unsupported.field(name)
+            unsupported.own_field(name, value)
         elif add_tool_extra(by_name, name, value):
             continue
         elif name in _SHARED and isinstance(value, dict):

@@ -74,11 +74,12 @@ def _text_of(content: object) -> str | None:
 
 
 def kept_block(value: Mapping[str, Any]) -> FilePart:
-    """A block that has no part of its own, as a file: the text of a search result, of any other block its JSON."""
+    """A block that has no part of its own, as a file: the source and text of a search result, of any other its JSON."""
     match value:
-        case {"type": "search_result", "title": str(title), "content": [*pieces]}:
+        case {"type": "search_result", "title": str(title), "source": str(source), "content": [*pieces], **rest}:
             if (text := _text_of(pieces)) is not None:
-                return FilePart(url=text_url(text), name=title, media_type=_PLAIN, extra={"block": value})
+                extra = {"block": value} | ({"citations": rest["citations"]} if "citations" in rest else {})
+                return FilePart(url=text_url(f"{source}\n{text}"), name=title, media_type=_PLAIN, extra=extra)
         case _:
             pass
     url = text_url(msgspec.json.encode(value).decode(), _JSON)

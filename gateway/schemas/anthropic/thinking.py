@@ -106,8 +106,9 @@ def _decode_display(thinking: Fields) -> bool | None:
 def encode_thinking(reasoning: Reasoning | None, model: str, *, is_own: bool, max_tokens: int | None) -> Thinking:
     """The wish in Anthropic's words. One that came in this dialect (`is_own`) goes back as it was.
 
-    Of other dialects a model that thinks adaptively is told the effort, any other a budget, which leaves at least half
-    of `max_tokens` for the answer; with fewer tokens than thinking takes there is no thinking.
+    Of other dialects a model that thinks adaptively is told the effort, any other a budget. It is what was asked for if
+    the model takes that, and else leaves at least half of `max_tokens` for the answer; with fewer tokens than thinking
+    takes there is no thinking.
     """
     if reasoning is None:
         return Thinking()
@@ -123,15 +124,15 @@ def encode_thinking(reasoning: Reasoning | None, model: str, *, is_own: bool, ma
         if word is None and budget is not None and budget > 0:
             word = _word_of(budget)
         return Thinking(config=_shown({"type": "adaptive"}, reasoning.is_shown), effort=word)
-    if budget is not None and budget > 0:
-        return Thinking(config=_shown({"type": "enabled", "budget_tokens": budget}, reasoning.is_shown))
-    derived = _BUDGETS[effort or ReasoningEffort.MEDIUM]
+    is_derived = budget is None or budget < 0
+    wished = _BUDGETS[effort or ReasoningEffort.MEDIUM] if budget is None or budget < 0 else max(budget, MIN_BUDGET)
     if max_tokens is not None:
         if max_tokens <= MIN_BUDGET:
             return Thinking()
-        derived = max(MIN_BUDGET, min(derived, max_tokens // 2))
-    config = _shown({"type": "enabled", "budget_tokens": derived}, reasoning.is_shown)
-    return Thinking(config=config, is_derived=True)
+        if is_derived or wished >= max_tokens:
+            wished = max(MIN_BUDGET, min(wished, max_tokens // 2))
+    config = _shown({"type": "enabled", "budget_tokens": wished}, reasoning.is_shown)
+    return Thinking(config=config, is_derived=is_derived)
 
 
 def _own_config(reasoning: Reasoning) -> dict[str, Any] | None:

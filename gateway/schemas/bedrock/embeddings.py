@@ -3,7 +3,7 @@
 Only backends speak this: which maker's form a request has, the model's name tells, and an answer its fields.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, TypeAlias
@@ -19,6 +19,8 @@ from gateway.schemas.unsupported import Unsupported, UnsupportedByBackendError
 from gateway.types import EmbeddingPurpose, EmbeddingsAnswer, EmbeddingsRequest, Usage
 
 NAME = "bedrock_embeddings"
+
+_COUNTED = b"x-amzn-bedrock-input-token-count"
 
 _Writer: TypeAlias = Callable[[EmbeddingsRequest, Unsupported], Mapping[str, Any]]
 
@@ -66,6 +68,13 @@ class BedrockEmbeddings(BedrockDialect):
         except UNREADABLE:
             return None
         return Usage(input_tokens=max(tokens, 0)) if tokens is not None else None
+
+    def read_header_usage(self, headers: Iterable[tuple[bytes, bytes]]) -> Usage | None:
+        """What Bedrock itself has counted, whatever the model's maker tells."""
+        for name, value in headers:
+            if name.lower() == _COUNTED and value.isdigit():
+                return Usage(input_tokens=min(int(value[:20]), 2**63 - 1))
+        return None
 
     def encode_request(self, request: EmbeddingsRequest, model: str, *, drop_unsupported: bool) -> bytes:
         """Canonical to JSON, as the model's maker wants it."""

@@ -156,8 +156,7 @@ class MediaWriter:
 
     def image(self, image: ImagePart) -> dict[str, Any] | None:
         """The block of a picture; None if there is no place for it and that is to be passed over."""
-        if image.detail not in (None, "auto"):
-            self._unsupported.field("messages", "the detail of a picture")
+        self._unsupported.picture_detail(image.detail)
         return self._image(image.url)
 
     def _image(self, url: str) -> dict[str, Any] | None:

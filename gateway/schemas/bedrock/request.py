@@ -125,7 +125,11 @@ def _decode_message(fields: Fields) -> Message:
 
 def encode_request(request: ChatRequest, model: str, *, drop_unsupported: bool) -> bytes:
     """The JSON body for `model`, which, as whether to stream, stands in the path."""
-    unsupported = Unsupported("Bedrock's Converse", drop=drop_unsupported)
+    return msgspec.json.encode(request_fields(request, model, Unsupported("Bedrock's Converse", drop=drop_unsupported)))
+
+
+def request_fields(request: ChatRequest, model: str, unsupported: Unsupported) -> dict[str, Any]:
+    """The fields of the body."""
     _refuse_what_has_no_place(request, unsupported)
     is_own = request.dialect == NAME
     has_cache = is_own or _has_cache(model)
@@ -145,14 +149,14 @@ def encode_request(request: ChatRequest, model: str, *, drop_unsupported: bool) 
     }
     for name, value in (request.extra or {}).items():
         if request.dialect not in ("", NAME):
-            unsupported.field(name)
+            unsupported.own_field(name, value)
         elif name not in fields:
             fields[name] = value
         elif name not in (_OWN, "inferenceConfig", "outputConfig"):
             raise InvalidRequestError(
                 f"'{name}' has a field of its own and cannot be in 'extra'", param=f"extra.{name}"
             )
-    return msgspec.json.encode({name: value for name, value in fields.items() if value is not None})
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _extra_object(request: ChatRequest, name: str) -> dict[str, Any]:
@@ -193,8 +197,7 @@ def _conversation(
     system: list[dict[str, Any]] = []
     turns: list[dict[str, Any]] = []
     for message in request.messages:
-        if message.name is not None and message.role is not Role.TOOL:
-            unsupported.field("messages", "the name of who speaks")
+        unsupported.message_details(message)
         side = _side(message.role)
         blocks = writer.blocks(message.content)
         if side == "system" and (not is_own or not turns):

@@ -27,6 +27,9 @@ from gateway.types import (
     ToolResult,
 )
 
+# Models cite every document that they use.
+_ALWAYS = ("citations",)
+
 _ROLES = {role.value: role for role in (Role.SYSTEM, Role.USER, Role.ASSISTANT, Role.TOOL)}
 
 
@@ -155,8 +158,7 @@ class _Writer:
         self.documents: list[dict[str, Any]] = []
 
     def messages(self, message: Message) -> Iterator[dict[str, Any]]:
-        if message.name is not None and message.role is not Role.TOOL:
-            self._unsupported.field("messages", "the name of who speaks")
+        self._unsupported.message_details(message)
         rest: list[ContentPart] = []
         for part in message.content:
             if isinstance(part, ToolResult):
@@ -216,6 +218,7 @@ class _Writer:
         return None
 
     def _add_document(self, file: FilePart) -> None:
+        self._unsupported.file_details(file, known=_ALWAYS)
         document = encode_document(file)
         if document is None:
             self._unsupported.field("messages", "a file that is no text, or is not in the request")
@@ -236,6 +239,7 @@ class _Writer:
             case TextPart(text=text):
                 return {"type": "text", "text": text}
             case FilePart() if (document := encode_document(part)) is not None:
+                self._unsupported.file_details(part, known=_ALWAYS)
                 return {"type": "document", "document": document}
             case _:
                 self._unsupported.field("messages", "pictures and files that are no text in the result of a tool")

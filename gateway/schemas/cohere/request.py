@@ -152,7 +152,7 @@ def encode_request(request: ChatRequest, model: str, *, stream: bool, drop_unsup
     }
     for name, value in (request.extra or {}).items():
         if request.dialect not in ("", NAME):
-            unsupported.field(name)
+            unsupported.own_field(name, value)
         elif name in fields:
             raise InvalidRequestError(
                 f"'{name}' has a field of its own and cannot be in 'extra'", param=f"extra.{name}"
@@ -221,9 +221,8 @@ def _format(wanted: PlainFormat | JsonSchemaFormat | None) -> dict[str, Any] | N
             return None
         case PlainFormat():
             return {"type": wanted.value}
-        case JsonSchemaFormat(schema=schema, description=description):
-            described = schema if description is None else {"description": description, **schema}
-            return {"type": "json_object", "json_schema": described}
+        case JsonSchemaFormat():
+            return {"type": "json_object", "json_schema": wanted.described_schema()}
         case _:
             assert_never(wanted)
 

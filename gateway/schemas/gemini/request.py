@@ -53,6 +53,8 @@ _ROLES = {
 # What a function gives, which its results show: SDKs send it of every function.
 _OF_RESULTS = ("response", "responseJsonSchema")
 
+_NOTHING_INSIDE = Fields({}, "")
+
 _MODES = {"AUTO": ToolMode.AUTO, "VALIDATED": ToolMode.AUTO, "ANY": ToolMode.REQUIRED, "NONE": ToolMode.NONE}
 
 
@@ -79,16 +81,16 @@ def decode_value(value: object, model: str) -> ChatRequest:
 def _decode(fields: Fields, model: str) -> ChatRequest:
     fields.value("model")
     calls = CallIds()
-    messages = list(_decode_contents(fields, "contents", calls))
+    extra: dict[str, Any] = {}
+    messages = list(_decode_contents(fields, "contents", calls, extra))
     if not messages:
         raise fields.wrong("contents", "at least one content is needed")
-    if system := _decode_system(fields, calls):
+    if system := _decode_system(fields, calls, extra):
         messages.insert(0, Message(role=Role.SYSTEM, content=system))
     config = read_inner(fields, "generationConfig")
     thinking = read_inner(config, "thinkingConfig")
     tool_config = read_inner(fields, "toolConfig")
     calling = read_inner(tool_config, "functionCallingConfig")
-    extra: dict[str, Any] = {}
     # Only what is there is looked at: of all that a configuration can have, requests have little.
     settings = {known[0]: known[1](config, name) for name in config.extra if (known := _SETTINGS.get(name))}
     wants_logprobs = config.truth("responseLogprobs")
@@ -145,25 +147,29 @@ _SETTINGS: Mapping[str, tuple[str, Callable[[Fields, str], Any]]] = MappingProxy
 )
 
 
-def _decode_system(fields: Fields, calls: CallIds) -> tuple[ContentPart, ...]:
-    return tuple(part for content in _decode_contents(fields, "systemInstruction", calls) for part in content.content)
+def _decode_system(fields: Fields, calls: CallIds, extra: dict[str, Any]) -> tuple[ContentPart, ...]:
+    contents = _decode_contents(fields, "systemInstruction", calls, extra)
+    return tuple(part for content in contents for part in content.content)
 
 
-def _decode_contents(fields: Fields, name: str, calls: CallIds) -> Iterator[Message]:
+def _decode_contents(fields: Fields, name: str, calls: CallIds, extra: dict[str, Any]) -> Iterator[Message]:
     for index, content in enumerate(read_array(fields, name)):
         place = f"{fields.place_of(name)}[{index}]"
         # Nearly all have a role and parts and nothing else, and it saves looking at each field.
-        match content:
-            case {"role": str(role), "parts": [*parts]} if len(content) == 2:
-                yield _decode_content(role, parts, place, calls)
-            case str():
-                yield _decode_content("user", [content], place, calls)
-            case _:
-                inner = read_object(content, place)
-                yield _decode_content(inner.text("role", "user"), read_array(inner, "parts"), place, calls)
+        if isinstance(content, dict) and len(content) == 2:
+            role, parts = content.get("role"), content.get("parts")
+            if isinstance(role, str) and isinstance(parts, list):
+                yield _decode_content(role, parts, place, calls, extra)
+                continue
+        if isinstance(content, str):
+            yield _decode_content("user", [content], place, calls, extra)
+        else:
+            inner = read_object(content, place)
+            yield _decode_content(inner.text("role", "user"), read_array(inner, "parts"), place, calls, extra)
+            _with_left(extra, inner)
 
 
-def _decode_content(role_name: str, parts: list[Any], place: str, calls: CallIds) -> Message:
+def _decode_content(role_name: str, parts: list[Any], place: str, calls: CallIds, extra: dict[str, Any]) -> Message:
     role = _ROLES.get(role_name)
     if role is None:
         raise FieldError(f"'{role_name}' is not a role; known: user, model", f"{place}.role")
@@ -172,36 +178,44 @@ def _decode_content(role_name: str, parts: list[Any], place: str, calls: CallIds
         # Most are a text alone, written as one or not.
         text = part.get("text") if isinstance(part, dict) and len(part) == 1 else part
         if not isinstance(text, str):
-            content += _decode_part(read_object(part, f"{place}.parts[{index}]"), calls)
+            content += _decode_part(read_object(part, f"{place}.parts[{index}]"), calls, extra)
         elif text:
             content.append(TextPart(text=text))
-    if role is Role.USER and content and all(isinstance(part, ToolResult) for part in content):
-        role = Role.TOOL
+    # The first tells it of most.
+    if role is Role.USER and content and isinstance(content[0], ToolResult):
+        role = Role.TOOL if all(isinstance(part, ToolResult) for part in content) else role
     return Message(role=role, content=tuple(content))
 
 
-def _decode_part(fields: Fields, calls: CallIds) -> Iterator[ContentPart]:
+def _decode_part(fields: Fields, calls: CallIds, extra: dict[str, Any]) -> list[ContentPart]:
+    """The parts that one is here. What else it says is put into `extra`, under its place."""
     signature = fields.optional_text("thoughtSignature")
     is_thought = fields.truth("thought")
+    inner = _NOTHING_INSIDE
+    decoded: list[ContentPart] = []
     if fields.has("functionCall"):
-        yield _decode_call(read_inner(fields, "functionCall"), signature, calls)
-        return
-    if fields.has("text"):
+        inner = read_inner(fields, "functionCall")
+        decoded.append(_decode_call(inner, signature, calls))
+        signature = None
+    elif fields.has("text"):
         text = fields.text("text")
         if is_thought:
-            yield ReasoningPart(text=text, signature=signature)
-            return
-        if text:
-            yield TextPart(text=text)
+            decoded.append(ReasoningPart(text=text, signature=signature))
+            signature = None
+        elif text:
+            decoded.append(TextPart(text=text))
     elif fields.has("functionResponse"):
-        yield _decode_result(read_inner(fields, "functionResponse"), calls)
+        inner = read_inner(fields, "functionResponse")
+        decoded.append(_decode_result(inner, calls))
     elif (media := decode_media(fields)) is not None:
-        yield media
-    elif extra := fields.extra:
-        yield OpaquePart(dialect=NAME, value=extra if signature is None else {**extra, "thoughtSignature": signature})
-        return
+        decoded.append(media)
+    elif left := fields.extra:
+        return [OpaquePart(dialect=NAME, value=left if signature is None else {**left, "thoughtSignature": signature})]
+    if not (fields.is_empty and inner.is_empty):
+        _with_left(extra, fields, inner)
     if signature is not None:
-        yield ReasoningPart(signature=signature)
+        decoded.append(ReasoningPart(signature=signature))
+    return decoded
 
 
 def _decode_call(fields: Fields, signature: str | None, calls: CallIds) -> ToolCall:

@@ -68,8 +68,8 @@ def request_fields(request: ChatRequest, model: str, unsupported: Unsupported) -
         functions = {each["name"]: each for tool in tools for each in tool.get("functionDeclarations", ())}
         for place, value in request.extra.items():
             if request.dialect != NAME:
-                unsupported.field(place)
-            else:
+                unsupported.own_field(place, value)
+            elif "[" not in place:  # of a part, which may be another by now
                 _put(fields, functions, place, value)
     return fields
 
@@ -109,8 +109,8 @@ def _config(request: ChatRequest, model: str) -> dict[str, Any]:
             config["responseMimeType"] = "text/plain"
         case PlainFormat.JSON_OBJECT:
             config["responseMimeType"] = JSON
-        case JsonSchemaFormat(schema=schema):
-            config |= {"responseMimeType": JSON, "responseJsonSchema": schema}
+        case JsonSchemaFormat() as wanted:
+            config |= {"responseMimeType": JSON, "responseJsonSchema": wanted.described_schema()}
     return {name: value for name, value in config.items() if value is not None}
 
 
@@ -125,6 +125,7 @@ def _contents(
     system: list[dict[str, Any]] = []
     contents: list[dict[str, Any]] = []
     for message in messages:
+        unsupported.message_details(message)
         results = [_result(part, names, unsupported) for part in message.content if isinstance(part, ToolResult)]
         parts = list(_parts(message.content, unsupported))
         names |= {part.id: part.name for part in message.content if isinstance(part, ToolCall)}
@@ -157,7 +158,8 @@ def _parts(content: Iterable[ContentPart], unsupported: Unsupported) -> Iterator
         match part:
             case TextPart(text=text) | RefusalPart(text=text):
                 yield {"text": text}
-            case ImagePart():
+            case ImagePart(detail=detail):
+                unsupported.picture_detail(detail)
                 yield encode_image(part)
             case AudioPart():
                 yield encode_audio(part)

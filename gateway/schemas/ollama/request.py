@@ -200,7 +200,7 @@ def encode_request(request: ChatRequest, model: str, *, stream: bool, drop_unsup
     own: dict[str, Any] = {}
     for name, value in (request.extra or {}).items():
         if request.dialect != NAME:
-            unsupported.field(name)
+            unsupported.own_field(name, value)
         elif name.startswith(_OPTIONS):
             options[name.removeprefix(_OPTIONS)] = value
         else:
@@ -242,6 +242,7 @@ def _messages(messages: Sequence[Message], unsupported: Unsupported) -> Iterator
     """The messages that say the same: results are messages of their own here, and come first."""
     names: dict[str, str] = {}
     for message in messages:
+        unsupported.message_details(message)
         rest: list[ContentPart] = []
         for part in message.content:
             match part:
@@ -276,7 +277,8 @@ def _add_content(fields: dict[str, Any], parts: Sequence[ContentPart], unsupport
         match part:
             case TextPart(text=text) | RefusalPart(text=text):
                 fields["content"] += text
-            case ImagePart(url=url):
+            case ImagePart(url=url, detail=detail):
+                unsupported.picture_detail(detail)
                 if (image := _image(url, unsupported)) is not None:
                     fields.setdefault("images", []).append(image)
             case ReasoningPart(text=text):
@@ -325,8 +327,8 @@ def _tools(tools: Sequence[Tool | OpaqueTool], unsupported: Unsupported) -> Iter
 
 def _format(wanted: PlainFormat | JsonSchemaFormat | None) -> Any:
     match wanted:
-        case JsonSchemaFormat(schema=schema):
-            return schema
+        case JsonSchemaFormat():
+            return wanted.described_schema()
         case PlainFormat.JSON_OBJECT:
             return "json"
         case _:

@@ -7,6 +7,7 @@ from gateway.framing.sse import ServerSentEvent
 from gateway.schemas.chat_dialect import AnswerSettings
 from gateway.schemas.openai import chat_encoder as openai_chat_encoder
 from gateway.schemas.openai import chat_request as openai_chat_request
+from gateway.schemas.openai import chat_request_encoder as openai_chat_request_encoder
 from gateway.schemas.openai.chat_answer import decode_events
 from gateway.schemas.openai.wire import OpenAIDialect
 from gateway.types import AnswerStarted, ChatEvent, ChatRequest
@@ -25,7 +26,9 @@ class OpenAIChat(OpenAIDialect):
 
     def encode_request(self, request: ChatRequest, model: str, *, stream: bool, drop_unsupported: bool) -> bytes:
         """Canonical to JSON."""
-        return openai_chat_request.encode_request(request, model, stream=stream, drop_unsupported=drop_unsupported)
+        return openai_chat_request_encoder.encode_request(
+            request, model, stream=stream, drop_unsupported=drop_unsupported
+        )
 
     def decode_answer(self, body: bytes) -> Sequence[ChatEvent]:
         """A whole answer to events."""

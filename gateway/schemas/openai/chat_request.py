@@ -1,19 +1,18 @@
-"""Requests for OpenAI's chat completions: JSON to canonical and back.
+"""Requests for OpenAI's chat completions: JSON to canonical.
 
 Conventions of others that clients use are understood: `cache_control` on parts and tools and `reasoning_details` on
 messages (OpenRouter), `reasoning_content` (DeepSeek), `extra_content.google.thought_signature` on calls (Google).
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, assert_never
-
-import msgspec
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from gateway.errors import InvalidRequestError
+from gateway.schemas.anthropic.cache import decode_cache
 from gateway.schemas.json_fields import FieldError, Fields
-from gateway.schemas.openai.reasoning import read_reasoning_details, reasoning_details
-from gateway.schemas.unsupported import Unsupported
+from gateway.schemas.openai.reasoning import read_reasoning_details
+from gateway.schemas.unsupported import says_something
 from gateway.types import (
     AudioPart,
     CacheTtl,
@@ -41,10 +40,18 @@ from gateway.types import (
 
 NAME = "openai_chat"
 
-_ADDRESS = re.compile(r"(?!data:)[a-z][a-z0-9+.-]*:", re.IGNORECASE)
-_WITHOUT_MAX_TOKENS = re.compile(r"o\d|gpt-(?:[5-9]|\d\d)")
+ADDRESS = re.compile(r"(?!data:)[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 
 _ROLES = {role.value: role for role in Role}
+
+# What only this dialect knows of a function is kept in the request's extra fields, under this and the function's name;
+# what it knows of a part, under its place.
+OF_TOOLS = "tools."
+OF_MESSAGES = "messages["
+
+# What OpenAI itself calls a mark, and the field beside which it is one.
+BREAKPOINT = "prompt_cache_breakpoint"
+BREAKPOINTS = "prompt_cache_options"
 
 # Fields that say how the answer is to be delivered, not what it is to be.
 _DELIVERY = ("stream", "stream_options", "model")
@@ -61,7 +68,8 @@ def decode_request(body: bytes, model: str) -> ChatRequest:
 def _decode(fields: Fields, model: str) -> ChatRequest:
     for name in _DELIVERY:
         fields.value(name)
-    messages = tuple(_decode_message(message) for message in fields.objects("messages", required=True))
+    extra: dict[str, Any] = {}
+    messages = tuple(_decode_message(message, extra) for message in fields.objects("messages", required=True))
     if not messages:
         raise fields.wrong("messages", "at least one message is needed")
     max_tokens = fields.integer("max_completion_tokens")
@@ -69,7 +77,7 @@ def _decode(fields: Fields, model: str) -> ChatRequest:
     wants_logprobs = fields.truth("logprobs")
     top_logprobs = fields.integer("top_logprobs")
     effort = fields.optional_text("reasoning_effort")
-    extra: dict[str, Any] = {}
+    tools = tuple(_decode_tools(fields, extra))
     tool_choice = _decode_tool_choice(fields, extra)
     return ChatRequest(
         model=model,
@@ -83,7 +91,7 @@ def _decode(fields: Fields, model: str) -> ChatRequest:
         seed=fields.integer("seed"),
         presence_penalty=fields.number("presence_penalty"),
         frequency_penalty=fields.number("frequency_penalty"),
-        tools=tuple(_decode_tools(fields)),
+        tools=tools,
         tool_choice=tool_choice,
         parallel_tool_calls=fields.truth("parallel_tool_calls"),
         response_format=_decode_response_format(fields),
@@ -96,23 +104,23 @@ def _decode(fields: Fields, model: str) -> ChatRequest:
     )
 
 
-def _decode_message(fields: Fields) -> Message:
+def _decode_message(fields: Fields, extra: dict[str, Any]) -> Message:
     role = fields.text("role")
     name = fields.optional_text("name")
     if role in ("tool", "function"):
-        return Message(role=Role.TOOL, content=(_decode_result(fields, name),), extra=fields.extra or None)
+        return Message(role=Role.TOOL, content=(_decode_result(fields, name, extra),), extra=fields.extra or None)
     known = _ROLES.get(role)
     if known is None:
         raise fields.wrong("role", f"'{role}' is not a role; known: {', '.join(Role)}")
     if known is Role.ASSISTANT:
-        return Message(role=known, content=tuple(_decode_answer(fields)), name=name, extra=fields.extra or None)
-    return Message(role=known, content=tuple(_decode_content(fields)), name=name, extra=fields.extra or None)
+        return Message(role=known, content=tuple(_decode_answer(fields, extra)), name=name, extra=fields.extra or None)
+    return Message(role=known, content=tuple(_decode_content(fields, extra)), name=name, extra=fields.extra or None)
 
 
-def _decode_answer(fields: Fields) -> Iterator[ContentPart]:
+def _decode_answer(fields: Fields, extra: dict[str, Any]) -> Iterator[ContentPart]:
     """What the model has said: thoughts first, calls last."""
     yield from _decode_reasoning(fields)
-    yield from _decode_content(fields)
+    yield from _decode_content(fields, extra)
     if refusal := fields.optional_text("refusal"):
         yield RefusalPart(text=refusal)
     for call in fields.objects("tool_calls", required=False):
@@ -130,16 +138,16 @@ def _decode_reasoning(fields: Fields) -> Iterable[ReasoningPart]:
     return (ReasoningPart(text=text),)
 
 
-def _decode_result(fields: Fields, name: str | None) -> ToolResult:
+def _decode_result(fields: Fields, name: str | None, extra: dict[str, Any]) -> ToolResult:
     content = []
-    for part in _decode_content(fields):
+    for part in _decode_content(fields, extra):
         if not isinstance(part, (TextPart, ImagePart, FilePart)):
             raise fields.wrong("content", "a result is text")
         content.append(part)
     return ToolResult(call_id=fields.text("tool_call_id", name), content=tuple(content), name=name)
 
 
-def _decode_content(fields: Fields) -> list[ContentPart]:
+def _decode_content(fields: Fields, extra: dict[str, Any]) -> list[ContentPart]:
     content = fields.value("content")
     if isinstance(content, str):
         return [TextPart(text=content)] if content else []
@@ -148,38 +156,50 @@ def _decode_content(fields: Fields) -> list[ContentPart]:
     if not isinstance(content, list):
         raise fields.wrong("content", "a string or an array is needed")
     place = fields.place_of("content")
-    return [_decode_part(Fields(part, f"{place}[{index}]")) for index, part in enumerate(content)]
+    return [_decode_part(Fields(part, f"{place}[{index}]"), extra) for index, part in enumerate(content)]
 
 
-def _decode_part(fields: Fields) -> ContentPart:
-    cache = _decode_cache(fields)
+def _decode_part(fields: Fields, extra: dict[str, Any]) -> ContentPart:
+    """The part. What else it says is put into `extra`, under its place."""
+    cache = _decode_mark(fields)
+    inner = None
+    part: ContentPart
     match kind := fields.text("type"):
         case "text":
-            return TextPart(text=fields.text("text"), cache=cache)
+            part = TextPart(text=fields.text("text"), cache=cache)
         case "refusal":
-            return RefusalPart(text=fields.text("refusal"))
+            part = RefusalPart(text=fields.text("refusal"))
         case "image_url":
             inner = read_image(fields)
-            return ImagePart(url=inner.address("url"), detail=inner.optional_text("detail"), cache=cache)
+            part = ImagePart(url=inner.address("url"), detail=inner.optional_text("detail"), cache=cache)
         case "input_audio":
-            audio = fields.object("input_audio")
-            return AudioPart(data=audio.base64("data"), format=audio.text("format"))
+            inner = fields.object("input_audio")
+            part = AudioPart(data=inner.base64("data"), format=inner.text("format"))
         case "file":
-            file = fields.object("file")
-            url = file.address("file_data") if file.has("file_data") else None
-            return FilePart(
-                url=url,
-                file_id=file.optional_text("file_id"),
-                name=file.optional_text("filename"),
-                extra={"file_data": url} if url is not None and _ADDRESS.match(url) else None,
-                cache=cache,
-            )
+            inner = fields.object("file")
+            part = _decode_file(inner, cache)
         case "document_url":
             url = fields.address("document_url")
             name = fields.optional_text("document_name")
-            return FilePart(url=url, name=name, extra={"document_url": url}, cache=cache)
+            part = FilePart(url=url, name=name, extra={"document_url": url}, cache=cache)
         case _:
             raise fields.wrong("type", f"'{kind}' is not a kind of content; known: text, image_url, input_audio, file")
+    for read in (fields,) if inner is None else (fields, inner):
+        for name, value in read.extra.items():
+            if says_something(value):
+                extra[read.place_of(name)] = value
+    return part
+
+
+def _decode_file(file: Fields, cache: CacheTtl | None) -> FilePart:
+    url = file.address("file_data") if file.has("file_data") else None
+    return FilePart(
+        url=url,
+        file_id=file.optional_text("file_id"),
+        name=file.optional_text("filename"),
+        extra={"file_data": url} if url is not None and ADDRESS.match(url) else None,
+        cache=cache,
+    )
 
 
 def read_image(fields: Fields) -> Fields:
@@ -188,11 +208,8 @@ def read_image(fields: Fields) -> Fields:
     return Fields({"url": image} if isinstance(image, str) else image, fields.place_of("image_url"))
 
 
-def _decode_cache(fields: Fields) -> CacheTtl | None:
-    if not fields.has("cache_control"):
-        return None
-    mark = fields.object("cache_control")
-    return CacheTtl.ONE_HOUR if mark.value("ttl") == "1h" else CacheTtl.DEFAULT
+def _decode_mark(fields: Fields) -> CacheTtl | None:
+    return CacheTtl.DEFAULT if fields.value(BREAKPOINT) is not None else decode_cache(fields)
 
 
 def _decode_call(fields: Fields) -> ToolCall | OpaquePart:
@@ -219,25 +236,28 @@ def _decode_stop(fields: Fields) -> tuple[str, ...]:
     return tuple(stop or ())
 
 
-def _decode_tools(fields: Fields) -> Iterator[Tool | OpaqueTool]:
+def _decode_tools(fields: Fields, extra: dict[str, Any]) -> Iterator[Tool | OpaqueTool]:
+    """The tools. What has no canonical place is put into `extra`, as `tools.NAME.FIELD`."""
     for tool in fields.objects("tools", required=False):
-        cache = _decode_cache(tool)
+        cache = _decode_mark(tool)
         if (kind := tool.text("type", "function")) == "function":
-            yield _decode_function(tool.object("function"), cache)
+            yield _decode_function(tool.object("function"), cache, extra)
         else:
             yield OpaqueTool(dialect=NAME, value={"type": kind, **tool.extra})
     for function in fields.objects("functions", required=False):  # what came before `tools`
-        yield _decode_function(function, None)
+        yield _decode_function(function, None, extra)
 
 
-def _decode_function(fields: Fields, cache: CacheTtl | None) -> Tool:
-    return Tool(
+def _decode_function(fields: Fields, cache: CacheTtl | None, extra: dict[str, Any]) -> Tool:
+    tool = Tool(
         name=fields.text("name"),
         description=fields.optional_text("description"),
         parameters=fields.mapping("parameters"),
         strict=fields.truth("strict"),
         cache=cache,
     )
+    extra |= {f"{OF_TOOLS}{tool.name}.{name}": value for name, value in fields.extra.items()}
+    return tool
 
 
 def _decode_tool_choice(fields: Fields, extra: dict[str, Any]) -> ToolMode | NamedTool | None:
@@ -289,245 +309,3 @@ def _effort(fields: Fields, effort: str) -> ReasoningEffort:
     except ValueError:
         known = ", ".join(ReasoningEffort)
         raise fields.wrong("reasoning_effort", f"'{effort}' is not an effort; known: {known}") from None
-
-
-def encode_request(request: ChatRequest, model: str, *, stream: bool, drop_unsupported: bool = False) -> bytes:
-    """The JSON body that asks `model`. A streamed answer is asked to end with its usage.
-
-    Raises `InvalidRequestError` when `extra` names a field that has a place of its own, and as `ChatDialect` says.
-    """
-    unsupported = Unsupported("OpenAI's chat completions", drop=drop_unsupported)
-    fields: dict[str, Any] = {
-        "model": model,
-        "messages": [each for message in request.messages for each in _messages(message, unsupported)],
-        _limit_field(model): request.max_output_tokens,
-        "temperature": request.temperature,
-        "top_p": request.top_p,
-        "top_k": request.top_k,
-        "stop": list(request.stop) or None,
-        "n": request.n,
-        "seed": request.seed,
-        "presence_penalty": request.presence_penalty,
-        "frequency_penalty": request.frequency_penalty,
-        "tools": list(_tools(request.tools, unsupported)) or None,
-        "tool_choice": _tool_choice(request.tool_choice),
-        "parallel_tool_calls": request.parallel_tool_calls,
-        "response_format": _response_format(request.response_format),
-        "logprobs": True if request.top_logprobs is not None else None,
-        "top_logprobs": request.top_logprobs,
-        "reasoning_effort": _reasoning_effort(request.reasoning),
-        "user": request.user,
-        "metadata": request.metadata,
-        "stream": stream or None,
-        "stream_options": {"include_usage": True} if stream else None,
-    }
-    _add_extra(fields, request, unsupported)
-    return msgspec.json.encode({name: value for name, value in fields.items() if value is not None})
-
-
-def _limit_field(model: str) -> str:
-    """OpenAI's reasoning models refuse the older name, other servers do not know the newer one."""
-    return "max_completion_tokens" if _WITHOUT_MAX_TOKENS.match(model.rpartition("/")[2]) else "max_tokens"
-
-
-def _add_extra(fields: dict[str, Any], request: ChatRequest, unsupported: Unsupported) -> None:
-    for name, value in (request.extra or {}).items():
-        if request.dialect not in ("", NAME):
-            unsupported.field(name)
-        elif fields.get(name) is None and request.dialect == NAME:
-            fields[name] = value
-        elif name in fields:
-            raise InvalidRequestError(
-                f"'{name}' has a field of its own and cannot be in 'extra'", param=f"extra.{name}"
-            )
-        else:
-            fields[name] = value
-
-
-def _reasoning_effort(reasoning: Reasoning | None) -> str | None:
-    """The effort in words; of a budget the word that comes nearest."""
-    if reasoning is None:
-        return None
-    if reasoning.effort is not None:
-        return reasoning.effort.value
-    match reasoning.budget_tokens:
-        case None | -1:
-            return None
-        case 0:
-            return ReasoningEffort.NONE.value
-        case budget if budget <= 2048:
-            return ReasoningEffort.LOW.value
-        case budget if budget <= 8192:
-            return ReasoningEffort.MEDIUM.value
-        case _:
-            return ReasoningEffort.HIGH.value
-
-
-def _messages(message: Message, unsupported: Unsupported) -> Iterator[dict[str, Any]]:
-    """The messages that say the same: results are messages of their own here, and come first."""
-    rest: list[ContentPart] = []
-    for part in message.content:
-        if isinstance(part, ToolResult):
-            result = {"role": "tool", "tool_call_id": part.call_id, "content": _result(part, unsupported)}
-            yield _with_extra(result, message) if message.role is Role.TOOL else result
-        else:
-            rest.append(part)
-    if rest or not message.content:
-        yield _with_extra(_message(message.role, message.name, rest, unsupported), message)
-
-
-def _with_extra(fields: dict[str, Any], message: Message) -> dict[str, Any]:
-    return fields if message.extra is None else {**message.extra, **fields}
-
-
-def _result(result: ToolResult, unsupported: Unsupported) -> str | list[dict[str, Any]]:
-    """Texts alone: pictures in results have no place here."""
-    for part in result.content:
-        if not isinstance(part, TextPart):
-            unsupported.field("messages", "pictures and files in the result of a tool")
-    texts = [part.text for part in result.content if isinstance(part, TextPart)]
-    return texts[0] if len(texts) == 1 else [{"type": "text", "text": text} for text in texts] or ""
-
-
-def _message(role: Role, name: str | None, parts: Sequence[ContentPart], unsupported: Unsupported) -> dict[str, Any]:
-    content: list[ContentPart] = []
-    calls: list[dict[str, Any]] = []
-    thoughts: list[ReasoningPart] = []
-    fields: dict[str, Any] = {"role": role.value, "content": None}
-    for part in parts:
-        match part:
-            case ToolCall():
-                calls.append(_call(part))
-            case ReasoningPart():
-                thoughts.append(part)
-            case RefusalPart(text=text):
-                fields["refusal"] = text
-            case OpaquePart():
-                if part.dialect == NAME:
-                    calls.append(dict(part.value))
-                else:
-                    unsupported.field("messages", f"content of {part.dialect}")
-            case _:
-                content.append(part)
-    fields["content"] = _content(content, unsupported)
-    if name is not None:
-        fields["name"] = name
-    if calls:
-        fields["tool_calls"] = calls
-    if thoughts:
-        fields |= _thoughts(thoughts)
-    return fields
-
-
-def _thoughts(thoughts: Sequence[ReasoningPart]) -> dict[str, Any]:
-    fields: dict[str, Any] = {}
-    if text := "".join(thought.text for thought in thoughts):
-        fields["reasoning_content"] = text
-    if any(thought.signature or thought.redacted for thought in thoughts):
-        fields["reasoning_details"] = reasoning_details(thoughts)
-    return fields
-
-
-def _call(call: ToolCall) -> dict[str, Any]:
-    fields: dict[str, Any] = {
-        "id": call.id,
-        "type": "function",
-        "function": {"name": call.name, "arguments": call.arguments},
-    }
-    if call.signature is not None:
-        fields["extra_content"] = {"google": {"thought_signature": call.signature}}
-    return fields
-
-
-def _content(parts: Sequence[ContentPart], unsupported: Unsupported) -> str | list[dict[str, Any]] | None:
-    """One text is sent as a string, which every server understands; only a mixture needs parts."""
-    match parts:
-        case []:
-            return None
-        case [TextPart(text=text)]:
-            return text
-        case _:
-            return [each for part in parts if (each := _part(part, unsupported)) is not None] or ""
-
-
-def _part(part: ContentPart, unsupported: Unsupported) -> dict[str, Any] | None:
-    """The part; None if there is no place for it and that is to be passed over."""
-    match part:
-        case TextPart(text=text):
-            return {"type": "text", "text": text}
-        case ImagePart(url=url, detail=detail):
-            image = {"url": url} if detail is None else {"url": url, "detail": detail}
-            return {"type": "image_url", "image_url": image}
-        case AudioPart(data=data, format=form):
-            return {"type": "input_audio", "input_audio": {"data": data, "format": form}}
-        case FilePart():
-            return _file(part, unsupported)
-        case ToolCall() | ToolResult() | ReasoningPart() | RefusalPart() | OpaquePart():
-            raise AssertionError("these have fields of their own")
-        case _:
-            assert_never(part)
-
-
-def _file(part: FilePart, unsupported: Unsupported) -> dict[str, Any] | None:
-    """OpenAI takes files whole or by their id. Servers that fetch them are asked in the words of their own clients."""
-    unsupported.file_details(part)
-    own = part.extra or {}
-    if "document_url" in own:
-        name = {} if part.name is None else {"document_name": part.name}
-        return {"type": "document_url", "document_url": part.url, **name}
-    if part.url is not None and "file_data" not in own and _ADDRESS.match(part.url):
-        unsupported.field("messages", "a file by its address")
-        return None
-    file = {"file_data": part.url, "file_id": part.file_id, "filename": part.name}
-    return {"type": "file", "file": {name: value for name, value in file.items() if value is not None}}
-
-
-def _tools(tools: Sequence[Tool | OpaqueTool], unsupported: Unsupported) -> Iterator[dict[str, Any]]:
-    for tool in tools:
-        if isinstance(tool, Tool):
-            yield _tool(tool)
-        elif tool.dialect == NAME:
-            yield dict(tool.value)
-        else:
-            unsupported.field("tools", f"a tool that {tool.dialect} runs itself")
-
-
-def _tool(tool: Tool) -> dict[str, Any]:
-    function = {
-        "name": tool.name,
-        "description": tool.description,
-        "parameters": tool.parameters,
-        "strict": tool.strict,
-    }
-    return {"type": "function", "function": {name: value for name, value in function.items() if value is not None}}
-
-
-def _tool_choice(choice: ToolMode | NamedTool | None) -> str | dict[str, Any] | None:
-    match choice:
-        case None:
-            return None
-        case NamedTool(name=name):
-            return {"type": "function", "function": {"name": name}}
-        case ToolMode():
-            return choice.value
-        case _:
-            assert_never(choice)
-
-
-def _response_format(wanted: PlainFormat | JsonSchemaFormat | None) -> dict[str, Any] | None:
-    match wanted:
-        case None:
-            return None
-        case PlainFormat():
-            return {"type": wanted.value}
-        case JsonSchemaFormat():
-            schema = {
-                "name": wanted.name,
-                "description": wanted.description,
-                "schema": wanted.schema,
-                "strict": wanted.strict,
-            }
-            given = {name: value for name, value in schema.items() if value is not None}
-            return {"type": "json_schema", "json_schema": given}
-        case _:
-            assert_never(wanted)

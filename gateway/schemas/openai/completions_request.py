@@ -90,8 +90,8 @@ def encode_request(request: ChatRequest, model: str, *, stream: bool, drop_unsup
     _refuse_fields(request, unsupported)
     own = dict(request.extra or {}) if request.dialect == NAME else {}
     if request.dialect != NAME:
-        for name in request.extra or {}:
-            unsupported.field(name)
+        for name, value in (request.extra or {}).items():
+            unsupported.own_field(name, value)
     fields: dict[str, Any] = {
         "model": model,
         "prompt": _prompt(request.messages),

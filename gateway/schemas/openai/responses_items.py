@@ -147,8 +147,7 @@ def encode_items(messages: Iterable[Message], unsupported: Unsupported) -> list[
 
 
 def _message_items(message: Message, unsupported: Unsupported) -> Iterator[dict[str, Any]]:
-    if message.name is not None:
-        unsupported.field("messages", "the name of a speaker")
+    unsupported.message_details(message)
     run: list[ContentPart] = []
     for part in message.content:
         if isinstance(part, (TextPart, RefusalPart, ImagePart, AudioPart, FilePart)):

@@ -203,8 +203,8 @@ def encode_request(request: ChatRequest, model: str, *, stream: bool, drop_unsup
     _refuse_fields(request, unsupported)
     own = dict(request.extra or {}) if request.dialect == NAME else {}
     if request.dialect != NAME:
-        for name in request.extra or {}:
-            unsupported.field(name)
+        for name, value in (request.extra or {}).items():
+            unsupported.own_field(name, value)
     instructions, messages = _instructions(request.messages)
     items = encode_items(messages, unsupported)
     if not items:

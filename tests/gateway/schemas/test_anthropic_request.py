@@ -261,7 +261,15 @@ CHAR_CITATION = {
                 extra={"source": {"type": "content", "content": [{"type": "text", "text": "hi"}]}},
             ),
         ),
-        (SEARCH_RESULT, FilePart(url=TEXT_URL, media_type="text/plain", name="t", extra={"block": SEARCH_RESULT})),
+        (
+            SEARCH_RESULT,
+            FilePart(
+                url="data:text/plain;base64,aHR0cHM6Ly94Cmhp",
+                media_type="text/plain",
+                name="t",
+                extra={"block": SEARCH_RESULT, "citations": {"enabled": True}},
+            ),
+        ),
         (
             {"type": "container_upload", "file_id": "f"},
             OpaquePart(dialect=NAME, value={"type": "container_upload", "file_id": "f"}),
@@ -629,7 +637,7 @@ def test_file_that_cannot_be_read_is_refused(url: str) -> None:
         ("response_format", {"response_format": PlainFormat.JSON_OBJECT}),
         ("stop", {"stop": ("\n",)}),
         ("tools", {"tools": (OpaqueTool(dialect="openai_chat", value={}),)}),
-        ("logit_bias", {"dialect": "openai_chat", "extra": {"logit_bias": {}}}),
+        ("logit_bias", {"dialect": "openai_chat", "extra": {"logit_bias": {"50256": -100}}}),
     ],
 )
 def test_field_without_a_place_is_refused_by_name_or_left_out(param: str, fields: dict[str, Any]) -> None:

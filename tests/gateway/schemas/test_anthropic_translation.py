@@ -139,7 +139,7 @@ def test_field_for_openai(fields: dict[str, Any], sent: dict[str, Any]) -> None:
         ("top_logprobs", {"logprobs": True}),
         ("metadata", {"metadata": {"a": "b"}}),
         ("response_format", {"response_format": {"type": "json_object"}}),
-        ("logit_bias", {"logit_bias": {}}),
+        ("logit_bias", {"logit_bias": {"50256": -100}}),
         ("tools", {"tools": [{"type": "web_search"}]}),
         ("messages", {"messages": [{**HI, "name": "ann"}]}),
     ],
@@ -155,7 +155,7 @@ def test_what_anthropic_has_no_place_for(param: str, fields: dict[str, Any]) -> 
     ("param", "fields"),
     [
         ("tools", {"tools": [{"type": "web_search_20250305", "name": "web_search"}]}),
-        ("service_tier", {"service_tier": "auto"}),
+        ("service_tier", {"service_tier": "standard_only"}),
         ("cache_control", CACHED),
         ("output_config", {"output_config": {"task_budget": {"total": 5}}}),
         ("messages", {"messages": [{"role": "user", "content": [{"type": "container_upload", "file_id": "f"}]}, HI]}),

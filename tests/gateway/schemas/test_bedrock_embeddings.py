@@ -7,6 +7,7 @@ import pytest
 
 from gateway.errors import BadGatewayError, InvalidRequestError
 from gateway.schemas.bedrock.embeddings import BedrockEmbeddings
+from gateway.schemas.whole_dialect import read_answer
 from gateway.types import EmbeddingPurpose, EmbeddingsRequest, Usage
 from tests.support import recordings
 
@@ -87,6 +88,20 @@ def test_what_cannot_be_asked(model: str, texts: tuple[str, ...], param: str) ->
 def test_answers(answer: Any, vectors: Any, tokens: int) -> None:
     told = EMBED.decode_answer(json.dumps(answer).encode())
     assert (told.vectors, told.usage) == (vectors, Usage(input_tokens=tokens))
+
+
+@pytest.mark.parametrize(
+    ("body", "header", "tokens"),
+    [
+        ({"embeddings": [[1, 2.5]]}, (b"X-Amzn-Bedrock-Input-Token-Count", b"7"), 7),
+        ({"embeddings": [[1, 2.5]]}, (b"x-amzn-bedrock-input-token-count", b"many"), 0),
+        ({"embeddings": [[1, 2.5]]}, (b"content-type", b"7"), 0),
+        ({"embedding": [1], "inputTextTokenCount": 3}, (b"x-amzn-bedrock-input-token-count", b"7"), 3),
+    ],
+)
+def test_tokens_that_only_a_header_tells(body: Any, header: tuple[bytes, bytes], tokens: int) -> None:
+    told = read_answer(EMBED, json.dumps(body).encode(), [header])
+    assert told.usage == Usage(input_tokens=tokens)
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"embedding":["a"]}', b'{"embeddings":[7]}', b'{"message":"no"}'])

@@ -553,7 +553,7 @@ def test_instructions_alone_are_a_request_too() -> None:
         ("user", {"user": "u"}),
         ("parallel_tool_calls", {"parallel_tool_calls": False}),
         ("metadata", {"metadata": {"a": "b"}}),
-        ("logit_bias", {"dialect": "openai_chat", "extra": {"logit_bias": {}}}),
+        ("logit_bias", {"dialect": "openai_chat", "extra": {"logit_bias": {"50256": -100}}}),
         ("tools", {"tools": (OpaqueTool(dialect="other", value={}),)}),
         ("messages", {"messages": (CANONICAL_HI, Message(role=Role.USER, content=(FilePart(file_id="f-1"),)))}),
         (

@@ -26,7 +26,7 @@ from gateway.schemas.janua_grpc import (
     encode_embeddings,
 )
 from gateway.schemas.openai import chat_answer as openai_chat_answer
-from gateway.schemas.openai import chat_request as openai_chat_request
+from gateway.schemas.openai import chat_request_encoder
 from gateway.schemas.openai import embeddings as openai_embeddings
 from gateway.types import (
     AnswerStarted,
@@ -289,7 +289,7 @@ def chat_request(**fields: Any) -> chat_pb2.ChatCompletionRequest:
 
 
 def sent(request: chat_pb2.ChatCompletionRequest) -> Any:
-    return json.loads(openai_chat_request.encode_request(decode_chat(request), "sent", stream=False))
+    return json.loads(chat_request_encoder.encode_request(decode_chat(request), "sent", stream=False))
 
 
 def test_every_field_of_a_request_has_a_case() -> None:
@@ -304,7 +304,7 @@ def test_field_reaches_the_backend(field: str) -> None:
 
 def test_whole_numbers_of_a_struct_are_integers_as_far_as_a_double_is_exact() -> None:
     request = chat_request(extra={"a": 40, "b": 2**53, "c": -(2**53), "d": 1e300})
-    body = openai_chat_request.encode_request(decode_chat(request), "m", stream=False)
+    body = chat_request_encoder.encode_request(decode_chat(request), "m", stream=False)
     written = (b'"a":40', b'"b":9007199254740992', b'"c":-9007199254740992', b'"d":1e300')
     assert all(re.search(member + rb"[,}]", body) for member in written)
 

@@ -328,7 +328,7 @@ def test_results_are_messages_of_their_own_with_the_name_of_their_call() -> None
         ("parallel_tool_calls", {"parallel_tool_calls": False}),
         ("tool_choice", {"tool_choice": ToolMode.REQUIRED}),
         ("tool_choice", {"tool_choice": NamedTool(name="f")}),
-        ("logit_bias", {"dialect": "openai_chat", "extra": {"logit_bias": {}}}),
+        ("logit_bias", {"dialect": "openai_chat", "extra": {"logit_bias": {"50256": -100}}}),
         ("tools", {"tools": (OpaqueTool(dialect="other", value={}),)}),
     ],
 )

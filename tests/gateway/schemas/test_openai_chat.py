@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gateway.errors import BadGatewayError, InvalidRequestError
 from gateway.framing.sse import SseParser
 from gateway.schemas.openai.chat_answer import decode_events
-from gateway.schemas.openai.chat_request import encode_request
+from gateway.schemas.openai.chat_request_encoder import encode_request
 from gateway.types import (
     AnswerStarted,
     ChatEvent,

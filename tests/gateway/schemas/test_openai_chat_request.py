@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from gateway.errors import InvalidRequestError
-from gateway.schemas.openai.chat_request import NAME, decode_request, encode_request
+from gateway.schemas.openai.chat_request import NAME, decode_request
+from gateway.schemas.openai.chat_request_encoder import encode_request
 from gateway.types import (
     AudioPart,
     CacheTtl,

@@ -362,7 +362,7 @@ def test_nothing_is_to_be_stored_and_thoughts_are_asked_for() -> None:
         ({"seed": 1}, "seed"),
         ({"presence_penalty": 0.5}, "presence_penalty"),
         ({"frequency_penalty": 0.5}, "frequency_penalty"),
-        ({"extra": {"logit_bias": {}}}, "logit_bias"),
+        ({"extra": {"logit_bias": {"50256": -100}}}, "logit_bias"),
         ({"tools": (OpaqueTool(dialect="other", value={"type": "t"}),)}, "tools"),
     ],
 )
