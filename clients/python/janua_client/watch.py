@@ -37,9 +37,10 @@ async def follow(
     waits = reconnecting.backoff.waits()
     opened = False
     while True:
+        answered = False
         try:
             async for response in responses(open_stream(request)):
-                opened, waits = True, reconnecting.backoff.waits()
+                opened, answered, waits = True, True, reconnecting.backoff.waits()
                 events = tuple(response.events)
                 if first_list is not None:
                     events = tuple(first_list.events_of(events))
@@ -52,6 +53,8 @@ async def follow(
         except JanuaError as error:
             if not opened or not isinstance(error, LOST):
                 raise
+            if not answered:
+                reconnecting.on_lost(error)
         if first_list is not None:
             first_list.begin_again()
         await reconnecting.sleep(next(waits))
