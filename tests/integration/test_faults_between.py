@@ -24,7 +24,7 @@ from tests.support.processes import EchoFactory, Node, NodeFactory
 
 
 def patience(fault: Fault) -> str:
-    """How long to wait for bytes: briefly where the fault is that none come, and else longer than a busy machine takes."""
+    """How long to wait for bytes: briefly where the fault is that none come, else longer than a busy machine takes."""
     return "1s" if isinstance(fault, Stall | Slow) else "10s"
 
 
@@ -83,7 +83,7 @@ async def endpoint(session: aiohttp.ClientSession, node: Node, proxy: FaultProxy
 async def until_health(
     session: aiohttp.ClientSession, node: Node, proxy: FaultProxy, *, healthy: bool, reason: str = ""
 ) -> dict[str, Any]:
-    """Waits until the endpoint behind the proxy is well, or is not, perhaps for that reason. Gives what is told of it."""
+    """Waits until the endpoint behind the proxy is well, or is not, perhaps for that reason. Gives what it tells."""
     told: dict[str, Any] = {}
 
     async def is_so() -> bool:

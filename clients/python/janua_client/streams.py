@@ -28,8 +28,8 @@ class StreamCall(Protocol[Response_co]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reconnecting:
-    """How a lost stream is opened again. `on_lost` is called with each failure to do so: from then on what was told last
-    may no longer be so."""
+    """How a lost stream is opened again. `on_lost` is called with each failure to do so: what was told last may then no
+    longer be so."""
 
     backoff: Backoff = field(default_factory=Backoff)
     sleep: Sleep = asyncio.sleep
