@@ -1,9 +1,11 @@
 """The command `python -m config_server.access_command`, which `janua access` runs: the file of who may do what."""
 
+import fcntl
 import os
 import secrets
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -68,12 +70,14 @@ def _add(name: str, role: str, certificates: Sequence[str], node_ids: Sequence[s
         certificates=frozenset(certificates),
         node_ids=node_ids,
     )
-    before = path.read_text() if path.exists() else ""
-    if before:
-        AccessList.read(path)
-    text = before + ("" if not before or before.endswith("\n") else "\n") + entry_text(principal)
-    AccessList.parse(text)
-    _replace(path, text)
+    # Where a link leads, so that it stays one.
+    with _alone(real := Path(os.path.realpath(path))):
+        before = real.read_text() if real.exists() else ""
+        if before:
+            AccessList.read(path)
+        text = before + ("" if not before or before.endswith("\n") else "\n") + entry_text(principal)
+        AccessList.parse(text)
+        _replace(real, text)
     click.echo(f"{name} may connect as {role}" + (", with this token, which is shown once" if token else ""), err=True)
     if token is not None:
         click.echo(token)
@@ -92,16 +96,43 @@ def _list(path: Path) -> None:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Waits for those who write the file just now: what one has added another would leave out. The lock is on the
+    directory, since the file is replaced."""
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _replace(path: Path, text: str) -> None:
-    """Writes the whole file or nothing of it, readable by this user alone if it is new."""
-    mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
+    """Writes the whole file or nothing of it: readable by whom it was before, and if it is new by this user alone."""
+    found = path.stat() if path.exists() else None
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            if found is not None:
+                _give(descriptor, found, path)
+            file.write(text)
+            file.flush()
+            os.fsync(descriptor)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _give(descriptor: int, found: os.stat_result, path: Path) -> None:
+    """Gives a file to whom another belongs: the server may run as another user than the one who adds somebody."""
+    try:
+        os.fchown(descriptor, found.st_uid, found.st_gid)
+    except PermissionError:
+        raise AccessError(f"{path} belongs to another user: add to it as that user, or as root") from None
+    os.fchmod(descriptor, found.st_mode & 0o777)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -105,6 +105,7 @@ def _check(batch: Batch, edits: Sequence[Edit], whole: World, cache: SnapshotCac
     clashes = [clash for path, message in consumers for clash in clashes_with_records(path, message, cache.records)]
     validation.check_world(
         whole,
+        before=cache.messages,
         changed=[edit.key for edit in edits if edit.is_content_changed],
         changes={change.key: change for change in batch.changes},
         found=[*(violation for edit in edits for violation in edit.violations), *clashes],

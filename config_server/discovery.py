@@ -199,6 +199,10 @@ def _identity(node: ads_pb2.Node) -> NodeIdentity:
     if len(node.id) > _MAX_NODE_ID:
         text = f"node.id may have {_MAX_NODE_ID} characters, not {len(node.id)}"
         raise ApiError(code_pb2.INVALID_ARGUMENT, "NODE_ID_TOO_LONG", text)
+    for field, value in (("id", node.id), ("cluster", node.cluster)):
+        if not value.isprintable():
+            text = f"node.{field} may have no control characters, as {value[:_MAX_NODE_ID]!a} has"
+            raise ApiError(code_pb2.INVALID_ARGUMENT, "NODE_ID_NOT_PRINTABLE", text)
     return NodeIdentity(
         node_id=node.id,
         cluster=node.cluster[:_MAX_NODE_ID],

@@ -1,16 +1,21 @@
 """What is known of one gateway node: who it is, its streams, and how far each has come. Knows no gRPC."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Final
 
 from google.rpc import status_pb2
 from janua.config.v1.config_service_pb2 import Node, NodeStatus
+from janua_resources.kinds import KINDS
 
 from config_server.node_selector import Selection
 from config_server.progress import TypeProgress, progress_from_proto
 from config_server.resources import timestamp
 from config_server.subscription import Delivery
+
+_ORDER: Final = MappingProxyType({info.type_url: position for position, info in enumerate(KINDS)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +47,10 @@ class NodeSession:
         if found is None:
             found = self.types[type_url] = TypeProgress(type_url=type_url)
         return found
+
+    def by_order(self) -> Sequence[TypeProgress]:
+        """The types in make-before-break order, which puts a refusal before those that follow from it."""
+        return sorted(self.types.values(), key=lambda each: (_ORDER.get(each.type_url, len(_ORDER)), each.type_url))
 
     def sent(self, type_url: str, revision: int) -> None:
         self.progress(type_url).sent(revision)
@@ -99,7 +108,7 @@ class NodeRecord:
             connected=self.is_connected,
             connect_time=timestamp(self.latest.connect_time),
             last_seen_time=timestamp(self.last_seen_time),
-            types=[self.latest.types[type_url].to_proto() for type_url in sorted(self.latest.types)],
+            types=[progress.to_proto() for progress in self.latest.by_order()],
             status=self.status,
             seen_revision=self.latest.revision,
             replica=self.latest.replica,

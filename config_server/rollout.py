@@ -82,7 +82,7 @@ def node_rollout(record: NodeRecord, revision: int, changed: ChangedVersions) ->
         _type_state(session, session.types.get(type_url), revision, versions, is_connected=record.is_connected)
         for type_url, versions in changed.items()
     } or {_never_sent(session, revision)}
-    progress = [known for known in session.types.values() if kind_by_type_url(known.type_url) is not None]
+    progress = [known for known in session.by_order() if kind_by_type_url(known.type_url) is not None]
     return NodeRollout(
         node_id=record.node_id,
         state=next(state for state in _WORST_FIRST if state in states),

@@ -43,16 +43,21 @@ def check_resource(path: str, message: ConfigMessage, size: int) -> Sequence[Req
 
 
 def check_world(
-    whole: World, changed: Collection[Key], changes: Mapping[Key, BatchChange], found: Sequence[RequestViolation]
+    whole: World,
+    before: World,
+    changed: Collection[Key],
+    changes: Mapping[Key, BatchChange],
+    found: Sequence[RequestViolation],
 ) -> None:
     """Raises ApiError if anything is wrong, `found` in single resources included.
 
-    `whole` is what the configuration would be. What is wrong with a resource of the batch is INVALID_ARGUMENT; what
-    the batch would break elsewhere, above all references to what it deletes, is FAILED_PRECONDITION.
+    `whole` is what the configuration would be, `before` what it is. What is wrong with a resource of the batch is
+    INVALID_ARGUMENT; what the batch would break elsewhere, above all references to what it deletes, is
+    FAILED_PRECONDITION.
     """
     violations = list(found)
     conflicts: list[Conflict] = []
-    for violation in world.check_world(whole, changed):
+    for violation in world.check_world(whole, changed, before):
         change = changes.get(Key(violation.kind.kind, violation.name))
         if change is None or change.message is None:
             conflicts.append(_elsewhere(violation))

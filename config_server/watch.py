@@ -5,11 +5,12 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import suppress
 from typing import Final
 
+from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import code_pb2
 from janua.config.v1.config_service_pb2 import ResourceEvent, WatchResourcesRequest, WatchResourcesResponse
 
 from config_server.errors import ApiError
-from config_server.resources import Kind, StoredChange, stored_resource
+from config_server.resources import Kind, StoredChange, stored_resource, timestamp
 from config_server.revision_signal import RevisionSignal, SignalClosedError
 from config_server.snapshot_cache import CachedResource, SnapshotCache
 from config_server.store.base import Store
@@ -37,20 +38,32 @@ class Watcher:
         """Never ends by itself. Raises ApiError."""
         if request.HasField("after_revision"):
             revision = request.after_revision
-            await self._check_resumable(revision)
+            await self._check_resumable(request)
         else:
             revision = self._cache.revision
             for page in _pages(self._snapshot(request.kind)):
                 yield page
-            yield _bookmark(revision)
+            yield await self._timed(_bookmark(revision))
         while True:
             for each in range(revision + 1, await self._newest(revision) + 1):
                 response = _response(await self._store.changes_of(each), each, request.kind)
                 if response.events:
-                    yield response
+                    yield await self._timed(response)
                 revision = each
 
-    async def _check_resumable(self, revision: int) -> None:
+    async def _timed(self, response: WatchResourcesResponse) -> WatchResourcesResponse:
+        """The response, with when its revision was made."""
+        if (made := await self._made(response.revision)) is not None:
+            response.revision_time.CopyFrom(made)
+        return response
+
+    async def _made(self, revision: int) -> Timestamp | None:
+        """When a revision was made; None for revision 0."""
+        found = await self._store.revisions(before=revision + 1, limit=1)
+        return timestamp(found[0].time) if found else None
+
+    async def _check_resumable(self, request: WatchResourcesRequest) -> None:
+        revision = request.after_revision
         if self._store.peers is not None:
             # It may have been made through another server, and not be here yet.
             with suppress(TimeoutError):
@@ -59,6 +72,9 @@ class Watcher:
         if revision > self._cache.revision:
             text = f"after_revision {revision} is beyond the current revision {self._cache.revision}: begin without it"
             raise ApiError(code_pb2.OUT_OF_RANGE, "REVISION_OUT_OF_RANGE", text)
+        if request.HasField("after_time") and request.after_time != await self._made(revision):
+            text = f"revision {revision} is not the one that was seen, since the store was put back: begin without it"
+            raise ApiError(code_pb2.OUT_OF_RANGE, "REVISION_REPLACED", text)
 
     def _snapshot(self, kind: Kind) -> Sequence[CachedResource]:
         """All resources at one revision. They are never changed, so holding them while they are sent is cheap."""

@@ -2,8 +2,8 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from typing import Any, Final
 
@@ -21,10 +21,11 @@ from config_server.store.base import (
     RevisionRecord,
     StoreError,
 )
+from config_server.store.postgres_commit import COMMIT, SAVE_REQUEST, commit_arguments, request_row, text
 from config_server.store.postgres_connection import Pools, acquired, connected, open_pools, reason, redacted, told
-from config_server.store.postgres_peers import CHANNEL, PostgresPeers
+from config_server.store.postgres_peers import PostgresPeers
 from config_server.store.postgres_schema import prepare
-from config_server.store.rows import ENTRY_COLUMNS, entry_of, micros, moment, row_of
+from config_server.store.rows import ENTRY_COLUMNS, entry_of, micros, moment
 
 _COLUMNS: Final = ", ".join(ENTRY_COLUMNS)
 _SELECT_RESOURCES_AT: Final = f"""
@@ -32,9 +33,6 @@ _SELECT_RESOURCES_AT: Final = f"""
     SELECT DISTINCT ON (kind, name) * FROM changes WHERE at_revision <= $1
     ORDER BY kind, name, at_revision DESC) AS newest
   WHERE operation <> $2"""
-_UPSERT: Final = f"""
-  INSERT INTO resources ({_COLUMNS}) VALUES ({", ".join(f"${number}" for number in range(1, len(ENTRY_COLUMNS) + 1))})
-  ON CONFLICT (kind, name) DO UPDATE SET {", ".join(f"{column} = EXCLUDED.{column}" for column in ENTRY_COLUMNS[2:])}"""
 # A change is needed at the horizon only if it is the last one up to there and has left something.
 _COMPACT_CHANGES: Final = """
   DELETE FROM changes AS change
@@ -42,9 +40,10 @@ _COMPACT_CHANGES: Final = """
     SELECT 1 FROM changes AS other
     WHERE other.kind = change.kind AND other.name = change.name
       AND other.at_revision > change.at_revision AND other.at_revision <= $1))"""
-_SAVE_REQUEST: Final = """
-  INSERT INTO requests VALUES ($1, $2, $3, $4) ON CONFLICT (request_id)
-  DO UPDATE SET digest = EXCLUDED.digest, response = EXCLUDED.response, time = EXCLUDED.time"""
+# No row: there is no revision yet.
+_SELECT_CHANGES: Final = f"""
+  SELECT horizon, operation, {", ".join(f"changes.{column}" for column in ENTRY_COLUMNS)}
+  FROM meta LEFT JOIN changes ON at_revision = $1 ORDER BY ordinal"""
 _SAVE_NODE: Final = """
   INSERT INTO nodes VALUES ($1, $2, $3, now()) ON CONFLICT (replica, node_id)
   DO UPDATE SET record = EXCLUDED.record, written = EXCLUDED.written"""
@@ -82,33 +81,24 @@ class PostgresStore:
         return StoredWorld(epoch=epoch, revision=revision, entries=self._checked(rows), horizon=horizon)
 
     async def commit(self, commit: Commit) -> None:
-        async with self._writing() as connection:
-            # First of all: whoever holds the counter's row decides the order of commits.
-            revision = await connection.fetchval("UPDATE meta SET revision = revision + 1 RETURNING revision")
-            if revision != commit.revision:
-                raise RevisionConflictError(f"planned for revision {commit.revision}, the store would make {revision}")
-            await connection.execute(
-                "INSERT INTO revisions VALUES ($1, $2, $3, $4)",
-                revision,
-                micros(commit.time),
-                _text(commit.author),
-                _text(commit.message),
-            )
-            await _write_changes(connection, commit)
-            if commit.request is not None:
-                await connection.execute(_SAVE_REQUEST, *_request_row(commit.request))
-            # Told to the others when this is committed, and not if it is not.
-            await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, str(revision))
+        arguments = commit_arguments(commit)
+        async with self._telling() as connection:
+            with _outcome_unknown():
+                row = await connection.fetchrow(COMMIT, *arguments)
+        if row is None:
+            raise RevisionConflictError(f"planned for revision {commit.revision}, which another server has made")
 
     async def changes_of(self, revision: int) -> Sequence[StoredChange]:
-        async with self._reading() as connection:
-            horizon = await connection.fetchval("SELECT horizon FROM meta")
-            rows = await connection.fetch(
-                f"SELECT operation, {_COLUMNS} FROM changes WHERE at_revision = $1 ORDER BY ordinal", revision
-            )
+        async with self._asking() as connection:
+            rows = await connection.fetch(_SELECT_CHANGES, revision)
+        horizon = rows[0]["horizon"] if rows else 0
         if 0 < revision <= horizon:
             raise RevisionCompactedError(revision, horizon)
-        return tuple(StoredChange(operation=Operation(row[0]), entry=entry_of(tuple(row)[1:])) for row in rows)
+        return tuple(
+            StoredChange(operation=Operation(operation), entry=entry_of(tuple(entry)))
+            for _, operation, *entry in rows
+            if operation is not None
+        )
 
     async def entries_at(self, revision: int) -> Mapping[Key, StoredEntry]:
         async with self._reading() as connection:
@@ -119,7 +109,7 @@ class PostgresStore:
         return self._checked(rows)
 
     async def revisions(self, *, before: int | None = None, limit: int) -> Sequence[RevisionRecord]:
-        async with self._reading() as connection:
+        async with self._asking() as connection:
             rows = await connection.fetch(
                 "SELECT revision, author, message, time FROM revisions WHERE $1::bigint IS NULL OR revision < $1"
                 " ORDER BY revision DESC LIMIT $2",
@@ -132,7 +122,7 @@ class PostgresStore:
         )
 
     async def horizon(self) -> int:
-        async with self._reading() as connection:
+        async with self._asking() as connection:
             return int(await connection.fetchval("SELECT horizon FROM meta"))
 
     async def replace_bodies(self, kind: int, replaced: BodyReplacement) -> int:
@@ -155,10 +145,10 @@ class PostgresStore:
                 await connection.execute(_COMPACT_CHANGES, horizon, int(Operation.DELETED))
 
     async def find_request(self, request_id: str, *, not_before: datetime) -> AnsweredRequest | None:
-        async with self._reading() as connection:
+        async with self._asking() as connection:
             row = await connection.fetchrow(
                 "SELECT digest, response, time FROM requests WHERE request_id = $1 AND time >= $2",
-                _text(request_id),
+                text(request_id),
                 micros(not_before),
             )
         if row is None:
@@ -166,15 +156,15 @@ class PostgresStore:
         return AnsweredRequest(request_id=request_id, digest=row[0], response=row[1], time=moment(row[2]))
 
     async def save_request(self, request: AnsweredRequest) -> None:
-        async with self._writing() as connection:
-            await connection.execute(_SAVE_REQUEST, *_request_row(request))
+        async with self._telling() as connection:
+            await connection.execute(SAVE_REQUEST, *request_row(request))
 
     async def forget_requests(self, *, before: datetime) -> None:
-        async with self._writing() as connection:
+        async with self._telling() as connection:
             await connection.execute("DELETE FROM requests WHERE time < $1", micros(before))
 
     async def load_nodes(self) -> Sequence[NodeRow]:
-        async with self._reading() as connection:
+        async with self._asking() as connection:
             rows = await connection.fetch(
                 "SELECT node_id, record FROM nodes WHERE replica = $1 ORDER BY node_id", self._instance
             )
@@ -192,35 +182,46 @@ class PostgresStore:
         await self._pools.close()
 
     @asynccontextmanager
+    async def _asking(self) -> AsyncIterator["asyncpg.pool.PoolConnectionProxy[Any]"]:
+        """For one statement, which sees one moment by itself."""
+        with told("read"):
+            async with acquired(self._pools.reading) as connection:
+                yield connection
+
+    @asynccontextmanager
     async def _reading(self) -> AsyncIterator["asyncpg.pool.PoolConnectionProxy[Any]"]:
         """A transaction that sees one moment."""
-        with told("read"):
-            async with (
-                acquired(self._pools.reading) as connection,
-                connection.transaction(isolation="repeatable_read", readonly=True),
-            ):
-                yield connection
+        async with self._asking() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+            yield connection
+
+    @asynccontextmanager
+    async def _telling(self) -> AsyncIterator["asyncpg.pool.PoolConnectionProxy[Any]"]:
+        """For one statement, which is a transaction by itself."""
+        with told("written"):
+            async with acquired(self._pools.writing) as connection:
+                try:
+                    yield connection
+                except asyncpg.ReadOnlySQLTransactionError:
+                    # The primary of before is a standby now: new connections find the one of today.
+                    await self._pools.writing.expire_connections()
+                    raise
 
     @asynccontextmanager
     async def _writing(self) -> AsyncIterator["asyncpg.pool.PoolConnectionProxy[Any]"]:
         """A transaction. Raises OutcomeUnknownError if it was lost while it was committed."""
-        with told("written"):
-            async with acquired(self._pools.writing) as connection:
-                # Whatever the database is set to: who waits for the counter's row must see it as it is then.
-                transaction = connection.transaction(isolation="read_committed")
-                await transaction.start()
-                try:
-                    yield connection
-                except (TimeoutError, asyncio.CancelledError):
-                    raise  # and the connection is broken off
-                except BaseException as error:
-                    if not connection.is_closed():
-                        await transaction.rollback()
-                    if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
-                        # The primary of before is a standby now: new connections find the one of today.
-                        await self._pools.writing.expire_connections()
-                    raise
-                await _commit(transaction)
+        async with self._telling() as connection:
+            transaction = connection.transaction()
+            await transaction.start()
+            try:
+                yield connection
+            except (TimeoutError, asyncio.CancelledError):
+                raise  # and the connection is broken off
+            except BaseException:
+                if not connection.is_closed():
+                    await transaction.rollback()
+                raise
+            with _outcome_unknown():
+                await transaction.commit()
 
     def _checked(self, rows: Sequence[Any]) -> Mapping[Key, StoredEntry]:
         entries = {}
@@ -234,40 +235,10 @@ class PostgresStore:
         return entries
 
 
-async def _commit(transaction: "asyncpg.transaction.Transaction") -> None:
+@contextmanager
+def _outcome_unknown() -> Iterator[None]:
+    """Around what commits: raises OutcomeUnknownError if the database is lost meanwhile."""
     try:
-        await transaction.commit()
+        yield
     except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
         raise OutcomeUnknownError(f"the connection was lost within a commit: {reason(error)}") from error
-
-
-async def _write_changes(connection: "asyncpg.pool.PoolConnectionProxy[Any]", commit: Commit) -> None:
-    await connection.copy_records_to_table(
-        "changes",
-        schema_name="janua",
-        columns=("at_revision", "ordinal", "operation", *ENTRY_COLUMNS),
-        records=[
-            (commit.revision, ordinal, int(change.operation), *_clean_row(change.entry))
-            for ordinal, change in enumerate(commit.changes)
-        ],
-    )
-    kept = [_clean_row(change.entry) for change in commit.changes if change.operation is not Operation.DELETED]
-    gone = [tuple(change.entry.key) for change in commit.changes if change.operation is Operation.DELETED]
-    if kept:
-        await connection.executemany(_UPSERT, kept)
-    if gone:
-        await connection.executemany("DELETE FROM resources WHERE kind = $1 AND name = $2", gone)
-
-
-def _clean_row(entry: StoredEntry) -> tuple[Any, ...]:
-    *columns, author, set_name = row_of(entry)
-    return (*columns, _text(author), set_name)
-
-
-def _request_row(request: AnsweredRequest) -> tuple[Any, ...]:
-    return (_text(request.request_id), request.digest, request.response, micros(request.time))
-
-
-def _text(text: str) -> str:
-    """What people write, without the one character that PostgreSQL cannot keep."""
-    return text.replace("\0", "")

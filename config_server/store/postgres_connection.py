@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-from config_server.store.base import StoreError, StoreUnavailableError
+from config_server.store.base import OutcomeUnknownError, StoreError, StoreUnavailableError
 
 # All that the driver raises when the database, or the way to it, fails.
 FAILURES: Final = (
@@ -34,10 +34,12 @@ _COMMAND_TIMEOUT_S: Final = 20.0
 _CLOSE_TIMEOUT_S: Final = 5.0
 
 # A statement that takes longer will not end well. A server that is stopped within a transaction must not keep the
-# counter's row, and with it all the others, for ever.
+# counter's row, and with it all the others, for ever. Whatever the database is set to: who waits for that row must see
+# it as it is then.
 _SETTINGS: Final = {
     "application_name": "janua config server",
     "search_path": "janua",
+    "default_transaction_isolation": "read committed",
     "statement_timeout": "15s",
     "lock_timeout": "10s",
     "idle_in_transaction_session_timeout": "10s",
@@ -83,13 +85,19 @@ async def acquired(pool: "asyncpg.Pool[Any]") -> AsyncIterator["asyncpg.pool.Poo
     connection = await pool.acquire(timeout=_ACQUIRE_TIMEOUT_S)
     try:
         yield connection
-    except (TimeoutError, asyncio.CancelledError):
-        connection.terminate()
+    except (TimeoutError, OutcomeUnknownError, asyncio.CancelledError):
+        break_off(connection)
         raise
     finally:
         # What was committed is committed, even if the connection fails on its way back.
         with suppress(*FAILURES):
             await pool.release(connection, timeout=_ACQUIRE_TIMEOUT_S)
+
+
+def break_off(connection: "asyncpg.pool.PoolConnectionProxy[Any]") -> None:
+    """Ends a connection at once, unless it has ended by itself."""
+    with suppress(asyncpg.InterfaceError):
+        connection.terminate()
 
 
 @asynccontextmanager
@@ -119,7 +127,13 @@ async def _pool(url: str, connections: int, settings: Mapping[str, str]) -> "asy
         timeout=_ACQUIRE_TIMEOUT_S,
         command_timeout=_COMMAND_TIMEOUT_S,
         server_settings={**_SETTINGS, **settings},
+        reset=_reset,
     )
+
+
+async def _reset(connection: "asyncpg.Connection[Any]") -> None:
+    """Of a connection that goes back to its pool. What a failure has left open asyncpg ends before; the settings of a
+    session are never changed, and to have them put back anyway would be one more way to the database for each use."""
 
 
 async def _durable(connection: Connection) -> Mapping[str, str]:

@@ -10,7 +10,7 @@ import asyncpg
 import structlog
 
 from config_server.store.base import PeerNode, PeerNodes, Position, StoreUnavailableError
-from config_server.store.postgres_connection import FAILURES, Connection, acquired, connect, reason, told
+from config_server.store.postgres_connection import FAILURES, Connection, acquired, break_off, connect, reason, told
 from config_server.store.rows import moment
 
 CHANNEL: Final = "janua_revision"
@@ -148,8 +148,7 @@ async def _leave_line(
         async with asyncio.timeout(_ANSWER_S):
             await place.rollback()
     except FAILURES:
-        with suppress(asyncpg.InterfaceError):
-            connection.terminate()
+        break_off(connection)
 
 
 async def _listen(connection: Connection) -> AsyncIterator[Position]:

@@ -108,8 +108,14 @@ def open_writer(path: Path) -> sqlite3.Connection:
     try:
         # Made by hand first: SQLite would let the group and others read it.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        links = path.stat().st_nlink
     except OSError as error:
         raise StoreError(f"cannot write {path}: {_reason(error)}; give --store a writable path") from error
+    if links > 1:
+        # SQLite writes ahead beside the name it is given: under another name it would not find what was committed.
+        raise StoreError(
+            f"{path} has {links} names (hard links), by which it would be damaged: remove all but one of them"
+        )
     connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
     try:
         _prepare(connection, path)

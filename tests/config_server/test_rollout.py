@@ -190,3 +190,15 @@ def test_a_text_of_any_length_and_script_is_cut_to_4_kib(text: str) -> None:
     assert len(kept.encode()) <= 4096
     assert error.message.startswith(kept)
     assert kept == error.message or len(kept.encode()) > 4092
+
+
+def test_a_refusal_comes_before_those_that_follow_from_it() -> None:
+    """However the answers came: a node that does not take a service has no use for the route that names it."""
+    types = []
+    for type_url in (ROUTE, SERVICE, "type.example/other"):
+        progress, under_way = sent(type_url, 2)
+        progress.refused(under_way, REFUSED)
+        types.append(progress)
+    node = record(*types)
+    assert [each.type_url for each in node_rollout(node, 2, {}).rejections] == [SERVICE, ROUTE]
+    assert [each.type_url for each in node.to_proto().types] == [SERVICE, ROUTE, "type.example/other"]

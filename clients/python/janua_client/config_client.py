@@ -317,7 +317,7 @@ class ConfigClient:
 
         With `after_revision` only the changes after it. A lost stream is opened again without gap or duplicate. Close
         the iterator (`contextlib.aclosing`) to end it. Raises `UnavailableError` if the first stream cannot be opened,
-        `OutOfRangeError` when the changes since the last batch are gone: begin anew then.
+        `OutOfRangeError` when the changes since the last batch are gone, or the store was put back: begin anew then.
         """
         request = WatchResourcesRequest(kind=kind, after_revision=after_revision)
         async for batch in follow(

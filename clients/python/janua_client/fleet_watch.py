@@ -78,12 +78,15 @@ async def follow_states(
     opened = False
     while True:
         merger = make_merger()
+        answered = False
         try:
             async for response in responses(open_stream()):
-                opened, waits = True, reconnecting.backoff.waits()
+                opened, answered, waits = True, True, reconnecting.backoff.waits()
                 if (state := merger.take(response)) is not None:
                     yield state
         except JanuaError as error:
             if not opened or not isinstance(error, LOST):
                 raise
+            if not answered:
+                reconnecting.on_lost(error)
         await reconnecting.sleep(next(waits))

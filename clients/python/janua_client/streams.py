@@ -1,14 +1,14 @@
 """Streams of a server's answers: their failures as our errors, and how a lost one is opened again."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeVar
 
 import grpc
 
 from janua_client.backoff import Backoff
-from janua_client.errors import CancelledCallError, DeadlineExceededError, UnavailableError, from_rpc_error
+from janua_client.errors import CancelledCallError, DeadlineExceededError, JanuaError, UnavailableError, from_rpc_error
 from janua_client.unary import Sleep
 
 Response_co = TypeVar("Response_co", covariant=True)
@@ -28,10 +28,12 @@ class StreamCall(Protocol[Response_co]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reconnecting:
-    """How a lost stream is opened again."""
+    """How a lost stream is opened again. `on_lost` is called with each failure to do so: what was told last may then no
+    longer be so."""
 
     backoff: Backoff = field(default_factory=Backoff)
     sleep: Sleep = asyncio.sleep
+    on_lost: Callable[[JanuaError], None] = lambda error: None
 
 
 async def merged(*iterators: AsyncGenerator[Response]) -> AsyncGenerator[Response]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import grpc
 from janua.config.v1.config_service_pb2 import ResourceEvent, WatchResourcesRequest, WatchResourcesResponse
-from janua.config.v1.resource_pb2 import StoredResource
+from janua.config.v1.resource_pb2 import Kind, StoredResource
 from janua_resources.kinds import key_of, unwrap
 
 from janua_client.errors import JanuaError
@@ -37,9 +37,10 @@ async def follow(
     waits = reconnecting.backoff.waits()
     opened = False
     while True:
+        answered = False
         try:
             async for response in responses(open_stream(request)):
-                opened, waits = True, reconnecting.backoff.waits()
+                opened, answered, waits = True, True, reconnecting.backoff.waits()
                 events = tuple(response.events)
                 if first_list is not None:
                     events = tuple(first_list.events_of(events))
@@ -48,13 +49,21 @@ async def follow(
                         continue
                     first_list = None
                 yield WatchBatch(events=events, revision=response.revision)
-                request = WatchResourcesRequest(kind=request.kind, after_revision=response.revision)
+                request = _after(response, request.kind)
         except JanuaError as error:
             if not opened or not isinstance(error, LOST):
                 raise
+            if not answered:
+                reconnecting.on_lost(error)
         if first_list is not None:
             first_list.begin_again()
         await reconnecting.sleep(next(waits))
+
+
+def _after(response: WatchResourcesResponse, kind: Kind.ValueType) -> WatchResourcesRequest:
+    """Asks for what comes after a response; it may have come from a store that is put back meanwhile."""
+    made = response.revision_time if response.HasField("revision_time") else None
+    return WatchResourcesRequest(kind=kind, after_revision=response.revision, after_time=made)
 
 
 class FirstList:

@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 
 from janua.config.v1.consumer_pb2 import Consumer
 from janua.config.v1.policy_pb2 import Policy
-from janua.config.v1.resource_pb2 import KIND_POLICY, KIND_SECRET, KIND_SERVICE, KIND_UPSTREAM
+from janua.config.v1.resource_pb2 import KIND_POLICY, KIND_ROUTE, KIND_SECRET, KIND_SERVICE, KIND_UPSTREAM
 from janua.config.v1.route_pb2 import Route
 from janua.config.v1.secret_pb2 import Secret
 from janua.config.v1.service_pb2 import SCHEMA_OPENAI, SCHEMA_UNSPECIFIED, Service
@@ -44,22 +44,25 @@ _T = TypeVar("_T", bound=ConfigMessage)
 # A changed resource of these kinds may make a resource that names it wrong; others only by being gone.
 _SEEN_INTO: Final = frozenset({KIND_POLICY, KIND_SECRET, KIND_SERVICE, KIND_UPSTREAM})
 
+_NOTHING: Final[World] = MappingProxyType({})
+
 _ORDER: Final = MappingProxyType({info.kind: position for position, info in enumerate(KINDS)})
 
 
-def check_world(messages: World, changed: Collection[Key] | None = None) -> list[Violation]:
+def check_world(messages: World, changed: Collection[Key] | None = None, before: World = _NOTHING) -> list[Violation]:
     """What is wrong among `messages`, the whole configuration, each right in itself.
 
     With `changed`, the keys that were added, changed or removed since a configuration that was right, only these,
     the resources that name them and the routes of these are looked at. Of two resources that exclude each other the
-    one looked at is reported, naming the other.
+    one looked at is reported, naming the other. `before`: that configuration; routes that match what they did there
+    are not compared with all others again.
     """
     examined = tuple(messages.values()) if changed is None else _affected(messages, changed)
     routes, services = _of_type(examined, Route), _of_type(examined, Service)
     consumers = _of_type(examined, Consumer)
     return [
         *_dangling_references(messages, examined),
-        *_conflicting_matches(messages, routes),
+        *_conflicting_matches(messages, [route for route in routes if not _matches_as_in(before, route)]),
         *_shared_keys(messages, consumers),
         *_shared_names(messages, consumers, "jwt_subjects", "a subject"),
         *_shared_names(messages, consumers, "certificate_names", "a name"),
@@ -123,6 +126,11 @@ def _repeated_policies(messages: World, examined: Iterable[ConfigMessage]) -> It
             if kind in ONLY_ONE and first.setdefault(kind, reference.name) != reference.name:
                 text = f"policy {quoted(first[kind])} is of kind {kind} too, of which there can be one only"
                 yield violation(message, reference.field, text)
+
+
+def _matches_as_in(before: World, route: Route) -> bool:
+    other = before.get((KIND_ROUTE, route.name))
+    return isinstance(other, Route) and other.priority == route.priority and other.match == route.match
 
 
 def _conflicting_matches(messages: World, routes: Sequence[Route]) -> Iterator[Violation]:

@@ -117,6 +117,21 @@ async def test_nodes_in_a_table() -> None:
     assert err == "warning: edge-1 refuses route/chat: match.path.regex: no regex (INVALID_FIELD)\n"
 
 
+async def test_what_a_node_says_does_nothing_to_the_terminal() -> None:
+    clear, title = "\x1b[2J", "\x1b]0;all is well\x07"
+    rejection = Rejection(name="chat", reason="R", message=f"no{title}\x9b31m\u202e")
+    node = Node(id=f"edge{clear}", cluster=clear, version=clear, types=[NodeType(rejections=[rejection])])
+
+    async def one(request: ListNodesRequest, context: Context) -> ListNodesResponse:
+        return ListNodesResponse(nodes=[node])
+
+    async with serving(ListNodes=one, GetRollout=get_rollout) as address:
+        done = await janua("nodes", "--server", address)
+    assert r"edge\x1b[2J" in done.out
+    assert r"no\x1b]0;all is well" in done.err
+    assert all(each.isprintable() or each == "\n" for each in done.out + done.err)
+
+
 async def test_nodes_as_data() -> None:
     out, _ = await run("nodes", "-o", "json")
     data = json.loads(out)

@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from janua.config.v1.config_service_pb2 import ResourceEvent, WatchResourcesRequest, WatchResourcesResponse
 from janua.config.v1.resource_pb2 import KIND_UPSTREAM, Resource, StoredResource
 from janua.config.v1.upstream_pb2 import Upstream
@@ -120,6 +121,19 @@ async def test_begins_where_it_is_told() -> None:
     seen, _ = await script.play(after=3)
     assert seen == ["4: +a1"]
     assert script.resumed_after[:2] == [3, 4]
+
+
+async def test_a_revision_is_resumed_after_by_its_time() -> None:
+    """So that a store that was put back is not taken for the same."""
+    made = [Timestamp(seconds=1), Timestamp(seconds=2)]
+    script = Script(
+        [WatchResourcesResponse(events=bookmark(5).events, revision=5, revision_time=made[0])],
+        [WatchResourcesResponse(events=[event(ADDED, "a")], revision=6, revision_time=made[1])],
+        [grpc.StatusCode.OUT_OF_RANGE],
+    )
+    _, error = await script.play()
+    assert isinstance(error, OutOfRangeError)
+    assert [(each.after_revision, each.after_time) for each in script.requests[1:]] == [(5, made[0]), (6, made[1])]
 
 
 async def test_an_empty_configuration_ends_its_list_at_revision_0() -> None:

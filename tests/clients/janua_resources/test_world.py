@@ -423,3 +423,24 @@ def test_work_grows_with_the_world_and_not_with_its_square() -> None:
     routes = [route(f"r{number}", model="m") for number in range(10_000)]
     consumers = [consumer(f"c{number}", "x") for number in range(10_000)]
     assert len(check_world(world(*routes, *consumers))) == 20_000
+
+
+@given(
+    before=st.lists(st.sampled_from("abc"), max_size=3, unique=True),
+    after=st.lists(st.sampled_from("abcd"), min_size=3, max_size=3),
+    names=st.sets(st.sampled_from("xyz")),
+)
+def test_the_matches_of_before_tell_which_need_no_look(before: list[str], after: list[str], names: set[str]) -> None:
+    """Of three routes that are right, those in `names` come to match another model, perhaps one that is taken."""
+    right = world(
+        hosted("pool"), *(route(name, "pool", model=model) for name, model in zip("xyz", before, strict=False))
+    )
+    changed = {
+        name: route(name, "pool", model=model) for name, model in zip("xyz", after, strict=True) if name in names
+    }
+    whole = {**right, **world(*changed.values())}
+    keys = [(KIND_ROUTE, name) for name in changed]
+    seen = found(check_world(whole, keys, right))
+    everything = found(check_world(whole, keys))
+    assert set(seen) <= set(everything)
+    assert bool(seen) == bool(everything)

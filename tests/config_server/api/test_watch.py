@@ -1,6 +1,7 @@
 """WatchResources: a list, a bookmark, then every revision once and in order."""
 
 import asyncio
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -153,6 +154,31 @@ async def test_it_resumes_after_a_restart_of_the_server(tmp_path: Path) -> None:
         call = watch(server, WatchResourcesRequest(after_revision=1))
         assert events(await read(call)) == [(ADDED, "v")]
         call.cancel()
+
+
+async def test_a_store_that_was_put_back_is_not_taken_for_the_same(tmp_path: Path) -> None:
+    """Its revisions have the numbers of those that were lost: to resume after one would leave out changes."""
+    path, backup = tmp_path / "config.db", tmp_path / "backup.db"
+    async with running_server(path) as server:
+        await server.apply(upstream("u"))
+    shutil.copy(path, backup)
+    async with running_server(path) as server:
+        call = watch(server, WatchResourcesRequest(after_revision=0))
+        first = await read(call)
+        await server.apply(upstream("lost"))
+        seen = await read(call)
+        call.cancel()
+    assert seen.revision == 2
+    shutil.copy(backup, path)
+    async with running_server(path) as server:
+        await server.apply(upstream("other"))
+        await server.apply(upstream("v"))
+        call = watch(server, WatchResourcesRequest(after_revision=1, after_time=first.revision_time))
+        assert events(await read(call)) == [(ADDED, "other")], "that one is as it was"
+        call.cancel()
+        resumed = WatchResourcesRequest(after_revision=2, after_time=seen.revision_time)
+        refusal = await refused(watch(server, resumed).read())
+        assert (refusal.code, refusal.reason) == (grpc.StatusCode.OUT_OF_RANGE, "REVISION_REPLACED")
 
 
 async def test_a_revision_that_was_never_made_is_out_of_range(filled: RunningServer) -> None:

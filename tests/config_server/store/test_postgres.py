@@ -24,6 +24,8 @@ from config_server.store.postgres import open_postgres
 from config_server.store.postgres_schema import SCHEMA_VERSION
 from tests.config_server.stored import NOW, stored
 from tests.config_server.worlds import upstream
+from tests.support.fault_proxy import FaultProxy
+from tests.support.faults import Cut
 from tests.support.polling import eventually
 from tests.support.postgres_server import PostgresServer
 
@@ -204,17 +206,20 @@ async def test_a_lost_connection_is_made_again(own_postgres: PostgresServer) -> 
                 pass
 
 
-async def test_a_connection_lost_within_a_commit_leaves_the_outcome_open(
-    postgres_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def lose(self: object) -> None:
-        del self
-        raise asyncpg.ConnectionDoesNotExistError("the connection was closed in the middle of the operation")
-
-    async with open_postgres(postgres_url, replica_id="a") as store:
-        monkeypatch.setattr("asyncpg.transaction.Transaction.commit", lose)
-        with pytest.raises(OutcomeUnknownError):
+async def test_a_connection_lost_within_a_commit_leaves_the_outcome_open(postgres_url: str) -> None:
+    server, _, name = postgres_url.rpartition("/")
+    proxy = FaultProxy(server.rpartition("@")[2])
+    await proxy.start()
+    try:
+        async with open_postgres(f"postgresql://janua@{proxy.address}/{name}", replica_id="a") as store:
             await store.commit(commit(0))
+            proxy.fault = Cut()
+            with pytest.raises(OutcomeUnknownError):
+                await store.commit(commit(1))
+            proxy.fault = None
+            assert (await store.load()).revision == 2, "only the answer was lost"
+    finally:
+        await proxy.stop()
 
 
 async def test_a_server_that_is_stopped_within_a_transaction_does_not_keep_the_others(postgres_url: str) -> None:

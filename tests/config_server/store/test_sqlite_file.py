@@ -150,6 +150,19 @@ async def test_a_second_server_on_one_file_by_another_name(path: Path) -> None:
     await open_and_close(link)
 
 
+async def test_a_file_of_several_names(path: Path) -> None:
+    """Each would have a log of its own: what was committed by one name would be lost by the other."""
+    other = path.with_name("other.db")
+    async with open_sqlite(f"sqlite:///{path}"):
+        other.hardlink_to(path)
+        assert await fail_to_open(other) == (
+            f"{other} has 2 names (hard links), by which it would be damaged: remove all but one of them"
+        )
+    assert "has 2 names" in await fail_to_open(path)
+    other.unlink()
+    await open_and_close(path)
+
+
 async def test_a_file_that_another_program_holds(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("config_server.store.sqlite_file._BUSY_TIMEOUT_S", 0.1)
     other = sqlite3.connect(path, isolation_level=None)

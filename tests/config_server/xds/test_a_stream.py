@@ -41,6 +41,15 @@ async def test_a2_a_node_id_has_a_greatest_length(filled: RunningServer) -> None
         assert (await client.end()).code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
+async def test_a2_a_node_id_has_no_control_characters(filled: RunningServer) -> None:
+    """It stands in logs and on terminals."""
+    async with ads_client(filled.channel, "edge\x1b[2J") as client:
+        await client.send(ROUTE)
+        error = await client.end()
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert error.details() == r"node.id may have no control characters, as 'edge\x1b[2J' has"
+
+
 @pytest.mark.parametrize("is_first", [True, False])
 async def test_a3_a_request_without_a_type_is_invalid(client: AdsClient, is_first: bool) -> None:
     if not is_first:

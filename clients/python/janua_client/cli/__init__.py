@@ -9,6 +9,7 @@ import typer
 
 from janua_client.cli.app import build_app
 from janua_client.cli.failures import CommandError, ExitCode, one_line
+from janua_client.cli.output import shown
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,7 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _fail(words: Sequence[str], message: str, code: ExitCode, details: Sequence[str] = ()) -> ExitCode:
     command = next((word for word in words[:1] if not word.startswith("-")), "")
-    print(*details, f"janua {command}".rstrip() + f": {message}", sep="\n", file=sys.stderr)
+    lines = (*details, f"janua {command}".rstrip() + f": {message}")
+    print(*map(shown, lines), sep="\n", file=sys.stderr)
     return code
 
 

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from janua_client.cli.ages import ago, rfc3339
 from janua_client.cli.endpoint_report import Seen, endpoint_data, print_endpoints
-from janua_client.cli.live import Watch, check_watch, show_live
+from janua_client.cli.live import Outage, Watch, check_watch, show_live
 from janua_client.cli.options import DEFAULT_SERVER, Output, Server
 from janua_client.cli.output import Cell, Json, OutputFormat, make_table, print_data, print_table, stdout, warn, warning
 from janua_client.cli.rollout_report import rejection_data, rejection_line, state, state_words
@@ -44,9 +44,14 @@ def nodes(watch: Watch = False, server: Server = DEFAULT_SERVER, output: Output 
 
 
 async def _watch_nodes(server: str, output: OutputFormat) -> None:
-    async with connect(server) as client, aclosing(_fleets(client)) as fleets:
+    outage = Outage(server)
+    async with connect(server, outage.reconnecting) as client, aclosing(_fleets(client)) as fleets:
         await show_live(
-            fleets, output, view=lambda fleet: fleet.view(datetime.now(UTC)), data=lambda fleet: fleet.nodes_data()
+            fleets,
+            output,
+            view=lambda fleet: fleet.view(datetime.now(UTC)),
+            data=lambda fleet: fleet.nodes_data(),
+            outage=outage,
         )
 
 

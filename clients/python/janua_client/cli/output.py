@@ -2,12 +2,13 @@
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import TypeAlias
 
 import yaml
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -35,9 +36,25 @@ def stderr() -> Console:
     return _console(stderr=True)
 
 
+def shown(text: str) -> str:
+    """Text as it may stand on a terminal, whoever wrote it: what would move the cursor or turn the order of letters
+    is escaped."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() or each in "\n\t" else ascii(each)[1:-1] for each in text)
+
+
+class _Console(Console):
+    """Prints no control characters but its own."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=shown(segment.text))
+
+
 def _console(*, stderr: bool) -> Console:
     is_terminal = (sys.stderr if stderr else sys.stdout).isatty()
-    return Console(
+    return _Console(
         stderr=stderr, highlight=False, markup=False, emoji=False, width=None if is_terminal else _NO_WRAP_WIDTH
     )
 
@@ -56,7 +73,7 @@ def make_table(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Table:
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(shown(cell) if isinstance(cell, str) else cell for cell in row))
     return table
 
 

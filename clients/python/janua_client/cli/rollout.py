@@ -12,7 +12,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from janua_client.cli.ages import ago
-from janua_client.cli.live import Watch, check_watch, show_live
+from janua_client.cli.live import Outage, Watch, check_watch, show_live
 from janua_client.cli.options import DEFAULT_SERVER, Output, Server
 from janua_client.cli.output import Cell, Json, OutputFormat, make_table, print_data, print_table, stdout, warn, warning
 from janua_client.cli.rollout_report import node_data, rejection_line, state_words
@@ -68,8 +68,9 @@ async def _show(revision: int, server: str, output: OutputFormat) -> None:
 
 
 async def _watch(revision: int, server: str, output: OutputFormat) -> None:
-    async with connect(server) as client, aclosing(client.watch_rollout(revision)) as states:
-        await show_live(states, output, view=_view, data=_data)
+    outage = Outage(server)
+    async with connect(server, outage.reconnecting) as client, aclosing(client.watch_rollout(revision)) as states:
+        await show_live(states, output, view=_view, data=_data, outage=outage)
 
 
 def _view(rollout: GetRolloutResponse) -> RenderableType:

@@ -8,14 +8,16 @@ from janua_client.cli.failures import CommandError, one_line, usage_error
 from janua_client.cli.tls_files import checked
 from janua_client.config_client import ConfigClient
 from janua_client.errors import DeadlineExceededError, JanuaError, UnavailableError, UnimplementedError
+from janua_client.streams import Reconnecting
 
 
 @asynccontextmanager
-async def connect(server: str) -> AsyncIterator[ConfigClient]:
+async def connect(server: str, reconnecting: Reconnecting | None = None) -> AsyncIterator[ConfigClient]:
     """A client of the server; within it, errors of calls are errors of the command."""
     credentials = CREDENTIALS.get()
     try:
-        opened = ConfigClient(server, tls=credentials.tls and checked(credentials.tls), token=credentials.token)
+        tls = credentials.tls and checked(credentials.tls)
+        opened = ConfigClient(server, tls=tls, token=credentials.token, reconnecting=reconnecting)
     except ValueError as error:
         raise usage_error(str(error)) from error
     async with opened as client:

@@ -609,19 +609,27 @@ class WatchResourcesRequest(_message.Message):
 
     KIND_FIELD_NUMBER: _builtins.int
     AFTER_REVISION_FIELD_NUMBER: _builtins.int
+    AFTER_TIME_FIELD_NUMBER: _builtins.int
     kind: _resource_pb2.Kind.ValueType
     """One kind. Default: all."""
     after_revision: _builtins.int
     """Resume after this revision. Not given: begin with all resources."""
+    @_builtins.property
+    def after_time(self) -> _timestamp_pb2.Timestamp:
+        """When that revision was made: `revision_time` of the response to resume after. A store that was put back, from a
+        backup or by a failover, may have made another revision of that number since: then OUT_OF_RANGE, to begin anew.
+        """
+
     def __init__(
         self,
         *,
         kind: _resource_pb2.Kind.ValueType = ...,
         after_revision: _builtins.int | None = ...,
+        after_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_after_revision", b"_after_revision", "after_revision", b"after_revision"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_after_revision", b"_after_revision", "after_revision", b"after_revision", "after_time", b"after_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after_revision", b"_after_revision", "after_revision", b"after_revision", "kind", b"kind"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after_revision", b"_after_revision", "after_revision", b"after_revision", "after_time", b"after_time", "kind", b"kind"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__after_revision: _TypeAlias = _typing.Literal["after_revision"]  # noqa: Y015
     _WhichOneofArgType__after_revision: _TypeAlias = _typing.Literal["_after_revision", b"_after_revision"]  # noqa: Y015
@@ -637,6 +645,7 @@ class WatchResourcesResponse(_message.Message):
 
     EVENTS_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    REVISION_TIME_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """The revision to resume after once these events are handled. 0 in all pages of the first list: it can be resumed
     only from the BOOKMARK that ends it.
@@ -645,15 +654,20 @@ class WatchResourcesResponse(_message.Message):
     def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___ResourceEvent]:
         """What happened, in no particular order."""
 
+    @_builtins.property
+    def revision_time(self) -> _timestamp_pb2.Timestamp:
+        """When that revision was made: to be given as `after_time`. Not set where `revision` is 0."""
+
     def __init__(
         self,
         *,
         events: _abc.Iterable[Global___ResourceEvent] | None = ...,
         revision: _builtins.int = ...,
+        revision_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["revision_time", b"revision_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "revision", b"revision", "revision_time", b"revision_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
