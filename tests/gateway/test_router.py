@@ -217,7 +217,7 @@ requests = st.builds(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(routes, requests)
 def test_the_same_route_wins_as_in_the_second_opinion(written: list[RouteConfig], request: Request) -> None:
     assert winner(written, request) == plainly_the_winner(written, request)
@@ -240,7 +240,7 @@ def test_reachable_are_the_routes_that_take_the_host(written: list[RouteConfig],
     assert set(reachable) == {route.name for route in written if host_rank(route.match.hosts, request.host) is not None}
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(routes, requests)
 def test_candidates_are_the_routes_that_win_for_some_model_and_headers(
     written: list[RouteConfig], request: Request
@@ -254,7 +254,7 @@ def test_candidates_are_the_routes_that_win_for_some_model_and_headers(
         assert (route.name in names) == (rank(bare, request) is not None)
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(routes, routes, requests)
 def test_changed_router_is_as_one_made_anew(
     written: list[RouteConfig], rewritten: list[RouteConfig], request: Request

@@ -286,6 +286,7 @@ async def test_envoy_takes_every_pool(policy: str, tmp_path: Path) -> None:
     await child.stop()
 
 
+@pytest.mark.soak
 @pytest.mark.component("envoy")
 @pytest.mark.timeout(180)
 @pytest.mark.skipif(sys.platform != "linux", reason="pins processes to cores")

@@ -243,6 +243,7 @@ async def test_small_run_measures_floor_and_node(tmp_path: Path) -> None:
     assert len(found["checks"]) == 5
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(180)  # many short processes, on a machine that other tests use
 @pytest.mark.skipif(sys.platform != "linux", reason="pins processes to cores")
 async def test_small_run_measures_parts_of_a_node(tmp_path: Path) -> None:
