@@ -51,7 +51,7 @@ class Sent:
 
 
 async def flood_at(nodes: Sequence[Node], *, rate: float, seconds: float, clients: int = 100) -> Sent:
-    """Asks all nodes in turn at a fixed rate, as far as so many clients can. Fails on answers other than 200 and 429."""
+    """Asks all nodes in turn at a fixed rate, as far as so many clients can. Fails on any answer but 200 and 429."""
     sent = Sent(time.monotonic())
     requests = iter(range(round(rate * seconds)))
 

@@ -111,9 +111,12 @@ def request(**fields: object) -> bytes:
 async def ask(app: DataPlane, body: bytes) -> list[AsgiMessage]:
     """What is sent to a client."""
     sent: list[AsgiMessage] = []
+    received = iter([body])
 
     async def receive() -> AsgiMessage:
-        return {"type": "http.request", "body": body, "more_body": False}
+        if (part := next(received, None)) is None:  # whoever waits for the client to go, waits
+            await asyncio.get_running_loop().create_future()
+        return {"type": "http.request", "body": part, "more_body": False}
 
     async def send(message: AsgiMessage) -> None:
         sent.append(message)

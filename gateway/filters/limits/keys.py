@@ -63,4 +63,8 @@ def _of_expression(text: str) -> KeysOf:
 
 def _bounded(text: str) -> str:
     """A text that callers choose, or its digest: it takes memory for a while."""
-    return text if len(text) <= _LONGEST and "\0" not in text else blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return (
+        text
+        if len(text) <= _LONGEST and "\0" not in text
+        else blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    )

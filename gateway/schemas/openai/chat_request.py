@@ -42,6 +42,7 @@ from gateway.types import (
 NAME = "openai_chat"
 
 _ADDRESS = re.compile(r"(?!data:)[a-z][a-z0-9+.-]*:", re.IGNORECASE)
+_LIMITS = ("max_tokens", "max_completion_tokens")
 _WITHOUT_MAX_TOKENS = re.compile(r"o\d|gpt-(?:[5-9]|\d\d)")
 
 _ROLES = {role.value: role for role in Role}
@@ -332,11 +333,12 @@ def _limit_field(model: str) -> str:
 
 def _add_extra(fields: dict[str, Any], request: ChatRequest, unsupported: Unsupported) -> None:
     for name, value in (request.extra or {}).items():
+        place = name.lower()  # servers written in Go take a name in any case
+        has_place = place in fields or place in _LIMITS
+        is_decoded = request.dialect == NAME and place == name and fields.get(name) is None
         if request.dialect not in ("", NAME):
             unsupported.field(name)
-        elif fields.get(name) is None and request.dialect == NAME:
-            fields[name] = value
-        elif name in fields:
+        elif has_place and not is_decoded:
             raise InvalidRequestError(
                 f"'{name}' has a field of its own and cannot be in 'extra'", param=f"extra.{name}"
             )

@@ -62,7 +62,10 @@ def conversation(*content: Any) -> ChatRequest:
         (FilePart(url=f"data:text/csv,{ANN}"), FilePart(url=text_url("[EMAIL]", "text/csv"))),
         (FilePart(url=text_url(ANN, "application/x")), FilePart(url=text_url("[EMAIL]", "application/x"))),
         (FilePart(url="data:text/plain,to%20ann"), FilePart(url="data:text/plain,to%20ann")),
-        (FilePart(file_id="f", extra={"block": {"text": ANN}}), FilePart(file_id="f", extra={"block": {"text": "[EMAIL]"}})),
+        (
+            FilePart(file_id="f", extra={"block": {"text": ANN}}),
+            FilePart(file_id="f", extra={"block": {"text": "[EMAIL]"}}),
+        ),
         (FilePart(url=data_url("application/pdf", "JVBERv8=")), FilePart(url=data_url("application/pdf", "JVBERv8="))),
     ],
 )
