@@ -544,12 +544,13 @@ async def test_time_limit_of_one_caller_is_no_concern_of_others(
     upstream.script = after(gate, chat())
     await gateway.apply(cached(upstream.address))
     if caller.wire is Wire.HTTP:
-        hurried = Question(headers={"x-janua-timeout-ms": "200"})
+        hurried = Question(headers={"x-janua-timeout-ms": "1000"})
     else:
-        hurried = Question(deadline_s=0.2)
+        hurried = Question(deadline_s=1.0)
     first = asyncio.create_task(ask(caller, hurried))
     await gateway.wait_for_active_requests(1)
     second = asyncio.create_task(ask(caller))
+    await gateway.wait_for_active_requests(2)
     failed = await first
     assert failed.failure is not None
     assert failed.failure.status == Kind.TIMEOUT.on(caller.wire)
