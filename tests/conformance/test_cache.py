@@ -543,6 +543,7 @@ async def test_time_limit_of_one_caller_is_no_concern_of_others(
     gate = asyncio.Event()
     upstream.script = after(gate, chat())
     await gateway.apply(cached(upstream.address))
+    await caller.models()  # connected, so that all of the time is for the request
     if caller.wire is Wire.HTTP:
         hurried = Question(headers={"x-janua-timeout-ms": "1000"})
     else:

@@ -1,7 +1,7 @@
 """Reading and changing single fields of OpenAI bodies without decoding the rest: bytes pass through unchanged."""
 
 from itertools import product
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 import msgspec
 
@@ -26,8 +26,8 @@ _SPELLINGS = [name for each in product(*zip("model", "MODEL", strict=True)) if (
 def head_decoder(head: type[S]) -> msgspec.json.Decoder[S]:
     """Reads what a request's head has, and takes no `model` in capitals: servers written in Go go by whichever spelling
     comes last, and so by another name than was checked."""
-    strict: type[S] = msgspec.defstruct(head.__name__, [(name, None, None) for name in _SPELLINGS], bases=(head,))
-    return msgspec.json.Decoder(strict)
+    strict = msgspec.defstruct(head.__name__, [(name, None, None) for name in _SPELLINGS], bases=(head,))
+    return msgspec.json.Decoder(cast("type[S]", strict))
 
 
 class RequestHead(msgspec.Struct):
