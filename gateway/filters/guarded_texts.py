@@ -1,14 +1,17 @@
 """The texts of requests, with what rules find in them masked. Pure, but that what is found is counted.
 
-Pictures, sound, files and addresses are not looked into, and names of fields, functions and roles stay as they are.
+Pictures, sound, addresses and files that are no text are not looked into, and names of fields, functions and roles stay
+as they are.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 import msgspec
 from msgspec.structs import replace
 
+from gateway.errors import InvalidRequestError
+from gateway.schemas.data_urls import read_data_url, text_url
 from gateway.types import (
     AudioPart,
     Citation,
@@ -103,9 +106,39 @@ def _part(rules: Masks, part: _P) -> _P:
             masked = replace(part, content=tuple(_part(rules, each) for each in part.content))
         case OpaquePart():
             masked = replace(part, value=masked_json(rules, part.value))
-        case ImagePart() | AudioPart() | FilePart():
+        case FilePart():
+            masked = _file(rules, part)
+        case ImagePart() | AudioPart():
             pass
     return cast("_P", masked)
+
+
+def _file(rules: Masks, file: FilePart) -> FilePart:
+    url, inline = file.url, _inline_text(file)
+    if inline is not None and (text := rules.mask(inline.text)) is not inline.text:
+        url = text_url(text, inline.media_type)
+    return replace(file, url=url, name=_optional(rules, file.name), extra=_extra(rules, file.extra))
+
+
+class _InlineText(NamedTuple):
+    """What a file says that comes with the request."""
+
+    text: str
+    media_type: str
+
+
+def _inline_text(file: FilePart) -> _InlineText | None:
+    """The text of a file, whatever it says of its kind; None if it has none here. Raises `InvalidRequestError` for one
+    that says it is text, and cannot be read as such."""
+    inline = None if file.url is None else read_data_url(file.url)
+    if inline is None:
+        return None
+    try:
+        return _InlineText(inline.text(), inline.media_type)
+    except InvalidRequestError:
+        if inline.media_type.startswith("text/"):
+            raise
+        return None
 
 
 def masked_arguments(rules: Masks, text: str) -> str:
@@ -159,5 +192,7 @@ def _texts(content: tuple[ContentPart, ...]) -> Iterator[str]:
                 yield part.arguments
             case ToolResult():
                 yield from _texts(part.content)
+            case FilePart() if (inline := _inline_text(part)) is not None:
+                yield inline.text
             case _:
                 pass

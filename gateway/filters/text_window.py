@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from gateway.filters.json_masks import JsonMasks
+from gateway.filters.json_masks import JsonMasks, PlainEscapes
 from gateway.filters.text_rules import TextRules, masked
 
 # How much is decided at once. Less would have more of the text searched again, more would hold more of it back.
@@ -20,6 +20,7 @@ class TextWindow:
     def __init__(self, rules: TextRules, *, is_whole: bool = False, json: JsonMasks | None = None) -> None:
         self._rules = rules
         self._json = json
+        self._escapes = None if json is None else PlainEscapes()
         self._ahead = None if is_whole else _STEP + rules.window
         self._text = ""  # what is not decided, after the character before it
         self._start = 0
@@ -29,7 +30,7 @@ class TextWindow:
 
     def feed(self, text: str) -> str:
         """What can go on now. Raises `GuardrailDeniedError`."""
-        self._text += text
+        self._text += text if self._escapes is None else self._escapes.feed(text)
         if self._ahead is None:
             return ""
         out: list[str] = []
@@ -44,6 +45,8 @@ class TextWindow:
 
     def finish(self) -> str:
         """What has been held: the text is at its end. Raises `GuardrailDeniedError`."""
+        if self._escapes is not None:
+            self._text += self._escapes.finish()
         decided, _ = self._decide(self._text, len(self._text))
         self._text, self._start, self._seen = "", 0, [0] * self._rules.count
         return decided if self._json is None else decided + self._json.finish()

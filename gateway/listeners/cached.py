@@ -3,9 +3,9 @@ made by a task of its own, which its caller joins like all others, so that who l
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Callable, Coroutine, Sequence
+from types import TracebackType
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from gateway.context import RequestContext
 from gateway.edits import AnswerEdits, HeaderEdits, edited_mapping
@@ -70,13 +70,16 @@ class CachedCall(Generic[A]):
         context.answer_edits = None
         context.retell_cache(result)
 
-    @asynccontextmanager
-    async def answer(self, context: RequestContext, produce: Produce) -> AsyncIterator[AnswerReader | None]:
+    def answer(self, context: RequestContext, produce: Produce) -> "Answering":
         """The answer, for as long as the block lasts; `produce` calls a backend and writes what it answers.
 
         None: the cache has no part in it; the request, which is counted by its limits, is to go its ordinary way.
         Raises `RateLimitedError`, and what policies refuse; reading raises what the call fails with.
         """
+        return Answering(self._find_or_join(context, produce), context)
+
+    async def _find_or_join(self, context: RequestContext, produce: Produce) -> "AnswerReader | Joined | None":
+        """A kept answer, a place among those who share a call, or None for neither."""
         await self._pipeline.reserve(context, self._plan, self._inbound)
         filters = self._plan.filters_for(context.consumer)
         if filters.request_editors:
@@ -91,11 +94,9 @@ class CachedCall(Generic[A]):
                 key = self._key(context, effective, seen, self._shape)
         if wish is None or key is None:
             context.tell_cache("bypass")
-            yield None
-            return
+            return None
         if wish.reads and (kept := await self._find(key, context, seen, produce, wish.max_age_s)) is not None:
-            yield kept
-            return
+            return kept
         # What a call finds by meaning may be older than who says `max-age` wants.
         joins = self._cache.config.single_flight and wish.reads
         joins = joins and (self._plan.embedder is None or wish.max_age_s is None)
@@ -105,19 +106,8 @@ class CachedCall(Generic[A]):
             flight = self._start(key, context, seen, self._first_found(produce, seen, wish))
         else:
             context.tell_cache("coalesced")
-        reader = flight.join()
         context.priced, context.cost_usd = None, 0.0
-        try:
-            if context.deadline is None:
-                yield SharedAnswer(flight, reader, context)
-            else:
-                async with asyncio.timeout_at(context.deadline):
-                    yield SharedAnswer(flight, reader, context)
-        except TimeoutError:
-            raise TimeoutExceededError("the request's time limit passed", reason="DEADLINE_EXCEEDED") from None
-        finally:
-            if await flight.leave(reader) and flight.given_again is None:
-                _charge(context, flight.context)
+        return Joined(flight, flight.join())
 
     def _first_found(self, produce: Produce, seen: Headers, wish: Wish) -> Produce:
         """Has an answer to what means the same looked for, before a backend is called."""
@@ -210,6 +200,51 @@ class CachedCall(Generic[A]):
             raise
         finally:
             self._service.settle(context, _status(context, error), error.reason if error else "")
+
+
+class Joined(NamedTuple):
+    """A call, and one place among those who share it."""
+
+    flight: Flight
+    reader: FlightReader
+
+
+class Answering:
+    """One caller's time with an answer: a block that ends with the caller's time limit, and in which a call goes on for
+    as long as anybody is in theirs."""
+
+    __slots__ = ("_context", "_found", "_joined", "_limit")
+
+    def __init__(self, found: Coroutine[Any, Any, "AnswerReader | Joined | None"], context: RequestContext) -> None:
+        self._found = found
+        self._context = context
+        self._joined: Joined | None = None
+        self._limit: asyncio.Timeout | None = None
+
+    async def __aenter__(self) -> AnswerReader | None:
+        found = await self._found
+        if not isinstance(found, Joined):
+            return found
+        self._joined = found
+        if self._context.deadline is not None:
+            self._limit = asyncio.timeout_at(self._context.deadline)
+            await self._limit.__aenter__()
+        return SharedAnswer(*found, self._context)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._joined is None:
+            return
+        flight, reader = self._joined
+        try:
+            if self._limit is not None:
+                await self._limit.__aexit__(kind, error, trace)
+        except TimeoutError:
+            raise TimeoutExceededError("the request's time limit passed", reason="DEADLINE_EXCEEDED") from None
+        finally:
+            if await flight.leave(reader) and flight.given_again is None:
+                _charge(self._context, flight.context)
 
 
 class SharedAnswer:

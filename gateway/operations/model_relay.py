@@ -16,7 +16,7 @@ from gateway.operations.replay import OutgoingBody, ReplayableParts, SplicedPart
 from gateway.plan import BackendPlan
 from gateway.providers.pass_through import ClientSide
 from gateway.schemas.multipart_form import FormReader
-from gateway.schemas.openai.fields import UNREADABLE, set_request_model, without_duplicate_model
+from gateway.schemas.openai.fields import UNREADABLE, head_decoder, set_request_model, without_duplicate_model
 from gateway.schemas.table import OPENAI_EMBEDDINGS
 from gateway.transport.http import HttpResponse
 from gateway.upstream.cluster import Cluster
@@ -38,7 +38,7 @@ class _Head(msgspec.Struct):
     model: str | None = None
 
 
-_head_decoder = msgspec.json.Decoder(_Head)
+_head_decoder = head_decoder(_Head)
 
 
 class JsonPayload:

@@ -44,7 +44,7 @@ class Flight:
         self.is_over = False
         self.place: Place | None = None
         self.given_again: NearAnswer | None = None
-        self.ended = asyncio.Event()
+        self._ended: asyncio.Future[None] | None = None  # who has left last waits for it
         self.cancel = cancel
         self._keep_bytes = keep_bytes
         self._window_bytes = window_bytes
@@ -108,7 +108,8 @@ class Flight:
         self.failure = failure
         self.is_over = True
         self.cancel = _nothing  # that of a task, which holds on to all that the call has to do with
-        self.ended.set()
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_result(None)
         self._wake_readers()
 
     async def leave(self, reader: "FlightReader") -> bool:
@@ -121,8 +122,9 @@ class Flight:
         del self._readers[reader]
         if not self._readers and not self.is_over and not self._is_accounted:
             self._is_cancelled = True
+            self._ended = asyncio.get_running_loop().create_future()
             self.cancel()
-            await self.ended.wait()
+            await self._ended
         elif not self.is_over:
             self._note_progress()
             return False

@@ -27,7 +27,7 @@ class AnswerHead(msgspec.Struct, frozen=True, array_like=True):
         if self.terms is not None:
             headers = tuple(header for header in self.headers if header[0] != b"age")
             return AnswerHead(self.is_whole, self.status, headers, self.edits, self.terms)
-        headers = tuple((name, value) for name, value in self.headers if name in _KEPT)
+        headers = tuple([header for header in self.headers if header[0] in _KEPT])
         return AnswerHead(self.is_whole, self.status, headers, self.edits)
 
 

@@ -7,6 +7,7 @@ a caller's headers when the answer may be kept.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b, sha256
 from typing import Any, Final
 
@@ -108,6 +109,7 @@ class KeyPattern:
 ALL_KEYS: Final = KeyPattern()
 
 
+@lru_cache(maxsize=4096)
 def _caller(scope: tuple[str, ...]) -> str:
     """Of fixed length and without special characters, which names of callers that issuers give may have."""
     return blake2b("\0".join(scope).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()

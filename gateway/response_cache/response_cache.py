@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -55,7 +54,8 @@ class ResponseCache:
         self._max_entries = max_entries
         self._memory: MemoryStore | None = None
         self._flights: dict[str, Flight] = {}
-        self._tasks: asyncio.TaskGroup | None = None
+        self._is_running = False
+        self._calls: dict[asyncio.Task[None], tuple[str, Flight]] = {}
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder = msgspec.msgpack.Decoder(Recording)
 
@@ -71,14 +71,15 @@ class ResponseCache:
 
     async def run(self) -> None:
         """Makes calls until cancelled."""
+        self._is_running = True
         try:
-            async with asyncio.TaskGroup() as tasks:
-                self._tasks = tasks
-                try:
-                    await asyncio.get_running_loop().create_future()
-                finally:
-                    self._tasks = None
+            await asyncio.get_running_loop().create_future()
         finally:
+            # Not a group of tasks, which would have a second callback for each.
+            self._is_running = False
+            for call in self._calls:
+                call.cancel()
+            await asyncio.gather(*self._calls, return_exceptions=True)
             if self._shared_store is not None:
                 await self._shared_store.close()
 
@@ -127,14 +128,14 @@ class ResponseCache:
 
         Raises `UnavailableError` when the node is about to end.
         """
-        if self._tasks is None:
+        if not self._is_running:
             raise UnavailableError("this node is about to stop", reason="STOPPING", retry_after_s=1.0)
         flight = Flight(context, keep_bytes=keep_bytes, is_accounted=is_accounted)
         self._flights[key] = flight
-        task = self._tasks.create_task(self._fly(key, flight, produce, keep_s, is_shared))
+        task = asyncio.get_running_loop().create_task(self._fly(key, flight, produce, keep_s, is_shared))
+        self._calls[task] = key, flight
         flight.cancel = task.cancel
-        # It has not even begun if it was cancelled at once.
-        task.add_done_callback(lambda _: self._ended(key, flight))
+        task.add_done_callback(self._ended)
         return flight
 
     async def purge(self, wanted: KeyPattern = ALL_KEYS) -> int:
@@ -201,17 +202,20 @@ class ResponseCache:
         self._encoder.encode_into(recording, packed)
         # Of the size that it has: one that has grown and was cut leaves holes in memory, a third of the whole.
         store, memory = self._store(is_shared), self._memory
-        with suppress(StoreUnavailableError):
+        try:
             if memory is not None and flight.place is not None:
                 await memory.set_at(key, bytes(packed), keep_s, flight.place)
             else:
                 await store.set(key, bytes(packed), ttl=keep_s)
+        except StoreUnavailableError:
+            pass  # it has been logged and counted
 
     def _forget(self, key: str, flight: Flight) -> None:
         if self._flights.get(key) is flight:
             del self._flights[key]
 
-    def _ended(self, key: str, flight: Flight) -> None:
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        key, flight = self._calls.pop(task)
         self._forget(key, flight)
-        if not flight.is_over:
+        if not flight.is_over:  # it has not even begun if it was cancelled at once
             flight.end(UnavailableError("this node is about to stop", reason="STOPPING", retry_after_s=1.0))

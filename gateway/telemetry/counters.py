@@ -33,7 +33,8 @@ class CounterFamily(Collector):
 
     def labels(self, *values: str) -> Count:
         """The count of these values, from 0."""
-        return self._counts.setdefault(values, Count())
+        found = self._counts.get(values)
+        return self._counts.setdefault(values, Count()) if found is None else found
 
     def collect(self) -> Iterator[Metric]:
         """All counts."""

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
@@ -39,6 +39,38 @@ async def post(session: aiohttp.ClientSession, node: Node, **fields: Any) -> aio
     async with session.post(url, json={**BODY, **fields}, headers=headers) as reply:
         await reply.read()
         return reply
+
+
+@dataclass(slots=True)
+class Sent:
+    """Requests sent from a moment on, and those that were answered."""
+
+    begin: float
+    requests: int = 0
+    admitted: list[Admitted] = field(default_factory=list)
+
+
+async def flood_at(nodes: Sequence[Node], *, rate: float, seconds: float, clients: int = 100) -> Sent:
+    """Asks all nodes in turn at a fixed rate, as far as so many clients can. Fails on any answer but 200 and 429."""
+    sent = Sent(time.monotonic())
+    requests = iter(range(round(rate * seconds)))
+
+    async def ask(session: aiohttp.ClientSession) -> None:
+        for number in requests:
+            if (due := sent.begin + number / rate) >= (now := time.monotonic()):
+                await asyncio.sleep(due - now)
+            if (begin := time.monotonic()) > sent.begin + seconds:
+                return
+            sent.requests += 1
+            reply = await post(session, nodes[number % len(nodes)])
+            assert reply.status in (200, 429), reply.status
+            if reply.status == 200:
+                sent.admitted.append(Admitted(begin, time.monotonic()))
+
+    async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as tasks:
+        for _ in range(clients):
+            tasks.create_task(ask(session))
+    return sent
 
 
 async def flood(nodes: Sequence[Node], *, seconds: float, clients: int, pause_s: float) -> list[Admitted]:

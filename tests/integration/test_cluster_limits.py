@@ -16,10 +16,11 @@ from janua_client.processes import Child
 from tests.integration.configuration import KEY, admin, changes, pool
 from tests.integration.limit_load import BODY, flood, most_in_a_window, post
 from tests.support.faulty_upstream import FaultyUpstream
+from tests.support.http_wire import LAST_CHUNK, chunked_response, sse
 from tests.support.polling import eventually
 from tests.support.processes import START_S, ConfigServer, Node, NodeFactory
 from tests.support.redis_server import RedisServer
-from tests.support.scripts import Exchange, chat
+from tests.support.scripts import Exchange, chat, chat_events, fail
 
 pytestmark = pytest.mark.component("redis")
 
@@ -76,6 +77,73 @@ async def test_tokens_are_settled_and_given_back_over_all_nodes(
             return int(await left()) > 900
 
         await eventually(is_settled)
+
+
+STREAMS, ASKED, BEYOND = 50, 20, 10
+
+
+@pytest.mark.timeout(120)
+async def test_fifty_streams_over_two_nodes_go_over_by_what_they_use_beyond_their_estimates(
+    node: NodeFactory, faulty_upstream: FaultyUpstream, redis_server: RedisServer, tmp_path: Path
+) -> None:
+    """Field failure: the limit is charged after the fact, so that a burst passes."""
+    most = STREAMS * ASKED
+    nodes = await two_nodes(
+        node, redis_server, configured(tmp_path / "c.json", faulty_upstream, limit(most, "OUTPUT_TOKENS", "3600s"))
+    )
+    end = asyncio.Event()
+    usage = {"prompt_tokens": 1, "completion_tokens": ASKED + BEYOND, "total_tokens": 1 + ASKED + BEYOND}
+    role, word, stop = chat_events("hello", model="echo")
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.send(chunked_response(sse(role, word, done=False)).removesuffix(LAST_CHUNK))
+        await end.wait()
+        last = chunked_response(sse(stop, {**stop, "choices": [], "usage": usage}))
+        await exchange.send(last.partition(b"\r\n\r\n")[2])
+
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+
+        async def running(cancelled: int) -> list["asyncio.Task[aiohttp.ClientResponse]"]:
+            asked = [post(session, nodes[each % 2], max_tokens=ASKED, stream=True) for each in range(STREAMS)]
+            tasks = [asyncio.create_task(each) for each in asked]
+            await faulty_upstream.wait_for_requests(cancelled + STREAMS)
+            return tasks
+
+        async def left() -> int:
+            reply = await post(session, nodes[0], max_tokens=most)
+            return int(reply.headers["x-ratelimit-remaining-tokens"]) if reply.status == 429 else most
+
+        async def is_free() -> bool:
+            return await left() == most
+
+        faulty_upstream.script = script
+        for task in await running(0):
+            task.cancel()
+        faulty_upstream.script = fail(400)
+        await eventually(is_free)
+
+        faulty_upstream.script = script
+        streams = await running(len(faulty_upstream.requests))
+        refused = [await post(session, each, max_tokens=1) for each in nodes]
+        assert [each.status for each in refused] == [429] * 2
+        end.set()
+        assert [each.status for each in await asyncio.gather(*streams)] == [200] * STREAMS
+
+        async def is_over() -> bool:
+            """All that was used is counted: less than nothing would be left."""
+            used = [await post(session, each, max_tokens=1) for each in nodes]
+            return {each.status for each in used} == {429} and await _total(redis_server) == STREAMS * (ASKED + BEYOND)
+
+        await eventually(is_over)
+
+
+async def _total(redis_server: RedisServer) -> int:
+    """What is counted in the only window that there is."""
+    import redis.asyncio
+
+    async with redis.asyncio.from_url(redis_server.url) as client:
+        (key,) = [key async for key in client.scan_iter(b"janua:limit:*")]
+        return int(await client.hget(key, "total"))
 
 
 async def test_places_are_counted_over_all_nodes_and_given_back_when_callers_leave(

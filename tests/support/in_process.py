@@ -3,7 +3,7 @@ gateway's own work."""
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from io import BytesIO
@@ -13,6 +13,7 @@ from gateway.listeners.data_plane import DataPlane
 from gateway.listeners.disconnect import AsgiMessage, Scope
 from gateway.listeners.service import GatewayService
 from gateway.pipeline import Pipeline
+from gateway.response_cache.response_cache import ResponseCache
 from gateway.telemetry.access_log import AccessLog
 from gateway.telemetry.metrics import Metrics
 from tests.gateway.compile.resources import policy, resource, route, service, upstream
@@ -33,9 +34,9 @@ ANSWER = json.dumps(
 class Answering:
     """A backend that answers at once with these pieces, in place of connections."""
 
-    def __init__(self, content_type: bytes, pieces: Iterable[bytes]) -> None:
+    def __init__(self, content_type: bytes, pieces: Sequence[bytes]) -> None:
         self._content_type = content_type
-        self._pieces = list(pieces)
+        self._pieces = pieces
 
     async def send(self, *_: Any, **__: Any) -> "Answer":
         return Answer(self._content_type, iter(self._pieces))
@@ -71,11 +72,17 @@ class Answer:
 
 @asynccontextmanager
 async def data_plane(
-    content_type: bytes, pieces: Iterable[bytes], *, is_cached: bool = False
+    content_type: bytes,
+    pieces: Sequence[bytes],
+    *,
+    is_cached: bool = False,
+    answers: ResponseCache | None = None,
+    is_logged: bool = True,
 ) -> AsyncIterator[DataPlane]:
-    """A node's HTTP side with an API key, metrics and an access log, before a backend that answers so; with a cache, if
-    wanted."""
+    """A node's HTTP side with an API key, metrics and an access log, which nobody writes out, before a backend that
+    answers so; with a cache, if wanted, that keeps `answers`."""
     node = Node()
+    node.live.answers = answers or ResponseCache()
     running = [asyncio.create_task(each.run()) for each in (node.clusters, node.live.answers)]
     await asyncio.sleep(0)
     pipeline: Pipeline = node.use(
@@ -89,7 +96,7 @@ async def data_plane(
     connections: Any = node.clusters.clusters["u"].connections
     await connections.close()
     connections._http = Answering(content_type, pieces)
-    gateway_service = GatewayService(metrics=Metrics(), access_log=AccessLog(BytesIO()))
+    gateway_service = GatewayService(metrics=Metrics(), access_log=AccessLog(BytesIO() if is_logged else None))
     gateway_service.pipeline = pipeline
 
     async def nothing_else(*_: Any) -> None:
@@ -111,9 +118,12 @@ def request(**fields: object) -> bytes:
 async def ask(app: DataPlane, body: bytes) -> list[AsgiMessage]:
     """What is sent to a client."""
     sent: list[AsgiMessage] = []
+    received = iter([body])
 
     async def receive() -> AsgiMessage:
-        return {"type": "http.request", "body": body, "more_body": False}
+        if (part := next(received, None)) is None:  # whoever waits for the client to go, waits
+            await asyncio.get_running_loop().create_future()
+        return {"type": "http.request", "body": part, "more_body": False}
 
     async def send(message: AsgiMessage) -> None:
         sent.append(message)

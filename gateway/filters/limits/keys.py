@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
+from ipaddress import IPv6Address
 from typing import Final, TypeAlias
 
 from gateway.config.limits import KeyConfig, LimitKey
@@ -32,8 +33,19 @@ _OF_KIND: Final = {
     LimitKey.ROUTE: lambda context: (context.route,),
     LimitKey.SERVICE: lambda context: (context.service,),
     LimitKey.MODEL: lambda context: (_bounded(context.model),),
-    LimitKey.IP: lambda context: (context.client_address,),
+    LimitKey.IP: lambda context: (_network(context.client_address),),
 }
+
+
+def _network(address: str) -> str:
+    """An IPv4 address; of an IPv6 address the 64 bits before those that its owner may choose at will."""
+    if ":" not in address:
+        return address
+    try:
+        parsed = IPv6Address(address)
+    except ValueError:
+        return address
+    return str(parsed.ipv4_mapped or f"{IPv6Address(int(parsed) >> 64 << 64)}/64")
 
 
 def _of_expression(text: str) -> KeysOf:
@@ -51,4 +63,8 @@ def _of_expression(text: str) -> KeysOf:
 
 def _bounded(text: str) -> str:
     """A text that callers choose, or its digest: it takes memory for a while."""
-    return text if len(text) <= _LONGEST and "\0" not in text else blake2b(text.encode(), digest_size=16).hexdigest()
+    return (
+        text
+        if len(text) <= _LONGEST and "\0" not in text
+        else blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    )

@@ -36,6 +36,7 @@ from gateway.types import (
     ToolResult,
 )
 
+_LIMITS = ("max_tokens", "max_completion_tokens")
 _WITHOUT_MAX_TOKENS = re.compile(r"o\d|gpt-(?:[5-9]|\d\d)")
 
 _Marker: TypeAlias = Callable[[dict[str, Any], CacheTtl | None], dict[str, Any]]
@@ -99,15 +100,16 @@ def _limit_field(model: str) -> str:
 
 def _add_extra(fields: dict[str, Any], request: ChatRequest, unsupported: Unsupported) -> None:
     for name, value in (request.extra or {}).items():
+        place = name.lower()  # servers written in Go take a name in any case
+        has_place = place in fields or place in _LIMITS
+        is_decoded = request.dialect == NAME and place == name and fields.get(name) is None
         if request.dialect not in ("", NAME):
             unsupported.own_field(name, value)
         elif request.dialect == NAME and name.startswith(OF_TOOLS):
             _add_tool_extra(fields["tools"] or (), name.removeprefix(OF_TOOLS), value)
         elif request.dialect == NAME and name.startswith(OF_MESSAGES):
             continue  # the message may be another by now
-        elif fields.get(name) is None and request.dialect == NAME:
-            fields[name] = value
-        elif name in fields:
+        elif has_place and not is_decoded:
             raise InvalidRequestError(
                 f"'{name}' has a field of its own and cannot be in 'extra'", param=f"extra.{name}"
             )

@@ -1,6 +1,7 @@
 """Reading and changing single fields of OpenAI bodies without decoding the rest: bytes pass through unchanged."""
 
-from typing import Annotated, Any
+from itertools import product
+from typing import Annotated, Any, TypeVar, cast
 
 import msgspec
 
@@ -15,6 +16,18 @@ _MAX_TOKENS = 2**63 - 1
 
 class _StreamOptions(msgspec.Struct):
     include_usage: bool | None = None
+
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+_SPELLINGS = [name for each in product(*zip("model", "MODEL", strict=True)) if (name := "".join(each)) != "model"]
+
+
+def head_decoder(head: type[S]) -> msgspec.json.Decoder[S]:
+    """Reads what a request's head has, and takes no `model` in capitals: servers written in Go go by whichever spelling
+    comes last, and so by another name than was checked."""
+    strict = msgspec.defstruct(head.__name__, [(name, None, None) for name in _SPELLINGS], bases=(head,))
+    return msgspec.json.Decoder(cast("type[S]", strict))
 
 
 class RequestHead(msgspec.Struct):
@@ -110,7 +123,7 @@ class _Prompt(msgspec.Struct):
 
 
 _prompt_decoder = msgspec.json.Decoder(_Prompt)
-_head_decoder = msgspec.json.Decoder(RequestHead)
+_head_decoder = head_decoder(RequestHead)
 _usage_chunk_decoder = msgspec.json.Decoder(_UsageChunk)
 _answer_decoder = msgspec.json.Decoder(_AnswerHead)
 _error_decoder = msgspec.json.Decoder(_ErrorBody)

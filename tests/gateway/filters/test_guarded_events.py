@@ -1,5 +1,6 @@
 """Answers under rules: every text by itself, in its order, with nothing else lost."""
 
+import json
 from collections.abc import Iterable, Sequence
 
 import pytest
@@ -161,13 +162,22 @@ def joined(events: Iterable[ChatEvent]) -> dict[tuple[object, ...], str]:
                 texts[key] = texts.get(key, "") + event.text
             case ToolCallDelta():
                 key = (type(event), event.choice, event.index)
-                texts[key] = texts.get(key, "") + event.id + event.name + event.arguments + event.signature
+                texts[key] = texts.get(key, "") + event.id + event.name + event.signature
+                texts[*key, "arguments"] = texts.get((*key, "arguments"), "") + event.arguments
             case LogprobsDelta():
                 key = (type(event), event.choice)
                 texts[key] = texts.get(key, "") + repr(event.tokens)[1:-1].rstrip(",") + ","
             case _:
                 texts[(repr(event),)] = texts.get((repr(event),), "") + "."
-    return {key: value for key, value in texts.items() if value}
+    return {key: _read(value) if key[-1] == "arguments" else value for key, value in texts.items() if value}
+
+
+def _read(arguments: str) -> str:
+    """Arguments with escapes written in one way."""
+    try:
+        return json.dumps(json.loads(arguments))
+    except ValueError:
+        return arguments
 
 
 @given(st.data(), st.booleans())

@@ -6,10 +6,13 @@ import pytest
 from hypothesis import given
 
 from gateway.config.guardrail import PersonalData
+from gateway.errors import InvalidRequestError
 from gateway.filters.guarded_texts import input_bytes, masked_request
+from gateway.schemas.data_urls import data_url, text_url
 from gateway.types import (
     ChatRequest,
     EmbeddingsRequest,
+    FilePart,
     ImagePart,
     Message,
     OpaquePart,
@@ -55,6 +58,15 @@ def conversation(*content: Any) -> ChatRequest:
         ),
         (OpaquePart(dialect="d", value={"a": [ANN]}), OpaquePart(dialect="d", value={"a": ["[EMAIL]"]})),
         (ImagePart(url=f"https://a/{ANN}"), ImagePart(url=f"https://a/{ANN}")),
+        (FilePart(url=text_url(f"to {ANN}"), name=ANN), FilePart(url=text_url("to [EMAIL]"), name="[EMAIL]")),
+        (FilePart(url=f"data:text/csv,{ANN}"), FilePart(url=text_url("[EMAIL]", "text/csv"))),
+        (FilePart(url=text_url(ANN, "application/x")), FilePart(url=text_url("[EMAIL]", "application/x"))),
+        (FilePart(url="data:text/plain,to%20ann"), FilePart(url="data:text/plain,to%20ann")),
+        (
+            FilePart(file_id="f", extra={"block": {"text": ANN}}),
+            FilePart(file_id="f", extra={"block": {"text": "[EMAIL]"}}),
+        ),
+        (FilePart(url=data_url("application/pdf", "JVBERv8=")), FilePart(url=data_url("application/pdf", "JVBERv8="))),
     ],
 )
 def test_parts_of_messages(part: Any, expected: Any) -> None:
@@ -76,6 +88,11 @@ def test_all_that_is_not_messages() -> None:
     assert ANN not in repr(masked(request))
 
 
+def test_file_that_says_it_is_text_and_is_none_does_not_pass() -> None:
+    with pytest.raises(InvalidRequestError):
+        masked(conversation(FilePart(url=data_url("text/plain", "/w=="))))
+
+
 def test_numbers_that_are_data_become_texts() -> None:
     rules = Counted(data_rule(PersonalData.CREDIT_CARD)).rules
     call = ToolCall(id="1", name="f", arguments='{"card": 4111111111111111, "n": 1}')
@@ -91,9 +108,12 @@ def test_texts_for_vectors() -> None:
 
 def test_size_is_that_of_texts_in_bytes() -> None:
     request = conversation(
-        TextPart(text="ä"), ToolResult(call_id="1", content=(TextPart(text="bc"),)), ImagePart(url="x")
+        TextPart(text="ä"),
+        ToolResult(call_id="1", content=(TextPart(text="bc"),)),
+        ImagePart(url="x"),
+        FilePart(url=text_url("def")),
     )
-    assert input_bytes(request) == 4
+    assert input_bytes(request) == 7
     assert input_bytes(EmbeddingsRequest(model="m", input=("ä", "b"))) == 3
 
 

@@ -55,15 +55,35 @@ def test_arguments_stay_json_however_they_come(value: Any, cuts: list[int], is_w
     rules = Counted(data_rule(PersonalData.CREDIT_CARD), regex_rule("7+", replacement='"\\'))
     for text in (json.dumps(value), json.dumps(value, indent=1, ensure_ascii=False)):
         told = through(rules, text, cuts, is_whole=is_whole)
-        json.loads(told)
+        read = json.loads(told)
         if not rules.found:
-            assert told == text
+            assert read == value
 
 
 @given(OBJECTS, st.lists(st.integers(0, 1000), max_size=6))
-def test_what_is_not_masked_is_as_it_was(value: Any, cuts: list[int]) -> None:
-    text = json.dumps(value)
-    assert through(Counted(regex_rule("zzz")), text, cuts) == text
+def test_what_is_not_masked_says_the_same_however_it_comes(value: Any, cuts: list[int]) -> None:
+    plain = json.dumps(value, ensure_ascii=False)
+    for text in (json.dumps(value), plain):
+        assert through(Counted(regex_rule("zzz")), text, cuts) == plain
+
+
+ESCAPED = [
+    (r"ann\u0040example.com", "ann@example.com"),
+    (r"\u0061nn@example\u002ecom", "ann@example.com"),
+    (r"to\nann@example.com", "to\nann@example.com"),
+    (r"\ud83d\ude00 ann@example.com \/", "😀 ann@example.com /"),
+    (r"\\u0040 ann@example.com", "\\u0040 ann@example.com"),
+    (r"\ud83d\n \u0022\u005c\u0007 ann@example.com", None),
+]
+
+
+@pytest.mark.parametrize(("written", "said"), ESCAPED)
+@pytest.mark.parametrize("step", [1, 2, 3, 5, 7, 1000])
+def test_escapes_hide_nothing(written: str, said: str | None, step: int) -> None:
+    text = f'{{"a": "{written}"}}'
+    told = through(Counted(data_rule(PersonalData.EMAIL)), text, list(range(0, len(text), step)))
+    expected = json.loads(text)["a"] if said is None else said
+    assert json.loads(told) == {"a": expected.replace("ann@example.com", "[EMAIL]")}
 
 
 @pytest.mark.parametrize("text", [f"pay with {CARD} now", CARD, f"  {CARD}"])
@@ -78,8 +98,9 @@ def test_what_is_no_object_is_masked_as_text(text: str) -> None:
         ('"an', '{"a":"ann"}', '{"a":"#n"}'),
         ('nn"', '{"a":"ann"}', '{"a":"a#"}'),
         ("true", '{"a":true}', '{"a":"#"}'),
-        ("00e", r'{"a":"\u00e9"}', '{"a":"#9"}'),
-        (r"\\n", r'{"a":"b\nc"}', '{"a":"b#c"}'),
+        ("00e", r'{"a":"\u00e9"}', '{"a":"é"}'),
+        (r"b\sc", r'{"a":"b\nc"}', '{"a":"#"}'),
+        (r"b\\", r'{"a":"b\\c"}', '{"a":"#c"}'),
     ],
 )
 def test_expression_that_takes_quotes_along(pattern: str, text: str, expected: str) -> None:

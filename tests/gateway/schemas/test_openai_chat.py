@@ -541,7 +541,20 @@ def test_message_is_sent(message: Message, sent: dict[str, Any]) -> None:
     assert encoded(messages=[HI, message])["messages"] == [{"role": "user", "content": "hi"}, sent]
 
 
-@pytest.mark.parametrize("name", ["model", "messages", "max_tokens", "stream", "stream_options", "logprobs", "user"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "model",
+        "messages",
+        "max_tokens",
+        "max_completion_tokens",
+        "stream",
+        "stream_options",
+        "logprobs",
+        "user",
+        "Max_Tokens",
+    ],
+)
 def test_extra_field_with_a_place_of_its_own_is_refused(name: str) -> None:
     with pytest.raises(InvalidRequestError, match=f"'{name}' has a field of its own") as caught:
         encoded(extra={name: 1})

@@ -39,7 +39,9 @@ class _LimitKeyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LimitKey.Val
     LIMIT_KEY_MODEL: _LimitKey.ValueType  # 5
     """Each model, as callers name it."""
     LIMIT_KEY_IP: _LimitKey.ValueType  # 6
-    """Each address that requests come from: the other end of the connection, whatever headers say."""
+    """Each address that requests come from: the other end of the connection, whatever headers say. Of IPv6 each network of 64
+    bits, whose owner has all addresses in it.
+    """
     LIMIT_KEY_HEADER: _LimitKey.ValueType  # 7
     """Each value of the header `header`. Callers choose it, unless something before Janua sets it."""
     LIMIT_KEY_EXPRESSION: _LimitKey.ValueType  # 8
@@ -63,7 +65,9 @@ LIMIT_KEY_SERVICE: LimitKey.ValueType  # 4
 LIMIT_KEY_MODEL: LimitKey.ValueType  # 5
 """Each model, as callers name it."""
 LIMIT_KEY_IP: LimitKey.ValueType  # 6
-"""Each address that requests come from: the other end of the connection, whatever headers say."""
+"""Each address that requests come from: the other end of the connection, whatever headers say. Of IPv6 each network of 64
+bits, whose owner has all addresses in it.
+"""
 LIMIT_KEY_HEADER: LimitKey.ValueType  # 7
 """Each value of the header `header`. Callers choose it, unless something before Janua sets it."""
 LIMIT_KEY_EXPRESSION: LimitKey.ValueType  # 8
@@ -136,7 +140,7 @@ class _GuardrailSideEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Guardra
     """Not a side."""
     GUARDRAIL_SIDE_REQUEST: _GuardrailSide.ValueType  # 1
     """Messages, system prompts, arguments and results of tools, descriptions of tools, texts to be turned into vectors, and strings in fields
-    that only one dialect has. Not pictures, sound, files and addresses.
+    that only one dialect has, documents and files that are text. Not pictures, sound, other files and addresses.
     """
     GUARDRAIL_SIDE_RESPONSE: _GuardrailSide.ValueType  # 2
     """Texts, thoughts, refusals and arguments of tools in answers to conversations, whole and streamed."""
@@ -148,7 +152,7 @@ GUARDRAIL_SIDE_UNSPECIFIED: GuardrailSide.ValueType  # 0
 """Not a side."""
 GUARDRAIL_SIDE_REQUEST: GuardrailSide.ValueType  # 1
 """Messages, system prompts, arguments and results of tools, descriptions of tools, texts to be turned into vectors, and strings in fields
-that only one dialect has. Not pictures, sound, files and addresses.
+that only one dialect has, documents and files that are text. Not pictures, sound, other files and addresses.
 """
 GUARDRAIL_SIDE_RESPONSE: GuardrailSide.ValueType  # 2
 """Texts, thoughts, refusals and arguments of tools in answers to conversations, whole and streamed."""
