@@ -23,6 +23,10 @@ _END_S: Final = 1.0
 # Granian's own way to log would write to standard output.
 _LOGGING: Final[dict[str, Any]] = {"incremental": True, "handlers": {}, "loggers": {}}
 
+# What no value of a header may have, as spaces (RFC 9110, section 5.5). A backend that says such is shown all the same.
+_CONTROLS: Final = bytes(each for each in (*range(32), 127) if each != 9)
+_PRINTABLE: Final = bytes.maketrans(_CONTROLS, b" " * len(_CONTROLS))
+
 
 async def serve_granian(app: AsgiApp, listener: socket.socket, drain: asyncio.Event, drain_timeout_s: float) -> None:
     """Serves until `drain` is set: then stops accepting, finishes what runs for up to the timeout, and returns.
@@ -82,25 +86,25 @@ class _Requests:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
-        answer = _Answer(send)
+        exchange = _Exchange(receive, send)
         if scope["http_version"] != "2":
-            if not _is_plain(scope["headers"], scope["http_version"]):
-                await answer.refuse()
+            if not exchange.read_head(scope["headers"], scope["http_version"]):
+                await exchange.refuse()
                 return
             if scope["http_version"] == "1":
                 scope["http_version"] = "1.0"
         task = asyncio.current_task()
         self._running.add(task)
         try:
-            await self._app(scope, receive, answer)
+            await self._app(scope, exchange.receive if exchange.awaits_body else receive, exchange.send)
         except asyncio.CancelledError:
             if not self._is_ended:
                 raise
         finally:
             self._running.discard(task)
-        if not answer.has_begun:
+        if not exchange.has_begun:
             # The client has left, or what it sent was no body; Granian would answer 500.
-            await answer.refuse()
+            await exchange.refuse()
 
     def cancel(self) -> None:
         """Ends all of them; their answers break off."""
@@ -110,36 +114,61 @@ class _Requests:
                 task.cancel()
 
 
-class _Answer:
-    """Sends, and knows whether it has begun to."""
+class _Exchange:
+    """One request and the answer to it, between Granian and the application."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive = receive
         self._send = send
+        self.awaits_body = False
         self.has_begun = False
+        self._is_asked_for = True
 
-    def __call__(self, message: AsgiMessage) -> Awaitable[None]:
+    def read_head(self, headers: list[tuple[bytes, bytes]], http_version: str) -> bool:
+        """Whether HTTP/1 headers name one host and at most one coding: others might read the same bytes otherwise (RFC
+        9112, sections 3.2 and 6.1). Granian takes such requests, and gives an empty name for none."""
+        hosts = codings = 0
+        for name, value in headers:
+            if name == b"host":
+                hosts += 1
+                if not value and http_version != "1":
+                    return False
+            elif name == b"content-length":
+                self.awaits_body = value != b"0"
+            elif name == b"expect":
+                self._is_asked_for = False
+            elif name == b"transfer-encoding":
+                self.awaits_body = True
+                codings += 1
+                if value.lower() != b"chunked":
+                    return False
+        return hosts == 1 and codings < 2
+
+    async def receive(self) -> AsgiMessage:
+        """ASGI's receive, for a request that has a body."""
+        self._is_asked_for = True
+        message = await self._receive()
+        if not message.get("more_body", False):
+            self.awaits_body = False
+        return message
+
+    def send(self, message: AsgiMessage) -> Awaitable[None]:
         """ASGI's send."""
+        if self.has_begun:
+            return self._send(message)
         self.has_begun = True
-        return self._send(message)
+        if self.awaits_body and self._is_asked_for:
+            # Of an answer that is as long as it says Granian would take the end, whatever of the body is still to come,
+            # for that of the exchange, and reset the connection.
+            message["headers"] = [header for header in message["headers"] if header[0] != b"content-length"]
+        try:
+            return self._send(message)
+        except RuntimeError:
+            message["headers"] = [(name, value.translate(_PRINTABLE)) for name, value in message["headers"]]
+            return self._send(message)
 
     async def refuse(self) -> None:
         """Says that this was no request, and takes no other from this connection."""
         headers = [(b"connection", b"close"), (b"content-length", b"0")]
         await self._send({"type": "http.response.start", "status": 400, "headers": headers})
         await self._send({"type": "http.response.body", "body": b""})
-
-
-def _is_plain(headers: list[tuple[bytes, bytes]], http_version: str) -> bool:
-    """Whether it names one host and at most one coding: others might read the same bytes otherwise (RFC 9112, sections
-    3.2 and 6.1). Granian takes such requests, and gives an empty name for none."""
-    hosts = codings = 0
-    for name, value in headers:
-        if name == b"host":
-            hosts += 1
-            if not value and http_version != "1":
-                return False
-        elif name == b"transfer-encoding":
-            codings += 1
-            if value.lower() != b"chunked":
-                return False
-    return hosts == 1 and codings < 2
