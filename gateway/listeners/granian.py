@@ -89,7 +89,7 @@ class _Requests:
         exchange = _Exchange(receive, send)
         if scope["http_version"] != "2":
             if not exchange.read_head(scope["headers"], scope["http_version"]):
-                await exchange.refuse()
+                await exchange.end(400)
                 return
             if scope["http_version"] == "1":
                 scope["http_version"] = "1.0"
@@ -100,11 +100,14 @@ class _Requests:
         except asyncio.CancelledError:
             if not self._is_ended:
                 raise
+            if not exchange.has_begun:
+                await exchange.end(503)
+        else:
+            if not exchange.has_begun:
+                # The client has left, or what it sent was no body; Granian would answer 500.
+                await exchange.end(400)
         finally:
             self._running.discard(task)
-        if not exchange.has_begun:
-            # The client has left, or what it sent was no body; Granian would answer 500.
-            await exchange.refuse()
 
     def cancel(self) -> None:
         """Ends all of them; their answers break off."""
@@ -167,8 +170,8 @@ class _Exchange:
             message["headers"] = [(name, value.translate(_PRINTABLE)) for name, value in message["headers"]]
             return self._send(message)
 
-    async def refuse(self) -> None:
-        """Says that this was no request, and takes no other from this connection."""
+    async def end(self, status: int) -> None:
+        """Answers with a status alone, and takes no other request from this connection."""
         headers = [(b"connection", b"close"), (b"content-length", b"0")]
-        await self._send({"type": "http.response.start", "status": 400, "headers": headers})
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
         await self._send({"type": "http.response.body", "body": b""})
