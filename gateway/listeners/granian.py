@@ -33,27 +33,25 @@ async def serve_granian(app: AsgiApp, listener: socket.socket, drain: asyncio.Ev
 
     It speaks no TLS; to the application, a client that wants a WebSocket has made a plain request.
     """
-    # Accepted connections have it from the listening one: small parts of answers must not wait for acknowledgements.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     requests = _Requests(app)
-    server = _Server(requests, listener)
+    server = EmbeddedServer(requests, listener)
     serving = asyncio.create_task(server.serve())
     try:
         stopping = asyncio.create_task(drain.wait())
         await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
+        if not drain.is_set():
+            raise RuntimeError("Granian has ended by itself")
         server.stop()  # type: ignore[no-untyped-call]
         _, late = await asyncio.wait((serving,), timeout=drain_timeout_s)
         if late:
             requests.cancel()
             await asyncio.wait((serving,), timeout=_END_S)
-        else:
-            await serving
     finally:
         serving.cancel()
 
 
-class _Server(Server):
+class EmbeddedServer(Server):
     """Granian on the running event loop, with a socket that is bound already."""
 
     def __init__(self, app: AsgiApp, listener: socket.socket) -> None:
@@ -65,10 +63,12 @@ class _Server(Server):
             backlog=_BACKLOG,
             backpressure=_MAX_CONNECTIONS,
             http1_settings=HTTP1Settings(header_read_timeout=_KEEP_ALIVE_MS, max_buffer_size=_MAX_HEAD_BYTES),
-            http2_settings=HTTP2Settings(max_headers_size=_MAX_HEAD_BYTES),
+            http2_settings=HTTP2Settings(max_headers_size=_MAX_HEAD_BYTES, keep_alive_interval=_KEEP_ALIVE_MS),
             log_dictconfig=_LOGGING,
             log_level=LogLevels.error,
         )
+        # Accepted connections have it from the listening one: small parts of answers must not wait to be acknowledged.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._listener = listener
 
     def _init_shared_socket(self) -> None:
