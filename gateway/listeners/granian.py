@@ -126,6 +126,7 @@ class _Exchange:
         self.awaits_body = False
         self.has_begun = False
         self._is_asked_for = True
+        self._left = -1  # of the body, in bytes; negative if that is not known
 
     def read_head(self, headers: list[tuple[bytes, bytes]], http_version: str) -> bool:
         """Whether HTTP/1 headers name one host and at most one coding: others might read the same bytes otherwise (RFC
@@ -137,11 +138,12 @@ class _Exchange:
                 if not value and http_version != "1":
                     return False
             elif name == b"content-length":
-                self.awaits_body = value != b"0"
+                self._left = int(value)
+                self.awaits_body = self._left != 0
             elif name == b"expect":
                 self._is_asked_for = False
             elif name == b"transfer-encoding":
-                self.awaits_body = True
+                self._left, self.awaits_body = -1, True
                 codings += 1
                 if value.lower() != b"chunked":
                     return False
@@ -151,8 +153,13 @@ class _Exchange:
         """ASGI's receive, for a request that has a body."""
         self._is_asked_for = True
         message = await self._receive()
-        if not message.get("more_body", False):
-            self.awaits_body = False
+        if message.get("more_body", False):
+            self._left -= len(message["body"])
+            if self._left:
+                return message
+            # Granian would tell so in a message of its own, which comes from another thread once more.
+            message["more_body"] = False
+        self.awaits_body = False
         return message
 
     def send(self, message: AsgiMessage) -> Awaitable[None]:
