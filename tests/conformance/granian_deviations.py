@@ -30,6 +30,12 @@ OTHERWISE: Mapping[str, str] = {
             "/a?b#c": _FRAGMENT,
         }.items()
     },
+    "test_target_that_could_lead_elsewhere_is_not_put_in_a_redirect[http://evil.example/x]": _ABSOLUTE,
+    "test_inference_path_can_be_redirected": "it refuses a target that does not begin with a slash, with 400",
+    **{
+        f"test_direct_response[PUT-{status}]": "an answer before the body of the request has no length"
+        for status in (200, 201, 304, 404, 418, 503, 599)
+    },
     "test_odd_request_reaches_the_backend_as_a_plain_one[folded value]": _FOLDED,
     "proxied_requests.py::test_odd_request_reaches_the_backend_as_a_plain_one[length and coding]": _LENGTH_AND_CODING,
     "proxied_requests.py::test_odd_request_reaches_the_backend_as_a_plain_one[coding and length]": _LENGTH_AND_CODING,
