@@ -18,8 +18,8 @@ _BACKLOG: Final = 2048
 _MAX_HEAD_BYTES: Final = 64 * 1024
 # Without a bound of its own, as Hypercorn: what a process may open bounds connections.
 _MAX_CONNECTIONS: Final = 1_000_000
-# What requests that are cancelled may take to let go of their connections.
-_END_S: Final = 1.0
+# What clients may take to get the rest of their answers, once all requests have ended.
+_END_S: Final = 5.0
 # Granian's own way to log would write to standard output.
 _LOGGING: Final[dict[str, Any]] = {"incremental": True, "handlers": {}, "loggers": {}}
 
@@ -36,19 +36,21 @@ async def serve_granian(app: AsgiApp, listener: socket.socket, drain: asyncio.Ev
     requests = _Requests(app)
     server = EmbeddedServer(requests, listener)
     serving = asyncio.create_task(server.serve())
+    draining = asyncio.create_task(drain.wait())
     try:
-        stopping = asyncio.create_task(drain.wait())
-        await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
+        await asyncio.wait((serving, draining), return_when=asyncio.FIRST_COMPLETED)
         if not drain.is_set():
             raise RuntimeError("Granian has ended by itself")
-        server.stop()  # type: ignore[no-untyped-call]
-        _, late = await asyncio.wait((serving,), timeout=drain_timeout_s)
-        if late:
-            requests.cancel()
-            await asyncio.wait((serving,), timeout=_END_S)
     finally:
-        serving.cancel()
+        draining.cancel()
+        server.stop()  # type: ignore[no-untyped-call]
+    ended = asyncio.create_task(requests.wait_for_end())
+    done, _ = await asyncio.wait((serving, ended), timeout=drain_timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    ended.cancel()
+    if not done:
+        requests.cancel()
+    # Clients that do not let go of their connections must not hold the node up.
+    await asyncio.wait((serving,), timeout=_END_S)
 
 
 class EmbeddedServer(Server):
@@ -83,6 +85,7 @@ class _Requests:
         self._app = app
         self._running: set[asyncio.Task[Any] | None] = set()
         self._is_ended = False
+        self._end: asyncio.Event | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -108,6 +111,14 @@ class _Requests:
                 await exchange.end(400)
         finally:
             self._running.discard(task)
+            if self._end is not None and not self._running:
+                self._end.set()
+
+    async def wait_for_end(self) -> None:
+        """Returns once none runs."""
+        self._end = asyncio.Event()
+        if self._running:
+            await self._end.wait()
 
     def cancel(self) -> None:
         """Ends all of them; their answers break off."""
