@@ -16,7 +16,7 @@ sparingly := --quiet --no-compile
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup components demo test check format lint types imports proto proto-check docs docs-check bench bench-config \
+.PHONY: help setup components demo test test-granian check format lint types imports proto proto-check docs docs-check bench bench-config \
   bench-balancing bench-cache bench-translation bench-policies bench-upstreams bench-instructions soak clients clean
 
 help: ## Print this list
@@ -37,6 +37,9 @@ test: $(VENV)/.dev ## Run the tests, several files at once (ARGS="-k words")
 	  code=$$?; [ $$code -eq 1 ] || exit $$code; \
 	  echo 'Tests failed beside others: once more, alone' >&2; \
 	  $(bin)/pytest --last-failed --last-failed-no-failures none --maxfail 3 $(ARGS); }
+
+test-granian: $(VENV)/.dev ## Run the conformance tests on nodes with --server granian (ARGS="-k words")
+	@JANUA_HTTP_SERVER=granian $(bin)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile tests/conformance $(ARGS)
 
 check: lint types imports proto-check docs-check ## Everything that needs no test: format, lint, types, imports, protos
 

@@ -1,6 +1,7 @@
 """The command `python -m gateway`, which `janua gateway` runs too."""
 
 import asyncio
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from janua_resources.sealing import SealingKeyError, read_keys
 
 from gateway.bootstrap import (
     ConfigFileError,
+    HttpServer,
     ListenAddress,
     NodeSettings,
     RequiredOn,
@@ -138,6 +140,13 @@ _FAILURES = (
     help="Redis or Valkey for what nodes share: limits of scope CLUSTER and budgets.",
 )
 @click.option(
+    "--server",
+    type=click.Choice([each.value for each in HttpServer]),
+    default=HttpServer.HYPERCORN.value,
+    envvar="JANUA_HTTP_SERVER",
+    help="What speaks HTTP on --http; granian: faster, without TLS and WebSockets. Variable: JANUA_HTTP_SERVER.",
+)
+@click.option(
     "--workers",
     type=click.IntRange(min=1, max=256),
     default=1,
@@ -172,6 +181,7 @@ def main(
     cache_bytes: int,
     access_log: str,
     shared_store: str,
+    server: str,
     workers: int,
     worker: bool,
     log_level: str,
@@ -187,6 +197,9 @@ def main(
     if (config_server is None) == (config_file is None):
         raise click.UsageError("give either --config-server HOST:PORT or --config-file FILE")
     tls = _tls_files(tls_cert, tls_key, tls_client_ca, RequiredOn(tls_require_client_cert))
+    http_server = HttpServer(server)
+    if http_server is HttpServer.GRANIAN:
+        _check_granian(tls)
     configure_logging(log_level, log_format)
     try:
         settings = NodeSettings(
@@ -206,6 +219,7 @@ def main(
             is_worker=worker,
             advertise_grpc=advertise_grpc,
             tls=tls,
+            server=http_server,
             secrets_env_prefixes=secrets_env_prefix,
             secrets_dirs=secrets_dir,
             state_keys=read_keys(os.environ.get("JANUA_STATE_KEY", ""), "JANUA_STATE_KEY"),
@@ -257,6 +271,14 @@ def _tls_files(
             raise click.UsageError("--tls-client-ca is for TLS: give --tls-cert and --tls-key too")
         return None
     return TlsFiles(certificate=certificate, key=key, client_ca=client_ca, required_on=required_on)
+
+
+def _check_granian(tls: TlsFiles | None) -> None:
+    """Raises `click.UsageError` where `--server granian` cannot be."""
+    if tls is not None:
+        raise click.UsageError("--server granian speaks no TLS: leave out --server, or the --tls options")
+    if importlib.util.find_spec("granian") is None:
+        raise click.UsageError("--server granian needs the package granian: pip install 'janua[granian]'")
 
 
 def _fail(message: str) -> None:

@@ -57,6 +57,13 @@ class ListenAddress:
         return f"{host}:{self.port}"
 
 
+class HttpServer(Enum):
+    """Which server speaks HTTP on the listener for requests."""
+
+    HYPERCORN = "hypercorn"
+    GRANIAN = "granian"
+
+
 class RequiredOn(Enum):
     """Which listeners take no connection without a client certificate, where the node asks for them at all."""
 
@@ -138,7 +145,7 @@ class NodeSettings:
     their ports, and ends when its standard input does. `advertise_grpc`: where clients of discovery reach `grpc`, port
     0 standing for its own; None: where it listens. `secrets_env_prefixes` and `secrets_dirs`: which variables and files
     secrets may name, see `SecretPlaces`. `state_keys` seal what the state directory has of the configuration. `tls`
-    None: requests come in clear.
+    None: requests come in clear. `server` GRANIAN goes with no TLS.
     """
 
     config_servers: tuple[str, ...]
@@ -161,3 +168,4 @@ class NodeSettings:
     advertise_grpc: ListenAddress | None = None
     config_server_credentials: ServerCredentials = field(default_factory=ServerCredentials)
     tls: TlsFiles | None = None
+    server: HttpServer = HttpServer.HYPERCORN

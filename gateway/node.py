@@ -35,6 +35,7 @@ from gateway.listeners.grpc import InferenceServicer
 from gateway.listeners.grpc_proxy import GrpcProxyHandler
 from gateway.listeners.grpc_server import GrpcServer
 from gateway.listeners.http import make_http_app
+from gateway.listeners.http_server import serve_requests
 from gateway.listeners.hypercorn import bind, serve_http
 from gateway.listeners.open_inference_grpc import OpenInferenceServicer
 from gateway.listeners.server_tls import ServerTls
@@ -155,14 +156,14 @@ class Node:
             ]
             servers.create_task(serve_http(make_admin_app(self._view()), admin, stop_admin, _ADMIN_DRAIN_S))
             await self._grpc_server.start()
-            limit = settings.max_body_bytes
             serving = servers.create_task(
-                serve_http(
+                serve_requests(
+                    settings.server,
                     http_app,
                     http,
                     self._stop_accepting,
                     settings.drain_timeout_s,
-                    max_message_bytes=limit,
+                    max_message_bytes=settings.max_body_bytes,
                     tls=tls.context if tls is not None else None,
                 )
             )

@@ -25,6 +25,8 @@ _METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # What the node says itself, and what would lead clients around it.
 _NOT_RELAYED = CONNECTION_HEADERS | {b"date", b"x-request-id", b"alt-svc"}
 
+_NO_WEBSOCKETS = "this node opens no WebSockets: it runs with --server granian, and only --server hypercorn can"
+
 
 class ProxyErrors:
     """The node's own errors are `application/problem+json`; a backend's answer is shown as it came."""
@@ -57,6 +59,9 @@ class HttpProxyListener:
         body = RequestBody(exchange.receive)
         try:
             path = checked_target(context)
+            if context.method == "GET" and context.headers.get(b"upgrade", b"").lower() == b"websocket":
+                # Only a server that opens none lets it come here.
+                raise InvalidRequestError(_NO_WEBSOCKETS, reason="NO_WEBSOCKETS")
             context.body_size = lambda: body.size(context.headers)
             await self._pipeline.admit(context, self._plan)
             body.max_bytes = self._plan.filters_for(context.consumer).max_body_bytes
@@ -96,6 +101,8 @@ class HttpProxyListener:
 async def _relay(exchange: AnswerSink, answer: ProxyAnswer) -> None:
     """Sends each read as one write, all but the end."""
     await exchange.start_stream(answer.status, passed_through_headers(answer.headers))
+    if not answer.first:
+        await exchange.send_part(b"")  # the head must not wait for the body
     data = answer.first or await answer.rest.read()
     while data:
         await exchange.send_part(data)

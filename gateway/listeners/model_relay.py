@@ -140,6 +140,8 @@ class ModelRelayListener:
         await exchange.start_stream(answer.status, headers)
         relay = WholeEvents() if is_event_stream else None
         tail = UsageTail() if is_event_stream or is_json else None
+        if not answer.first:
+            await exchange.send_part(b"")  # the head must not wait for the body
         try:
             data = answer.first or await answer.rest.read()
             while data:

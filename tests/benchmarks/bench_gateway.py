@@ -1,5 +1,6 @@
-"""A node with API keys before a mock upstream, against the floor: a bare ASGI relay on Hypercorn. Ratios within one
-run are what counts; a machine's absolute figures say little. Usage: `make bench`, or with ARGS="--json FILE".
+"""A node with API keys before a mock upstream, against the floor: a bare ASGI relay on the same server. Ratios within
+one run are what counts; a machine's absolute figures say little. Usage: `make bench`, or with ARGS="--json FILE", and
+with ARGS="--server granian" for the other server and its targets.
 
 `--only PART,…` measures other parts, `--all` every one, with Envoy beside them if it is installed: see `PARTS`. Exit
 code 1 when a target is missed, or when a request failed, which makes the run void.
@@ -20,7 +21,7 @@ from rich.table import Table
 
 from tests.benchmarks.comparison import Check, Comparison, Memory, check
 from tests.benchmarks.gateway_parts import PACED, STREAM, UNARY, Bench, Size
-from tests.benchmarks.gateway_rows import Row, markdown_of, table_of
+from tests.benchmarks.gateway_rows import REFERENCE_RELAY_US, Row, markdown_of, table_of
 from tests.benchmarks.gateway_size import SMALL_WORLD, SizeBench, World
 from tests.benchmarks.mock_upstream import STREAMED_CHUNKS
 from tests.benchmarks.procfs import resident_bytes
@@ -69,7 +70,7 @@ async def bench(args: argparse.Namespace, console: Console) -> bool:
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="janua-bench-") as directory:
         wants_envoy = bool(set(args.only) - set(USUAL_PARTS)) and find_program("envoy") is not None
-        async with running_rig(Path(directory), wants_envoy=wants_envoy) as rig:
+        async with running_rig(Path(directory), args.server, wants_envoy=wants_envoy) as rig:
             for target in (rig.floor, rig.node):
                 await rig.measure(target, Load(name="warm-up", body=UNARY, requests=min(1000, args.requests)))
             if RELAY in args.only:
@@ -144,6 +145,7 @@ def parts_of(text: str) -> Sequence[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="A node against a bare relay, and its memory.")
+    parser.add_argument("--server", choices=REFERENCE_RELAY_US, default="hypercorn")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--requests", type=int, default=6_000, help="in a round; a fifth of it for streams")
     parser.add_argument("--memory-requests", type=int, default=200_000)

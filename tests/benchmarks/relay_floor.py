@@ -1,5 +1,5 @@
-"""The floor under every gateway of this kind: a bare ASGI app on Hypercorn that forwards with aiohttp and does nothing
-else. Usage: `python -m tests.benchmarks.relay_floor UPSTREAM`, with UPSTREAM as `host:port`."""
+"""The floor under every gateway of this kind: a bare ASGI app that forwards with aiohttp and does nothing else.
+Usage: `python -m tests.benchmarks.relay_floor UPSTREAM hypercorn|granian`, with UPSTREAM as `host:port`."""
 
 import json
 import socket
@@ -11,8 +11,9 @@ import aiohttp
 import uvloop
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
-from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 from yarl import URL
+
+from gateway.listeners.granian import EmbeddedServer
 
 _NOT_FORWARDED = frozenset({b"host", b"connection", b"content-length", b"transfer-encoding", b"keep-alive"})
 
@@ -20,30 +21,16 @@ _NOT_FORWARDED = frozenset({b"host", b"connection", b"content-length", b"transfe
 class Relay:
     """Forwards each request's body to the upstream, and each piece of the answer as it comes."""
 
-    def __init__(self, upstream: str) -> None:
+    def __init__(self, upstream: str, session: aiohttp.ClientSession) -> None:
         self._upstream = upstream
         self._urls: dict[str, URL] = {}
-        self._session: aiohttp.ClientSession | None = None
+        self._session = session
 
-    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        if scope["type"] == "lifespan":
-            await self._live(receive, send)
-        elif scope["type"] == "http":
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
             await self._forward(scope, receive, send)
 
-    async def _live(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        await receive()
-        connector = aiohttp.TCPConnector(limit=0)
-        self._session = aiohttp.ClientSession(
-            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
-        )
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        await self._session.close()
-        await send({"type": "lifespan.shutdown.complete"})
-
-    async def _forward(self, scope: Any, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        assert self._session is not None
+    async def _forward(self, scope: Any, receive: Any, send: Any) -> None:
         headers = {name.decode(): value.decode() for name, value in scope["headers"] if name not in _NOT_FORWARDED}
         url = self._urls.setdefault(scope["path"], URL(f"http://{self._upstream}{scope['path']}", encoded=True))
         body = await _read(receive)
@@ -56,10 +43,10 @@ class Relay:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def _read(receive: ASGIReceiveCallable) -> bytes:
+async def _read(receive: Any) -> bytes:
     body = bytearray()
     while True:
-        message: Any = await receive()
+        message = await receive()
         body += message["body"]
         if not message["more_body"]:
             return bytes(body)
@@ -74,16 +61,22 @@ def _headers(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
     ]
 
 
-async def main(upstream: str) -> None:
+async def main(upstream: str, server: str) -> None:
     listening = socket.create_server(("127.0.0.1", 0), backlog=1024)
-    config = Config()
-    config.bind = [f"fd://{listening.fileno()}"]
-    config.accesslog = config.errorlog = None
     address = f"127.0.0.1:{listening.getsockname()[1]}"
     sys.stdout.write(json.dumps({"event": "ready", "component": "relay", "http": address}) + "\n")
     sys.stdout.flush()
-    await serve(Relay(upstream), config)
+    connector, cookies = aiohttp.TCPConnector(limit=0), aiohttp.DummyCookieJar()
+    async with aiohttp.ClientSession(connector=connector, cookie_jar=cookies, auto_decompress=False) as session:
+        relay = Relay(upstream, session)
+        if server == "granian":
+            await EmbeddedServer(relay, listening).serve()
+        else:
+            config = Config()
+            config.bind = [f"fd://{listening.fileno()}"]
+            config.accesslog = config.errorlog = None
+            await serve(relay, config)
 
 
 if __name__ == "__main__":
-    uvloop.run(main(sys.argv[1]))
+    uvloop.run(main(*sys.argv[1:]))

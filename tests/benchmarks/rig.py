@@ -119,6 +119,8 @@ class Rig:
     config_server: str
     core: int | None
     directory: Path
+    server: str
+    """What the floor and the nodes speak HTTP with."""
 
     async def measure(self, target: Target, load: Load) -> Sample:
         """Puts the load on the target. Raises `ChildError` if a single request fails."""
@@ -142,18 +144,24 @@ class Rig:
     async def another_node(self, name: str, module: str = "gateway") -> AsyncIterator[tuple[Child, Target]]:
         """A second node of the same config server, beside the first."""
         async with AsyncExitStack() as stack:
-            child = await start_node(stack, self.config_server, self.directory / name, self.core, module=module)
+            child = await self.start_node(stack, name, module)
             yield child, await _target(child)
+
+    async def start_node(self, stack: AsyncExitStack, name: str, module: str = "gateway") -> Child:
+        """The same, which may not be ready yet."""
+        directory = self.directory / name
+        return await start_node(stack, self.config_server, directory, self.core, self.server, module=module)
 
 
 @asynccontextmanager
-async def running_rig(directory: Path, *, wants_envoy: bool = False) -> AsyncIterator[Rig]:
-    """Starts everything, and stops it in the end. Moves this process off the core of what is measured."""
+async def running_rig(directory: Path, server: str, *, wants_envoy: bool = False) -> AsyncIterator[Rig]:
+    """Starts everything, and stops it in the end. `server` is that of the floor and the node. Moves this process off
+    the core of what is measured."""
     core = leave_a_core()
     async with AsyncExitStack() as stack:
         mock = await start(stack, "mock", None, "tests.benchmarks.mock_upstream")
         address = str((await mock.ready(_START_S))["address"])
-        relay = await start(stack, "relay", core, "tests.benchmarks.relay_floor", address)
+        relay = await start(stack, "relay", core, "tests.benchmarks.relay_floor", address, server)
         envoy: Target | None = None
         if wants_envoy:
             pool = Pool(addresses=(address,), per_try_s=None)
@@ -161,7 +169,7 @@ async def running_rig(directory: Path, *, wants_envoy: bool = False) -> AsyncIte
             envoy = Target(name=running.name, address=running.address, pid=running.pid)
         config_server = await start_config_server(stack, directory / "config.db")
         await apply(config_server, small_configuration(address))
-        node = await start_node(stack, config_server, directory / "state", core)
+        node = await start_node(stack, config_server, directory / "state", core, server)
         try:
             yield Rig(
                 mock=Target(name="direct", address=address, pid=mock.pid),
@@ -171,6 +179,7 @@ async def running_rig(directory: Path, *, wants_envoy: bool = False) -> AsyncIte
                 config_server=config_server,
                 core=core,
                 directory=directory,
+                server=server,
             )
         except ChildError as error:
             error.add_note("\n".join(["the end of the node's log:", *node.log_tail(10)]))
@@ -185,10 +194,10 @@ async def start_config_server(stack: AsyncExitStack, store: Path) -> str:
 
 
 async def start_node(
-    stack: AsyncExitStack, config_server: str, state: Path, core: int | None, *, module: str = "gateway"
+    stack: AsyncExitStack, config_server: str, state: Path, core: int | None, server: str, *, module: str = "gateway"
 ) -> Child:
     """A node on the core of what is measured. It may not be ready yet."""
-    options = ("--config-server", config_server, "--state-dir", str(state))
+    options = ("--config-server", config_server, "--state-dir", str(state), "--server", server)
     ports = ("--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--admin", "127.0.0.1:0")
     return await start(stack, "node", core, module, *options, *ports)
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -20,11 +21,13 @@ JANUA = str(Path(sys.executable).parent / "janua")
 ANY_PORT = ("--listen", "--http", "--grpc", "--admin")
 
 
-async def _start_up(running: AsyncExitStack, file: Path, data_dir: Path, *models: str) -> tuple[Child, dict[str, str]]:
+async def _start_up(
+    running: AsyncExitStack, file: Path, data_dir: Path, *models: str, options: Sequence[str] = ()
+) -> tuple[Child, dict[str, str]]:
     ports = [argument for flag in ANY_PORT for argument in (flag, "127.0.0.1:0")]
     env = {"MODEL_1": models[0], "MODEL_2": models[1], "MODEL": "echo", "MODEL_NAME": "echo"}
     command = [JANUA, "up", "-f", str(file), "--watch", "--data-dir", str(data_dir)]
-    child = await Child.start("up", [*command, *ports], env=env)
+    child = await Child.start("up", [*command, *ports, *options], env=env)
     running.push_async_callback(child.stop, START_S)
     ready = await child.ready(START_S)
     return child, {name: str(value) for name, value in ready.items()}
@@ -66,6 +69,17 @@ async def test_the_official_client_works_unchanged(up: tuple[Path, str]) -> None
     async with openai.AsyncOpenAI(base_url=f"http://{http}/v1", api_key="wrong", max_retries=0) as stranger:
         with pytest.raises(openai.AuthenticationError, match="not known"):
             await stranger.models.list()
+
+
+async def test_the_gateway_speaks_http_with_the_server_that_is_asked_for(
+    running: AsyncExitStack, tmp_path: Path, echo_models: EchoFactory
+) -> None:
+    models = await echo_models(2)
+    addresses = [model.address for model in models]
+    _, ready = await _start_up(running, EXAMPLE, tmp_path, *addresses, options=("--server", "granian"))
+    async with openai.AsyncOpenAI(base_url=f"http://{ready['http']}/v1", api_key=KEY, max_retries=0) as client:
+        answer = await client.models.with_raw_response.list()
+    assert answer.headers["server"] == "granian"
 
 
 async def test_an_edit_is_applied_and_a_bad_one_is_not(up: tuple[Path, str]) -> None:

@@ -97,6 +97,28 @@ async def test_all_workers_take_requests_and_the_parent_answers_for_them(parent:
     assert await text(parent, "/livez") == (200, "ok\n")
 
 
+async def test_workers_on_granian_share_the_port_and_drain(
+    config_server: ConfigServer, node: NodeFactory, echo_models: EchoFactory
+) -> None:
+    models = await echo_models(1, "--word-delay", "0.005")
+    await apply(config_server, pool([model.address for model in models]))
+    parent = await node(config_server, "--server", "granian", "--workers", str(WORKERS))
+
+    async def until_all_have_answered() -> bool:
+        await ask_once(parent)
+        return len(await requests_by_worker(parent)) == WORKERS
+
+    await eventually(until_all_have_answered)
+    async with aiohttp.ClientSession() as session:
+        async with session.get(f"http://{parent.http}/none") as refused:
+            assert refused.headers["server"] == "granian"
+        stream = asyncio.create_task(ask(session, parent, "word " * 200))
+        await eventually(partial(has_begun, session, parent))
+        stopped = asyncio.create_task(parent.stop())
+        assert (await stream).count("word") == 200
+    assert await stopped == 0
+
+
 async def test_all_workers_take_grpc_calls(parent: Node) -> None:
     async def until_all_have_answered() -> bool:
         # A pool of its own, or all channels would share one connection.

@@ -196,7 +196,7 @@ def test_times_are_judged_in_terms_of_the_relay(row: Row, scaled: float, is_met:
 
 
 def test_row_without_a_target_is_no_check() -> None:
-    row = Row(what="x", unit="µs", node=1234.5, floor=10.25, slowness=slowness_of(980))
+    row = Row(what="x", unit="µs", node=1234.5, floor=10.25, slowness=slowness_of(980, "hypercorn"))
     assert row.check() is None
     assert row.cells() == ("x", "10.2 µs", "", "1,234 µs", "617 µs", "")
 
@@ -247,7 +247,7 @@ async def test_small_run_measures_floor_and_node(tmp_path: Path) -> None:
 @pytest.mark.timeout(180)  # many short processes, on a machine that other tests use
 @pytest.mark.skipif(sys.platform != "linux", reason="pins processes to cores")
 async def test_small_run_measures_parts_of_a_node(tmp_path: Path) -> None:
-    options = ("--short", "--only", "latency,grpc,size", "--json", str(tmp_path / "found.json"))
+    options = ("--server", "granian", "--short", "--only", "latency,grpc,size", "--json", str(tmp_path / "found.json"))
     child = await Child.start("bench", [sys.executable, "-m", "tests.benchmarks.bench_gateway", *options])
     assert await child.wait() in {0, 1}, child.log_tail()
     await child.stop()

@@ -28,6 +28,13 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
+class HttpServer(StrEnum):
+    """What speaks HTTP."""
+
+    HYPERCORN = "hypercorn"
+    GRANIAN = "granian"
+
+
 class ClientCertificates(StrEnum):
     """Where clients must have certificates."""
 
@@ -134,6 +141,9 @@ def up(
     cache_bytes: Annotated[
         int, typer.Option(envvar="JANUA_CACHE_BYTES", min=1024 * 1024, help="Memory for kept answers.")
     ] = 64 * 1024 * 1024,
+    server: Annotated[
+        HttpServer, typer.Option(envvar="JANUA_HTTP_SERVER", help="Gateway: what speaks HTTP on --http.")
+    ] = HttpServer.HYPERCORN,
     workers: Annotated[
         int, typer.Option(envvar="JANUA_WORKERS", min=1, help="Gateway processes that share the ports, each a core.")
     ] = 1,
@@ -175,7 +185,7 @@ def up(
         config_server_options=(*logging, *(["--insecure-allow-remote"] if insecure_allow_remote else ())),
         gateway_options=(
             *(*logging, "--access-log", access_log, "--max-body-bytes", str(max_body_bytes)),
-            *("--cache-bytes", str(cache_bytes), "--workers", str(workers)),
+            *("--cache-bytes", str(cache_bytes), "--server", server.value, "--workers", str(workers)),
             *(word for prefix in secrets_env_prefix or () for word in ("--secrets-env-prefix", prefix)),
             *(word for directory in secrets_dir or () for word in ("--secrets-dir", str(directory))),
             *("--node-id", node_id, "--node-cluster", node_cluster, "--drain-timeout", f"{drain_seconds:g}s"),
