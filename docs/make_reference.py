@@ -1,4 +1,5 @@
-"""Writes docs/config-reference.md, or the file named as argument, from the comments in the .proto files."""
+"""Writes docs/config-reference.md, and the fields on the page of each kind of policy, from the comments in the .proto
+files. With --check nothing is written: the pages must be as they would be."""
 
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from google.protobuf.descriptor_pb2 import (
 )
 
 ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
 FILES = ("upstream", "service", "route", "policy", "consumer", "secret")
 HEAD = """# Configuration reference
 
@@ -24,6 +26,12 @@ Files hold resources under `upstreams`, `services`, `routes`, `policies`, `consu
 names below. Durations are written `5s` or `250ms`. Of an enum value its last part is enough: `LEAST_REQUEST` for
 `POLICY_LEAST_REQUEST`. `${NAME}` and `${NAME:-default}` in values are replaced from the environment of whoever reads
 the file. Unknown fields are errors.
+"""
+
+FIELDS = """## Fields
+
+Made from the comments in `proto/janua/config/v1/policy.proto` by `make docs`; edit them there. Durations are written
+`5s` or `250ms`. Of an enum value its last part is enough.
 """
 
 # Field numbers in descriptor.proto, of which the paths to comments consist.
@@ -53,11 +61,16 @@ class Comments:
 
 
 def main() -> None:
-    """Writes the page."""
-    output = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "config-reference.md"
+    """Writes the pages, or says which of them are not as they should be."""
     files = {Path(file.name).stem: file for file in _descriptors().file}
     sections = [section for name in FILES for section in _file(files[name])]
-    output.write_text("\n".join([HEAD, *sections]))
+    pages = {DOCS / "config-reference.md": "\n".join([HEAD, *sections]), **dict(_policy_pages(files["policy"]))}
+    stale = [page for page, text in pages.items() if page.read_text() != text]
+    if "--check" not in sys.argv[1:]:
+        for page in stale:
+            page.write_text(pages[page])
+    elif stale:
+        sys.exit(f"{', '.join(str(page.relative_to(ROOT)) for page in stale)} out of date: run make docs")
 
 
 def _descriptors() -> FileDescriptorSet:
@@ -74,6 +87,38 @@ def _file(file: FileDescriptorProto) -> Iterator[str]:
         yield from _message(message, (_FILE_MESSAGES, index), comments, message.name)
     for index, enum in enumerate(file.enum_type):
         yield _enum(enum, (_FILE_ENUMS, index), comments, enum.name)
+
+
+def _policy_pages(file: FileDescriptorProto) -> Iterator[tuple[Path, str]]:
+    """The page of each kind of policy as it should be: the fields of its messages stand at the end."""
+    comments = Comments(file)
+    messages = {message.name: (index, message) for index, message in enumerate(file.message_type)}
+    enums = {enum.name: (index, enum) for index, enum in enumerate(file.enum_type)}
+    for kind in messages["Policy"][1].field:
+        if not kind.HasField("oneof_index"):
+            continue
+        sections = [FIELDS]
+        for name in _reachable(kind.type_name.rpartition(".")[2], messages):
+            if name in messages:
+                index, message = messages[name]
+                sections += _message(message, (_FILE_MESSAGES, index), comments, name)
+            elif name in enums:
+                index, enum = enums[name]
+                sections.append(_enum(enum, (_FILE_ENUMS, index), comments, name))
+        page = DOCS / "policies" / f"{kind.name.replace('_', '-')}.md"
+        written = page.read_text().partition(FIELDS)[0].rstrip("\n")
+        # One level below the heading that they stand under.
+        yield page, written + "\n\n" + "\n".join(sections).replace("\n## ", "\n### ")
+
+
+def _reachable(name: str, messages: Mapping[str, tuple[int, DescriptorProto]]) -> list[str]:
+    """The type and those of its fields, and so on, in the order in which they are met."""
+    met = [name]
+    for each in met:
+        fields = messages[each][1].field if each in messages else ()
+        types = (field.type_name.rpartition(".")[2] for field in fields)
+        met += (found for found in dict.fromkeys(types) if found and found not in met)
+    return met
 
 
 def _message(message: DescriptorProto, path: Path_, comments: Comments, title: str) -> Iterator[str]:
