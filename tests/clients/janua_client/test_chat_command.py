@@ -188,6 +188,24 @@ async def test_a_conversation_on_a_terminal_remembers_what_was_said() -> None:
     assert "Talking to m" in err.decode()
 
 
+@pytest.mark.parametrize("is_terminal", [True, False], ids=["terminal", "pipe"])
+async def test_a_models_words_do_not_steer_a_terminal(is_terminal: bool) -> None:
+    ours, theirs = pty.openpty()
+    async with serving(StreamChatCompletion=grpc_answer) as address:
+        process = await asyncio.create_subprocess_exec(
+            *(JANUA, "chat", "m", "--grpc", "--address", address, "-m", "\x1b[2Jé"),
+            stdout=theirs if is_terminal else asyncio.subprocess.PIPE,
+            env={"TERM": "xterm", "PYTHONUTF8": "1"},
+        )
+        os.close(theirs)
+        out, _ = await process.communicate()
+    text = (os.read(ours, 65536) if is_terminal else out).decode()
+    os.close(ours)
+    assert process.returncode == 0
+    assert ("\\x1b[2Jé" if is_terminal else "\x1b[2Jé") in text
+    assert is_terminal != ("\x1b" in text)
+
+
 async def test_events_are_found_however_the_bytes_are_cut() -> None:
     whole = 'data: {"a": "é"}\r\n\r\n: a comment\n\nevent: x\ndata: one\ndata:two\n\ndata: unfinished'.encode()
 

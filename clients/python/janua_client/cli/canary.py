@@ -1,7 +1,7 @@
 """The command `canary`: how a change that is tried on some nodes goes, and how that ends."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Annotated
@@ -20,7 +20,7 @@ from janua_client.cli.apply_report import (
     report_data,
     summary,
 )
-from janua_client.cli.live import Watch, check_watch, show_live
+from janua_client.cli.live import Outage, Watch, check_watch, show_live
 from janua_client.cli.options import DEFAULT_SERVER, Author, Message, Output, Server, Timeout, Wait, duration_seconds
 from janua_client.cli.output import Cell, Json, OutputFormat, make_table, print_data, print_view, stdout
 from janua_client.cli.push import author as default_author
@@ -28,8 +28,10 @@ from janua_client.cli.rollout_report import node_data, print_end, rejection_line
 from janua_client.cli.rollout_wait import wait, wait_target
 from janua_client.cli.server import connect
 from janua_client.config_client import ConfigClient
+from janua_client.errors import JanuaError
 from janua_client.node_selector import describe_nodes
 from janua_client.rollout import WaitTarget
+from janua_client.streams import LOST
 
 _LOOK_EVERY = 1.0  # seconds between two looks of --watch; failures are counted while no node changes
 
@@ -76,19 +78,27 @@ async def _show(server: str, output: OutputFormat) -> None:
 
 
 async def _watch(server: str, output: OutputFormat) -> None:
-    async with connect(server) as client, aclosing(_states(client)) as states:
-        await show_live(states, output, view=_view, data=_data)
+    outage = Outage(server)
+    async with connect(server) as client, aclosing(_states(client, outage.reconnecting.on_lost)) as states:
+        await show_live(states, output, view=_view, data=_data, outage=outage)
 
 
-async def _states(client: ConfigClient) -> AsyncGenerator[GetCanaryResponse]:
-    """What is so, each time it has changed."""
-    before: GetCanaryResponse | None = None
+async def _states(client: ConfigClient, on_lost: Callable[[JanuaError], None]) -> AsyncGenerator[GetCanaryResponse]:
+    """What is so, each time it has changed and when the server is back. Raises what the first look fails with."""
+    told = await client.canary()
+    yield told
+    is_lost = False
     while True:
-        now = await client.canary()
-        if now != before:
-            yield now
-        before = now
         await asyncio.sleep(_LOOK_EVERY)
+        try:
+            now = await client.canary()
+        except LOST as error:
+            is_lost = True
+            on_lost(error)
+            continue
+        if is_lost or now != told:
+            yield now
+        told, is_lost = now, False
 
 
 def _view(told: GetCanaryResponse) -> RenderableType:

@@ -12,7 +12,7 @@ import typer
 from janua_client.cli.chat_transports import ChatTransport, GrpcChat, HttpChat, Turn
 from janua_client.cli.failures import CommandError, usage_error
 from janua_client.cli.options import Output, host_and_port
-from janua_client.cli.output import OutputFormat, print_data, stderr
+from janua_client.cli.output import OutputFormat, print_data, shown, stderr, stdout
 from janua_client.cli.tls_files import checked
 from janua_client.tls import Tls
 
@@ -120,11 +120,12 @@ def _ours(headers: Mapping[str, str]) -> dict[str, str]:
 async def _print_answer(
     transport: ChatTransport, model: str, turns: Sequence[Turn], on_headers: Callable[[Mapping[str, str]], None]
 ) -> str:
-    """Prints the pieces as they come and returns the whole."""
+    """Prints the pieces as they come and returns the whole. A model's words must not steer a terminal."""
     pieces: list[str] = []
+    printable = shown if stdout().is_terminal else str
     async with aclosing(transport.answer(model, turns, on_headers)) as texts:
         async for text in texts:
-            print(text, end="", flush=True)
+            print(printable(text), end="", flush=True)
             pieces.append(text)
     print()
     return "".join(pieces)
