@@ -143,7 +143,9 @@ async def _total(redis_server: RedisServer) -> int:
 
     async with redis.asyncio.from_url(redis_server.url) as client:
         (key,) = [key async for key in client.scan_iter(b"janua:limit:*")]
-        return int(await client.hget(key, "total"))
+        total = await client.hget(key, "total")
+    assert total is not None
+    return int(total)
 
 
 async def test_places_are_counted_over_all_nodes_and_given_back_when_callers_leave(
