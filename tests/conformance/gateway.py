@@ -1,5 +1,6 @@
 """A running node as tests see it: its addresses, its admin listener, and its configuration to be changed."""
 
+import asyncio
 import itertools
 import json
 import signal
@@ -12,6 +13,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.conformance.configuration import Configuration
 from tests.conformance.gateway_process import Addresses, GatewayProcess
 from tests.conformance.polling import eventually
+
+# What the node takes to read a small file: asked at once it could only say no, thousands of times in a run of all tests.
+_RELOAD_S = 0.005
 
 
 class Gateway:
@@ -33,6 +37,7 @@ class Gateway:
         marker = f"applied-{next(self._numbers)}"
         self.process.config_file.write_text(render(configuration, marker), "utf-8")
         self.process.send_signal(signal.SIGHUP)
+        await asyncio.sleep(_RELOAD_S)
 
         async def is_in_use() -> bool:
             dump = await self.config_dump()

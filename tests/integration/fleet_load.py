@@ -16,6 +16,8 @@ from tests.integration.configuration import KEY
 from tests.support.polling import eventually
 from tests.support.processes import Node
 
+# Calls must not stop; that they use up all processors would only make nodes start slowly.
+_PAUSE_S = 0.05
 _METADATA = (("authorization", f"Bearer {KEY}"),)
 
 
@@ -60,6 +62,7 @@ async def load(address: str, *, workers: int = 8) -> AsyncIterator[Counter[str]]
                 results["ok"] += 1
             except aio.AioRpcError as error:
                 results[f"{error.code().name}: {error.details()}"] += 1
+            await asyncio.sleep(_PAUSE_S)
 
     async with aio.insecure_channel(address) as channel, asyncio.TaskGroup() as tasks:
         for _ in range(workers):

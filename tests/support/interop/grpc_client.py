@@ -18,6 +18,7 @@ from envoy.service.status.v3 import csds_pb2
 from janua.inference.v1 import chat_pb2, inference_service_pb2_grpc
 
 _TIMEOUT_S = 20.0
+_PAUSE_S = 0.05
 _SHOWN_ERRORS = 5
 
 
@@ -72,7 +73,7 @@ class Client:
         return {"resources": resources, "endpoints": sorted(endpoints)}
 
     def _call_until_stopped(self) -> None:
-        while not self._is_stopped.is_set():
+        while not self._is_stopped.wait(_PAUSE_S):
             self._call_once()
 
     def _call_once(self) -> None:

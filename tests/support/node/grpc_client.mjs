@@ -6,6 +6,7 @@ import * as xds from "@grpc/grpc-js-xds";
 import { loadSync } from "@grpc/proto-loader";
 
 const TIMEOUT_MS = 20_000;
+const PAUSE_MS = 50;
 
 xds.register();
 const [key, protos] = process.argv.slice(2);
@@ -58,6 +59,7 @@ const actions = {
     workers = Array.from({ length: count }, async () => {
       while (!isStopped) {
         await callOnce();
+        await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
       }
     });
     return {};
