@@ -14,7 +14,7 @@ from tests.conformance.configuration import Configuration
 from tests.conformance.gateway_process import Addresses, GatewayProcess
 from tests.conformance.polling import eventually
 
-# What the node takes to read a small file: asked at once it could only say no, thousands of times in a run of all tests.
+# What the node takes to read a small file: asked at once, it could only say no, thousands of times in a run.
 _RELOAD_S = 0.005
 
 
