@@ -9,7 +9,7 @@ import typer
 
 from janua_client.cli.app import build_app
 from janua_client.cli.failures import CommandError, ExitCode, one_line
-from janua_client.cli.output import shown
+from janua_client.cli.printable import shown
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

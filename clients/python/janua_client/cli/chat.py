@@ -12,7 +12,8 @@ import typer
 from janua_client.cli.chat_transports import ChatTransport, GrpcChat, HttpChat, Turn
 from janua_client.cli.failures import CommandError, usage_error
 from janua_client.cli.options import Output, host_and_port
-from janua_client.cli.output import OutputFormat, print_data, shown, stderr, stdout
+from janua_client.cli.output import OutputFormat, print_data, stderr, stdout
+from janua_client.cli.printable import shown
 from janua_client.cli.tls_files import checked
 from janua_client.tls import Tls
 

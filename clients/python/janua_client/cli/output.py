@@ -12,6 +12,8 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from janua_client.cli.printable import shown
+
 Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
 Cell: TypeAlias = str | Text
 
@@ -34,14 +36,6 @@ def stdout() -> Console:
 def stderr() -> Console:
     """A console for remarks and progress, which are no part of the result."""
     return _console(stderr=True)
-
-
-def shown(text: str) -> str:
-    """Text as it may stand on a terminal, whoever wrote it: what would move the cursor or turn the order of letters
-    is escaped."""
-    if text.isprintable():
-        return text
-    return "".join(each if each.isprintable() or each in "\n\t" else ascii(each)[1:-1] for each in text)
 
 
 class _Console(Console):
