@@ -28,8 +28,8 @@ names below. Durations are written `5s` or `250ms`. Of an enum value its last pa
 the file. Unknown fields are errors.
 """
 
-FIELDS = """## Fields
-
+FIELDS = "## Fields\n"
+FIELDS_HEAD = f"""{FIELDS}
 Made from the comments in `proto/janua/config/v1/policy.proto` by `make docs`; edit them there. Durations are written
 `5s` or `250ms`. Of an enum value its last part is enough.
 """
@@ -97,7 +97,7 @@ def _policy_pages(file: FileDescriptorProto) -> Iterator[tuple[Path, str]]:
     for kind in messages["Policy"][1].field:
         if not kind.HasField("oneof_index"):
             continue
-        sections = [FIELDS]
+        sections = [FIELDS_HEAD]
         for name in _reachable(kind.type_name.rpartition(".")[2], messages):
             if name in messages:
                 index, message = messages[name]
