@@ -80,4 +80,4 @@ class Unsupported:
 
 def says_something(value: object) -> bool:
     """Whether a field of that value says more than one that is not there."""
-    return value not in (None, False, "", [], {})
+    return value is not False and value not in (None, "", [], {})  # zero equals False, and may be what is wanted

@@ -124,15 +124,15 @@ def encode_thinking(reasoning: Reasoning | None, model: str, *, is_own: bool, ma
         if word is None and budget is not None and budget > 0:
             word = _word_of(budget)
         return Thinking(config=_shown({"type": "adaptive"}, reasoning.is_shown), effort=word)
-    is_derived = budget is None or budget < 0
-    wished = _BUDGETS[effort or ReasoningEffort.MEDIUM] if budget is None or budget < 0 else max(budget, MIN_BUDGET)
+    asked = None if budget is None or budget < 0 else budget
+    wished = _BUDGETS[effort or ReasoningEffort.MEDIUM] if asked is None else max(asked, MIN_BUDGET)
     if max_tokens is not None:
         if max_tokens <= MIN_BUDGET:
             return Thinking()
-        if is_derived or wished >= max_tokens:
+        if asked is None or wished >= max_tokens:
             wished = max(MIN_BUDGET, min(wished, max_tokens // 2))
     config = _shown({"type": "enabled", "budget_tokens": wished}, reasoning.is_shown)
-    return Thinking(config=config, is_derived=is_derived)
+    return Thinking(config=config, is_derived=asked is None)
 
 
 def _own_config(reasoning: Reasoning) -> dict[str, Any] | None:

@@ -24,6 +24,7 @@ class VertexCountTokens(GeminiCountTokens):
         """Canonical to JSON."""
         unsupported = Unsupported("Vertex AI's countTokens", drop=drop_unsupported)
         fields = request_fields(counted(request, NAME), model, unsupported)
-        for name in fields.keys() - _COUNTED - _OF_ANSWERS:
-            unsupported.field(name)
+        for name in fields:
+            if name not in _COUNTED | _OF_ANSWERS:
+                unsupported.field(name)
         return msgspec.json.encode({name: value for name, value in fields.items() if name in _COUNTED})

@@ -5,7 +5,7 @@ import pytest
 from gateway.errors import InvalidRequestError
 from gateway.schemas.chat_dialect import ChatDialect
 from gateway.schemas.table import GEMINI, OPENAI_CHAT, OPENAI_RESPONSES
-from gateway.schemas.unsupported import Unsupported
+from gateway.schemas.unsupported import Unsupported, says_something
 from gateway.types import ChatRequest, FilePart, JsonValue, Message, Role, TextPart
 
 
@@ -64,3 +64,13 @@ def test_what_changes_nothing_of_a_file_is_no_reason_to_refuse_it(
     dialect: ChatDialect, extra: dict[str, JsonValue]
 ) -> None:
     assert b"aGVsbG8=" in dialect.encode_request(with_file(extra), "m", stream=False, drop_unsupported=False)
+
+
+@pytest.mark.parametrize("value", [0, 0.0, 1, True, "x", [0], {"a": None}])
+def test_what_says_something_is_not_left_out_without_a_word(value: object) -> None:
+    assert says_something(value)
+
+
+@pytest.mark.parametrize("value", [None, False, "", [], {}])
+def test_what_says_nothing(value: object) -> None:
+    assert not says_something(value)
