@@ -1,8 +1,9 @@
 """A gateway node that also tells for how long its event loop was held up.
 
 Usage: `python -m tests.benchmarks.node_stalls --config-server HOST:PORT --state-dir DIR --server NAME` with ports as of
-`python -m gateway`. At each SIGUSR1 it prints a line of JSON, `{"event": "stalls", "cpu_ms": …, "wall_ms": …}`, with the longest
-since the last: in CPU time of the loop's own thread, which other processes do not lengthen, and by the clock.
+`python -m gateway`. At each SIGUSR1 it prints a line of JSON, `{"event": "stalls", "cpu_ms": …, "wall_ms": …}`, with
+the longest since the last: in CPU time of the loop's own thread, which other processes do not lengthen, and by the
+clock.
 """
 
 import argparse
