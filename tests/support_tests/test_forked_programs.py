@@ -55,6 +55,15 @@ def test_environment_and_directory(tmp_path: Path) -> None:
     assert "TOLD" not in os.environ
 
 
+def test_directory_of_ours_as_it_is_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with subprocess.Popen([*ECHO, "--port", "0"], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert Path(f"/proc/{process.pid}/cwd").readlink() == tmp_path
+        process.terminate()
+
+
 def test_it_ends_with_its_parent() -> None:
     program = f"""
 import asyncio, sys

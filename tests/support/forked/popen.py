@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import janua_client.tied_exec
@@ -20,6 +21,7 @@ from tests.support.forked.zygote import PROGRAMS, Request
 EXEC = "JANUA_TEST_EXEC"
 """Environment variable: if it is set, for the tests or for one program, programs are started as users start them."""
 
+_ROOT = Path(__file__).parents[3]
 _PR_SET_CHILD_SUBREAPER = 36
 _TIED = [sys.executable, "-ISE", janua_client.tied_exec.__file__]
 
@@ -32,7 +34,7 @@ class _Zygote:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         command = [sys.executable, "-m", "tests.support.forked.zygote", str(theirs.fileno())]
         with theirs:
-            self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+            self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, cwd=_ROOT)
         atexit.register(self.stop)
 
     def fork(self, request: Request, streams: Sequence[int]) -> int:
@@ -101,7 +103,7 @@ def _request(args: Any, given: dict[str, Any]) -> Request | None:
         module=words[2],
         arguments=words[3:],
         env=env,
-        cwd=None if given["cwd"] is None else os.fspath(given["cwd"]),
+        cwd=os.fspath(given["cwd"] or Path.cwd()),
         new_session=given["start_new_session"],
         is_tied=is_tied,
         parent=os.getpid(),

@@ -34,7 +34,7 @@ class Request:
     module: str
     arguments: list[str]
     env: dict[str, str]
-    cwd: str | None
+    cwd: str
     new_session: bool
     is_tied: bool
     parent: int
@@ -97,8 +97,7 @@ def _become(request: Request, streams: list[int]) -> None:
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     if request.new_session:
         os.setsid()
-    if request.cwd is not None:
-        os.chdir(request.cwd)
+    os.chdir(request.cwd)
     os.environ.clear()
     os.environ.update(request.env)
     sys.argv = [request.module, *request.arguments]
