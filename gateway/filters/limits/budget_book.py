@@ -76,7 +76,10 @@ class BudgetBook:
             _log.error("what is spent of budgets cannot be kept", path=str(self._path), error=str(error))
 
     def _entries(self) -> list[_Entry]:
-        current = {period_at(kind, self._wall_clock()).name for kind in BudgetPeriod}
+        now = self._wall_clock()
+        current = {
+            period_at(kind, at).name for kind in BudgetPeriod for at in (now, period_at(kind, now).end)
+        }  # and those that come next: the clock may have been put back
         counted = [
             _Entry(budget, key, purse.period, purse.spent)
             for budget, table in self._tables.items()
