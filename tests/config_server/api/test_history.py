@@ -79,8 +79,9 @@ async def test_revisions_come_in_pages(filled: RunningServer) -> None:
             break
         request.page_token = page.next_page_token
     assert pages == [[5, 4], [3, 2], [1]]
-    refusal = await refused(filled.config.ListRevisions(pb.ListRevisionsRequest(page_token="x")))
-    assert (refusal.code, list(refusal.fields)) == (grpc.StatusCode.INVALID_ARGUMENT, ["page_token"])
+    for token in ("x", "9" * 19):  # the second is a number, and larger than any revision can be
+        refusal = await refused(filled.config.ListRevisions(pb.ListRevisionsRequest(page_token=token)))
+        assert (refusal.code, list(refusal.fields)) == (grpc.StatusCode.INVALID_ARGUMENT, ["page_token"])
 
 
 async def test_a_revision_tells_what_it_changed(filled: RunningServer) -> None:
@@ -124,6 +125,7 @@ async def test_a_revision_that_was_never_made(filled: RunningServer, revision: i
     for call in calls:
         refusal = await refused(call)
         assert (refusal.code, refusal.reason) == (grpc.StatusCode.NOT_FOUND, "REVISION_NOT_FOUND")
+        assert refusal.text == f"revision {revision} was never made; the current one is 1"
 
 
 async def test_a_rollback_is_a_new_revision_with_old_content(filled: RunningServer) -> None:
