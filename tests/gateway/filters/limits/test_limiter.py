@@ -249,6 +249,23 @@ async def test_a_budget_begins_again_with_its_period_and_is_kept_on_the_disk(tmp
     await again.budget(config).reserve(context(), Asking(1, 1))
 
 
+@pytest.mark.parametrize("by", [-3600.0, 3600.0])
+async def test_a_clock_that_is_set_is_no_matter_of_windows_and_places(by: float) -> None:
+    rig = Rig()
+    asked, running = rig.limit(LimitUnit.REQUESTS, 1), rig.limit(LimitUnit.CONCURRENCY, 1)
+    request = context()
+    await asked.reserve(request, Asking())
+    await running.reserve(request, Asking())
+    rig.wall += by
+    for limits in (asked, running):
+        with pytest.raises(RateLimitedError):
+            await limits.reserve(context(), Asking())
+    settle(request)
+    await running.reserve(context(), Asking())
+    rig.now += 61
+    await asked.reserve(context(), Asking())
+
+
 @pytest.mark.parametrize("restarts", [False, True])
 async def test_a_clock_that_is_put_back_over_midnight_fills_no_budget_up(tmp_path: Path, restarts: bool) -> None:
     config = BudgetConfig(unit=LimitUnit.TOTAL_TOKENS, amount=100, period=BudgetPeriod.DAY, key=EVERYONE)
