@@ -77,9 +77,8 @@ class BudgetBook:
 
     def _entries(self) -> list[_Entry]:
         now = self._wall_clock()
-        current = {
-            period_at(kind, at).name for kind in BudgetPeriod for at in (now, period_at(kind, now).end)
-        }  # and those that come next: the clock may have been put back
+        # The periods of now, and those that come next: they may have begun before the clock was put back.
+        current = {period_at(kind, at).name for kind in BudgetPeriod for at in (now, period_at(kind, now).end)}
         counted = [
             _Entry(budget, key, purse.period, purse.spent)
             for budget, table in self._tables.items()

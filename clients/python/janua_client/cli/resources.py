@@ -22,7 +22,6 @@ from janua_client.cli.summaries import summarize
 from janua_client.errors import FailedPreconditionError, NotFoundError
 
 _ALL = "all"
-_NEWER = "these are of a newer version, and have a kind or fields that this one does not know"
 
 KindArgument = Annotated[str, typer.Argument(metavar="KIND", help=f"{', '.join(info.field for info in KINDS)}.")]
 
@@ -83,10 +82,8 @@ async def _get(kind: KindInfo | None, name: str | None, revision: int, server: s
 def _print_document(stored: Sequence[StoredResource], output: OutputFormat) -> None:
     """Prints what `apply` takes back. Raises CommandError if that would not be all."""
     if unknown := [each for each in stored if has_unknown_fields(each.resource)]:
-        raise CommandError(
-            f"{_NEWER}, which would be lost from a file: use the version of the config server",
-            details=map(_name, unknown),
-        )
+        text = "these have a kind or fields that this version does not know, and that a file would lose"
+        raise CommandError(f"{text}: use the version of the config server", details=map(_name, unknown))
     form: Literal["json", "yaml"] = "json" if output is OutputFormat.JSON else "yaml"
     print(documents.dump([unwrap(each.resource) for each in stored], form), end="")
 
