@@ -12,7 +12,7 @@ from config_server.proposal import PROPOSAL_KEY, Proposal, proposal_of
 from config_server.resources import Key, StoredEntry, key_to_proto, timestamp
 from config_server.rollout import CanaryRollout, Rollout, changed_versions
 from config_server.snapshot_cache import SnapshotCache
-from config_server.store.base import RevisionRecord, Store
+from config_server.store.base import RevisionCompactedError, RevisionRecord, Store
 
 _PAGE_SIZE: Final = 100
 
@@ -36,10 +36,16 @@ class History:
         )
 
     async def get(self, revision: int) -> pb.GetRevisionResponse:
-        await self._check_made(revision)
+        before, after = await self.around(revision)
         (record,) = await self._store.revisions(before=revision + 1, limit=1)
-        changes = differences(await self.resources_at(revision - 1), await self.resources_at(revision))
-        return pb.GetRevisionResponse(revision=_revision(record), changes=changes)
+        return pb.GetRevisionResponse(revision=_revision(record), changes=differences(before, after))
+
+    async def around(self, revision: int) -> tuple[Mapping[Key, StoredEntry], Mapping[Key, StoredEntry]]:
+        """The resources before a revision and after it: what differs is what it changed."""
+        await self._check_made(revision)
+        if revision <= (horizon := await self._store.horizon()):
+            raise RevisionCompactedError.of_changes(revision, horizon)
+        return await self.resources_at(revision - 1), await self.resources_at(revision)
 
     async def diff(self, request: pb.DiffRevisionsRequest) -> pb.DiffRevisionsResponse:
         to_revision = request.to_revision or self._cache.revision
