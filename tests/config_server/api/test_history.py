@@ -2,7 +2,7 @@
 
 import asyncio
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +140,7 @@ async def test_what_is_not_kept_any_more_is_out_of_range(tmp_path: Path) -> None
     changes = "what revision 3 changed is not kept any more; the oldest that is kept is that of revision 4"
     async with running_server(path) as server:
         config = server.config
-        asked = [
+        asked: list[tuple[Awaitable[object], str]] = [
             (config.GetResource(pb.GetResourceRequest(key=key("upstream", "u"), revision=2)), content),
             (config.ListResources(pb.ListResourcesRequest(revision=2)), content),
             (config.DiffRevisions(pb.DiffRevisionsRequest(from_revision=2)), content),
@@ -162,7 +162,7 @@ async def test_what_is_not_kept_any_more_is_out_of_range(tmp_path: Path) -> None
         # What is kept: from the oldest on.
         assert len(await state(server, 3)) == 1
         assert len((await config.GetRevision(pb.GetRevisionRequest(revision=4))).changes) == 1
-        watch = config.WatchResources(pb.WatchResourcesRequest(after_revision=3))
+        watch: Any = config.WatchResources(pb.WatchResourcesRequest(after_revision=3))
         assert [(await watch.read()).revision for _ in range(2)] == [4, 5]
         watch.cancel()
 
