@@ -483,7 +483,7 @@ def test_thinking_is_asked_for_as_the_model_knows_it(model: str, reasoning: Reas
         (AudioPart(data="AA==", format="mp3"), [{"inlineData": {"mimeType": "audio/mpeg", "data": "AA=="}}]),
         (
             FilePart(url="data:application/pdf;base64,AA==", name="n"),
-            [{"inlineData": {"mimeType": "application/pdf", "data": "AA==", "displayName": "n"}}],
+            [{"inlineData": {"mimeType": "application/pdf", "data": "AA=="}}],
         ),
         (FilePart(file_id="https://x"), [{"fileData": {"fileUri": "https://x", "mimeType": "application/pdf"}}]),
         (OpaquePart(dialect=NAME, value={"toolCall": {}}), [{"toolCall": {}}]),
@@ -491,6 +491,18 @@ def test_thinking_is_asked_for_as_the_model_knows_it(model: str, reasoning: Reas
 )
 def test_part_is_sent(part: ContentPart, sent: list[dict[str, Any]]) -> None:
     assert written(part) == sent
+
+
+def test_name_of_a_file_is_sent_only_if_geminis_own_client_gave_it() -> None:
+    file = FilePart(url="data:application/pdf;base64,AA==", name="n")
+    messages = (
+        Message(role=Role.USER, content=(file,)),
+        Message(role=Role.TOOL, content=(ToolResult(call_id="f", content=(file,)),)),
+    )
+    assert "displayName" not in str(encode(messages=messages))
+    own = encode(messages=messages, dialect=NAME)["contents"]
+    assert own[0]["parts"][0]["inlineData"]["displayName"] == "n"
+    assert own[1]["parts"][0]["functionResponse"]["parts"][0]["inlineData"]["displayName"] == "n"
 
 
 @pytest.mark.parametrize(

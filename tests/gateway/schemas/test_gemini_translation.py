@@ -239,7 +239,7 @@ def test_media_of_openai_for_gemini() -> None:
         PICTURE,
         {"fileData": {"fileUri": "https://x/y.png", "mimeType": "image/png"}},
         {"inlineData": {"mimeType": "audio/wav", "data": "aGk="}},
-        {"inlineData": {"mimeType": "application/pdf", "data": "aGk=", "displayName": "n.pdf"}},
+        {"inlineData": {"mimeType": "application/pdf", "data": "aGk="}},
     ]
 
 
