@@ -244,7 +244,7 @@ async def test_arguments_of_ten_megabytes(
 ) -> None:
     """In as few events as the backend writes them in."""
     upstream.script = answering(backend, LARGE)
-    reply = await client.ask(node, Ask(has_tool=True), streamed=True)
+    reply = await client.ask(node, Ask(tools=("weather",)), streamed=True)
     assert (reply.error, reply.is_ended) == (None, True)
     (call,) = reply.told.calls
     assert (call.name, len(call.arguments["text"])) == ("weather", 10 * MIB)
@@ -282,7 +282,7 @@ async def test_arguments_of_calls_that_come_by_turns(
     if client.name == backend.name == "anthropic":
         pytest.skip("its own clients want one block after another, and what is relayed stays as it is")
     upstream.script = answer(stream_of(backend, *interleaved(backend, pieces, size)))
-    reply = await client.ask(node, Ask(has_tool=True), streamed=True)
+    reply = await client.ask(node, Ask(tools=("weather",)), streamed=True)
     assert (reply.error, reply.is_ended, reply.told.finish) == (None, True, "tool_calls")
     assert [(call.name, len(call.arguments["text"])) for call in reply.told.calls] == [
         ("f0", pieces * size),

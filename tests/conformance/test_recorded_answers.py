@@ -95,13 +95,16 @@ def _provider(name: str) -> str:
 
 
 def comparable(told: Told, client: Client) -> Told:
-    """What all dialects can tell: ids of calls and signatures are not in all, nor are cached tokens in Ollama's."""
+    """What the client's dialect can tell; not the ids of calls, signatures and stop sequences, which few can."""
     read, cached, written = told.usage
     return replace(
         told,
         signature="",
+        stop_sequence="",
         calls=tuple(replace(call, id="") for call in told.calls),
-        usage=(read, 0 if client.name == "ollama" else cached, written),
+        sources=told.sources if "sources" in client.has else (),
+        usage=(read, cached if "cached tokens" in client.has else 0, written),
+        thought_tokens=told.thought_tokens if "thinking tokens" in client.has else 0,
     )
 
 
