@@ -23,10 +23,11 @@ names survives the way to the backend and back in whole answers (`unary`), in st
 
 - `refused`: the backend's dialect has nothing like it. The caller gets a 400 that names it, and the backend nothing;
   with `unsupported_fields: DROP` the backend gets the same request without it.
+- `left out`: the backend's dialect has nothing like it. It only says how, and the request is answered without it.
 - `as text`: the caller's dialect has nothing like it, and what it says stands in the text of the answer.
-- `-`: the backend's dialect has nothing like it to tell.
+- `-`: the backend's dialect does not tell it, or refuses what it is part of.
 
-Rows of what the caller's dialect has nothing like are left out, and no cell says more than a test shows.
+Rows of what the caller's dialect has nothing like are not shown, and no cell says more than a test shows.
 [translation.md](translation.md) has the rules. Where both dialects are the same, bytes pass through; so do requests of
 OpenAI's responses to providers that have them, for which there is no column.
 """

@@ -17,12 +17,21 @@ def on_every_pair(*rows: str) -> pytest.MarkDecorator:
 
 def where_both_have(*rows: str) -> pytest.MarkDecorator:
     """A test of a `client` and a `backend` that both have some of these `rows`."""
-    return _with_rows(rows, lambda client, backend: client.has & backend.has)
+    return _with_rows(rows, lambda client, backend: client.has & _had(client, backend))
 
 
 def where_the_backend_lacks(rows: Collection[str]) -> pytest.MarkDecorator:
     """A test of a `client` that has some of these `rows` and a `backend` that lacks them, which shows a refusal."""
-    return _with_rows(rows, lambda client, backend: client.has - backend.has, how="refused")
+    return _with_rows(rows, lambda client, backend: client.has - _had(client, backend), how="refused")
+
+
+def where_the_backend_passes_over(row: str, *, of: str) -> pytest.MarkDecorator:
+    """A test of a `client` that has this row and a `backend` that lacks it and yet has what it is said `of`."""
+
+    def passed_over(client: Client, backend: Backend) -> Collection[str]:
+        return client.has - _had(client, backend) if of in backend.has else ()
+
+    return _with_rows([row], passed_over, how="left out")
 
 
 def where_the_client_lacks(row: str, *, how: str) -> pytest.MarkDecorator:
@@ -55,6 +64,10 @@ def _with_rows(
             if rows
         ],
     )
+
+
+def _had(client: Client, backend: Backend) -> frozenset[str]:
+    return backend.has | backend.own if client.name == backend.name else backend.has
 
 
 def _id(client: Client, backend: Backend) -> str:

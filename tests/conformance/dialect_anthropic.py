@@ -45,6 +45,9 @@ HAS = (
         "PDF",
         "PDF by address",
         "document of text",
+        "name of a document",
+        "marks to cache",
+        "failure of a tool",
         "JSON schema",
         "one call at a time",
         "thinking",
@@ -87,10 +90,13 @@ class AnthropicClient(HttpClient):
         return {**headers, "x-api-key": key} if key else headers
 
     def body(self, ask: Ask, *, streamed: bool) -> Json:
-        messages: list[Json] = [{"role": "user", "content": [{"type": "text", "text": ask.text}, *self.media(ask)]}]
+        mark = {"cache_control": {"type": "ephemeral"}} if ask.caches else {}
+        question = [{"type": "text", "text": ask.text, **mark}, *self.media(ask)]
+        messages: list[Json] = [{"role": "user", "content": question}]
         if ask.before is not None:
             results = [
-                {"type": "tool_result", "tool_use_id": call.id, "content": ask.result} for call in ask.before.calls
+                given(type="tool_result", tool_use_id=call.id, content=ask.result, is_error=ask.failed or None)
+                for call in ask.before.calls
             ]
             messages.append({"role": "assistant", "content": self.blocks(ask.before)})
             messages.append({"role": "user", "content": results or "and now?"})
@@ -237,6 +243,7 @@ class AnthropicBackend:
     name = "anthropic"
     credential = ("x-api-key", SECRET)
     has = HAS
+    own: frozenset[str] = frozenset()
     stream_type = "text/event-stream"
 
     def path(self, *, streamed: bool) -> str:
@@ -351,6 +358,8 @@ class AnthropicBackend:
                 for block in asked
                 if block["type"] == "document" and "data" in block["source"]
             ),
+            caches=any("cache_control" in block for block in asked),
+            failed=any(block.get("is_error") for block in asked),
             file_urls=tuple(source["url"] for source in sources["document"] if source["type"] == "url"),
             tools={tool["name"]: tool["input_schema"] for tool in body.get("tools", ())},
             choice=choice.get("name") or {"any": "required", "none": "none"}.get(choice.get("type", ""), ""),

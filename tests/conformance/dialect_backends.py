@@ -30,6 +30,7 @@ class Seen:
     sounds: tuple[str, ...] = ()
     files: tuple[tuple[str, str, str], ...] = ()
     file_urls: tuple[str, ...] = ()
+    caches: bool = False
     tools: Mapping[str, Json] = field(default_factory=dict)
     choice: str = ""
     one_call: bool = False
@@ -39,6 +40,7 @@ class Seen:
     logprobs: int | None = None
     said: Told = field(default_factory=Told)
     results: tuple[tuple[str, str], ...] = ()
+    failed: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
     wants_stop_sequence: bool = True
 
@@ -56,6 +58,10 @@ class Backend(Protocol):
     @property
     def has(self) -> frozenset[str]:
         """What the dialect has of what not all have: rows of docs/conformance.md."""
+
+    @property
+    def own(self) -> frozenset[str]:
+        """What it has beside that for clients of its own dialect."""
 
     def path(self, *, streamed: bool) -> str: ...
 

@@ -29,6 +29,9 @@ HAS = (
         "audio",
         "PDF",
         "document of text",
+        "name of a document",
+        "marks to cache",
+        "failure of a tool",
         "JSON schema",
         "thinking",
         "thinking replayed",
@@ -48,6 +51,7 @@ class BedrockBackend:
     name = "bedrock"
     credential = None
     has = HAS
+    own: frozenset[str] = frozenset()
     stream_type = "application/vnd.amazon.eventstream"
 
     def path(self, *, streamed: bool) -> str:
@@ -140,6 +144,8 @@ class BedrockBackend:
             images=tuple(block["image"]["source"]["bytes"] for block in asked if "image" in block),
             sounds=tuple(block["audio"]["source"]["bytes"] for block in asked if "audio" in block),
             files=tuple((each["name"], _MEDIA_TYPES[each["format"]], each["source"]["bytes"]) for each in documents),
+            caches=any("cachePoint" in block for block in asked),
+            failed=any(each.get("status") == "error" for each in results),
             tools={tool["name"]: tool["inputSchema"]["json"] for tool in tools},
             choice="required" if "any" in choice else choice.get("tool", {}).get("name", ""),
             thinks="thinking" in body.get("additionalModelRequestFields", {}),

@@ -54,6 +54,8 @@ HAS = (
         "image",
         "image by address",
         "document of text",
+        "name of a document",
+        "failure of a tool",
         "JSON schema",
         "JSON without a schema",
         "tool choice: required",
@@ -91,9 +93,11 @@ class CohereClient(HttpClient):
         messages.append({"role": "user", "content": content if image else ask.text})
         if ask.before is not None:
             messages.append(self.turn(ask.before))
-            messages += [
-                {"role": "tool", "tool_call_id": call.id, "content": ask.result} for call in ask.before.calls
-            ] or [{"role": "user", "content": "and now?"}]
+            failure = [{"type": "document", "document": {"data": {"error": ask.result}}}]
+            result = failure if ask.failed else ask.result
+            messages += [{"role": "tool", "tool_call_id": call.id, "content": result} for call in ask.before.calls] or [
+                {"role": "user", "content": "and now?"}
+            ]
         functions = [{"name": name, "parameters": TOOL_PARAMETERS} for name in ask.tools]
         return given(
             model=ask.model,
@@ -209,6 +213,7 @@ class CohereBackend:
     name = "cohere"
     credential = ("authorization", f"Bearer {SECRET}")
     has = HAS | {"tool choice: one function"}  # by naming no other
+    own: frozenset[str] = frozenset()
     stream_type = "text/event-stream"
 
     def path(self, *, streamed: bool) -> str:
@@ -312,6 +317,7 @@ class CohereBackend:
             is_json=wanted.get("type") == "json_object" and "json_schema" not in wanted,
             logprobs=0 if body.get("logprobs") else None,
             settings=settings_in(body, SETTINGS),
+            failed=any(each["role"] == "tool" and not isinstance(each["content"], str) for each in messages),
             said=replace(told, usage=(0, 0, 0)),
             results=tuple(
                 (each["tool_call_id"], _result_text(each["content"])) for each in messages if each["role"] == "tool"
@@ -326,7 +332,7 @@ def _whole_content(message: Json) -> Json:
 def _result_text(content: Any) -> str:
     if isinstance(content, str):
         return content
-    return "".join(part["text"] if part["type"] == "text" else part["document"]["data"] for part in content)
+    return "".join(part["text"] if part["type"] == "text" else part["document"]["data"]["error"] for part in content)
 
 
 def _named(kind: str, **fields: Any) -> bytes:

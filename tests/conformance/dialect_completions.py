@@ -107,6 +107,7 @@ class CompletionsBackend(OpenAIBackend):
 
     name = "completions"
     has = HAS
+    own: frozenset[str] = frozenset()
 
     def path(self, *, streamed: bool) -> str:
         return "/v1/completions"

@@ -51,6 +51,7 @@ HAS = (
         "PDF",
         "PDF by address",
         "document of text",
+        "failure of a tool",
         "JSON schema",
         "JSON without a schema",
         "thinking",
@@ -80,7 +81,7 @@ class GeminiClient(HttpClient):
         503: "UNAVAILABLE",
         504: "DEADLINE_EXCEEDED",
     }
-    has = HAS
+    has = HAS | {"name of a document"}
     settings = SETTINGS
     own_field = ("cachedContent", "cachedContents/1")
 
@@ -92,9 +93,10 @@ class GeminiClient(HttpClient):
 
     def body(self, ask: Ask, *, streamed: bool) -> Json:
         contents: list[Json] = [{"role": "user", "parts": [{"text": ask.text}, *self.media(ask)]}]
+        outcome = "error" if ask.failed else "output"
         if ask.before is not None:
             results = [
-                {"functionResponse": {"id": call.id, "name": call.name, "response": {"output": ask.result}}}
+                {"functionResponse": {"id": call.id, "name": call.name, "response": {outcome: ask.result}}}
                 for call in ask.before.calls
             ]
             contents.append({"role": "model", "parts": self.parts(ask.before)})
@@ -231,6 +233,7 @@ class GeminiBackend:
     name = "gemini"
     credential = ("x-goog-api-key", SECRET)
     has = HAS
+    own = frozenset({"name of a document"})
     stream_type = "text/event-stream"
 
     def path(self, *, streamed: bool) -> str:
@@ -334,6 +337,7 @@ class GeminiBackend:
                 for blob in blobs
                 if blob["mimeType"] not in ("image/png", "audio/wav")
             ),
+            failed=any("error" in each["response"] for each in results),
             file_urls=tuple(link["fileUri"] for link in links if link["mimeType"] == "application/pdf"),
             tools={
                 function["name"]: function.get("parametersJsonSchema", function.get("parameters"))

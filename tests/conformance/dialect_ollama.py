@@ -132,6 +132,7 @@ class OllamaBackend:
     name = "ollama"
     credential = None
     has = HAS | {"tool choice: none"}  # by naming no tools
+    own: frozenset[str] = frozenset()
     stream_type = "application/x-ndjson"
 
     def path(self, *, streamed: bool) -> str:

@@ -55,6 +55,7 @@ HAS = (
         "audio",
         "PDF",
         "document of text",
+        "name of a document",
         "JSON schema",
         "JSON without a schema",
         "one call at a time",
@@ -84,7 +85,7 @@ class OpenAIClient(HttpClient):
         503: "server_error",
         504: "server_error",
     }
-    has = HAS
+    has = HAS | {"marks to cache"}
     settings = SETTINGS
     own_field = ("prediction", {"type": "content", "content": "hello"})
 
@@ -92,8 +93,9 @@ class OpenAIClient(HttpClient):
         return "/v1/chat/completions"
 
     def body(self, ask: Ask, *, streamed: bool) -> Json:
-        media = self.media(ask)
-        question: Any = [{"type": "text", "text": ask.text}, *media] if media else ask.text
+        mark = {"prompt_cache_breakpoint": {"mode": "explicit"}} if ask.caches else {}
+        parts: list[Json] = [{"type": "text", "text": ask.text, **mark}, *self.media(ask)]
+        question: Any = parts if len(parts) > 1 or mark else ask.text
         messages: list[Json] = [{"role": "system", "content": ask.system}] if ask.system else []
         messages.append({"role": "user", "content": question})
         if ask.before is not None:
@@ -254,6 +256,7 @@ class OpenAIBackend:
     name = "openai"
     credential = None
     has = HAS
+    own = frozenset({"marks to cache"})
     stream_type = "text/event-stream"
 
     def path(self, *, streamed: bool) -> str:
@@ -350,6 +353,7 @@ class OpenAIBackend:
                 for part in parts
                 if part["type"] == "file"
             ),
+            caches=any("prompt_cache_breakpoint" in part or "cache_control" in part for part in parts),
             tools={tool["function"]["name"]: tool["function"]["parameters"] for tool in body.get("tools", ())},
             choice=_choice(body.get("tool_choice")),
             one_call=body.get("parallel_tool_calls") is False,

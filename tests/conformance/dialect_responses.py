@@ -39,6 +39,8 @@ HAS = (
         "PDF",
         "PDF by address",
         "document of text",
+        "name of a document",
+        "marks to cache",
         "JSON schema",
         "JSON without a schema",
         "one call at a time",
@@ -70,7 +72,8 @@ class ResponsesClient(HttpClient):
         return "/v1/responses"
 
     def body(self, ask: Ask, *, streamed: bool) -> Json:
-        question: list[Json] = [{"type": "input_text", "text": ask.text}, *self.media(ask)]
+        mark = {"prompt_cache_breakpoint": {"mode": "explicit"}} if ask.caches else {}
+        question: list[Json] = [{"type": "input_text", "text": ask.text, **mark}, *self.media(ask)]
         items: list[Json] = [{"type": "message", "role": "user", "content": question}]
         if ask.before is not None:
             items += self.turn(ask.before)

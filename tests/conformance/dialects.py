@@ -71,7 +71,8 @@ class Ask:
     """A question: `before` is what the model has said in the turn before, and `result` what its calls gave.
 
     Pictures, sound and documents are base64, `document` is text. `choice` is `required`, `none` or the function that
-    must be called; with `one_call` there may be no second one. `logprobs` asks for the probabilities of tokens, and of
+    must be called; with `one_call` there may be no second one. With `caches` the text is marked as worth caching, with
+    `failed` the calls have given an error. `logprobs` asks for the probabilities of tokens, and of
     so many others at each place. `settings` are by the names that `Client.settings` has; `has_own` asks for what no
     other dialect has.
     """
@@ -85,6 +86,7 @@ class Ask:
     pdf: str = ""
     pdf_url: str = ""
     document: str = ""
+    caches: bool = False
     tools: tuple[str, ...] = ()
     choice: str = ""
     one_call: bool = False
@@ -94,6 +96,7 @@ class Ask:
     logprobs: int | None = None
     before: Told | None = None
     result: str = ""
+    failed: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
     has_own: bool = False
 

@@ -16,6 +16,7 @@ from tests.conformance.cells import (
     on_fields_of_their_own,
     where_both_have,
     where_the_backend_lacks,
+    where_the_backend_passes_over,
     where_the_client_lacks,
 )
 from tests.conformance.dialect_backends import Backend, breaking, failing, stopping_short, waiting
@@ -71,6 +72,8 @@ BESIDE_TEXT: Mapping[str, Mapping[str, Any]] = {
     "PDF": {"pdf": PDF},
     "PDF by address": {"pdf_url": PDF_URL},
     "document of text": {"document": NOTES},
+    "name of a document": {},
+    "marks to cache": {"caches": True},
 }
 TWO_TOOLS = ("weather", "clock")
 
@@ -136,14 +139,32 @@ async def test_what_is_said_beside_the_text(
         fields |= BESIDE_TEXT[row]
     assert_success(await world.ask(client, backend, Ask(**fields), streamed=streamed, told=HELLO))
     seen = world.seen(backend)
-    assert (seen.system, seen.texts) == (fields.get("system", ""), ("hello",))
-    assert seen.images == tuple(fields[name] for name in ("image_url", "image") if name in fields)
-    assert seen.sounds == tuple(fields[name] for name in ("audio",) if name in fields)
+    pictures = {"image by address": PICTURE_URL, "image": IMAGE}
+    assert (seen.system, seen.texts) == ("Be short." if "system prompt" in rows else "", ("hello",))
+    assert seen.images == tuple(picture for row, picture in pictures.items() if row in rows)
+    assert seen.sounds == ((SOUND,) if "audio" in rows else ())
+    assert seen.file_urls == ((PDF_URL,) if "PDF by address" in rows else ())
     files = {"PDF": (PDF_NAME, "application/pdf", PDF), "document of text": (TEXT_NAME, "text/plain", base64_of(NOTES))}
-    has_names = backend.name != "gemini" or client.name == "gemini"  # its API refuses them, unless its clients know
+    has_names = "name of a document" in rows
     named = [(name if has_names else "", *file) for row, (name, *file) in files.items() if row in rows]
     assert seen.files == tuple(named)
-    assert seen.file_urls == tuple(fields[name] for name in ("pdf_url",) if name in fields)
+    assert seen.caches is ("marks to cache" in rows)
+
+
+@where_the_backend_passes_over("name of a document", of="document of text")
+async def test_name_of_a_document_is_left_out(
+    client: Client, backend: Backend, rows: Sequence[str], world: World, streamed: bool
+) -> None:
+    assert_success(await world.ask(client, backend, Ask(document=NOTES), streamed=streamed, told=HELLO))
+    assert world.seen(backend).files == (("", "text/plain", base64_of(NOTES)),)
+
+
+@where_the_backend_passes_over("marks to cache", of="system prompt")
+async def test_mark_to_cache_is_left_out(
+    client: Client, backend: Backend, rows: Sequence[str], world: World, streamed: bool
+) -> None:
+    assert_success(await world.ask(client, backend, Ask(caches=True), streamed=streamed, told=HELLO))
+    assert (world.seen(backend).texts, world.seen(backend).caches) == (("hello",), False)
 
 
 @where_both_have(*SETTINGS)
@@ -166,7 +187,7 @@ async def test_form_of_the_answer(
         assert world.seen(backend).is_json
 
 
-@where_both_have("tool call", "tool result")
+@where_both_have("tool call", "tool result", "failure of a tool")
 async def test_call_of_a_tool_and_its_result(
     client: Client, backend: Backend, rows: Sequence[str], world: World, streamed: bool
 ) -> None:
@@ -184,6 +205,20 @@ async def test_call_of_a_tool_and_its_result(
     ((answered, text),) = seen.results
     assert text == "12 °C"
     assert answered in (call.id, "weather")
+    assert not seen.failed
+    if "failure of a tool" in rows:
+        assert_success(await world.ask(client, backend, replace(ask, failed=True), streamed=streamed))
+        assert world.seen(backend) == replace(seen, failed=True)
+
+
+@where_the_backend_passes_over("failure of a tool", of="tool result")
+async def test_failure_of_a_tool_is_told_by_its_text_alone(
+    client: Client, backend: Backend, rows: Sequence[str], world: World, streamed: bool
+) -> None:
+    ask = Ask(tools=("weather",), before=CALLS, result="no such city", failed=True)
+    assert_success(await world.ask(client, backend, ask, streamed=streamed, told=HELLO))
+    ((_, text),) = world.seen(backend).results
+    assert text == "no such city"
 
 
 @where_both_have("parallel tool calls")
@@ -448,8 +483,11 @@ async def test_field_that_no_other_dialect_has(client: Client, backend: Backend,
     assert name not in world.request.json()
 
 
-# What nobody asks for: it comes with the answer or does not.
-UNASKED = {
+# What is not refused: passed over in a request, or nothing that anybody asks for.
+UNREFUSED = {
+    "name of a document",
+    "marks to cache",
+    "failure of a tool",
     "cached tokens",
     "thinking tokens",
     "thinking replayed",
@@ -469,4 +507,4 @@ async def test_all_that_a_client_asks_for_is_carried_or_refused() -> None:
     rows = {row for param in params for mark in param.marks for row in mark.args}
     for client, backend in PAIRS:
         assert client.has | backend.has <= rows
-        assert client.has - backend.has <= REFUSED.keys() | UNASKED
+        assert client.has - backend.has <= REFUSED.keys() | UNREFUSED
