@@ -4,12 +4,11 @@ docs/conformance.md is made from these tests. What a dialect has of what not all
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from tests.conformance.cells import (
     on_every_pair,
@@ -37,8 +36,7 @@ from tests.conformance.dialects import (
     Told,
     base64_of,
 )
-from tests.conformance.gateway_process import GatewayProcess
-from tests.conformance.translation_world import World, model_of, started
+from tests.conformance.translation_world import World, model_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -76,21 +74,6 @@ BESIDE_TEXT: Mapping[str, Mapping[str, Any]] = {
     "marks to cache": {"caches": True},
 }
 TWO_TOOLS = ("weather", "clock")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shared(gateway_process: GatewayProcess, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    """The node before backends of every dialect."""
-    async with started(gateway_process, tmp_path_factory.mktemp("world")) as world:
-        yield world
-
-
-@pytest.fixture
-def world(shared: World) -> Iterator[World]:
-    """The same, with nothing of the test before."""
-    shared.begin()
-    yield shared
-    assert shared.upstream.errors == []
 
 
 def assert_success(reply: Reply) -> None:

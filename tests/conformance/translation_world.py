@@ -1,4 +1,5 @@
-"""One node for all tests of translation, configured once: the model's name says which backend a question is for."""
+"""A node before backends of all dialects, configured once for many tests: the model's name says which backend, and
+which service before it, a question is for."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -24,7 +25,12 @@ _SERVICES: Final[Mapping[str, Mapping[str, Any]]] = {
         "retry_policy": {"num_retries": 1, "retry_on": ["OVERLOADED"], "retry_back_off": {"base_interval": "0.001s"}}
     },
     "-dropping": {"retry_policy": {"num_retries": 0}, "unsupported_fields": "DROP"},
+    "-impatient": {"retry_policy": {"num_retries": 0}, "timeouts": {"first_token": "200ms"}},
+    "-soon-tired": {"retry_policy": {"num_retries": 0}, "timeouts": {"stream_idle": "200ms"}},
 }
+
+
+_ANY_SIZE = ("grpc.max_receive_message_length", -1)
 
 
 class World:
@@ -71,14 +77,14 @@ def model_of(backend: Backend, service: str = "") -> str:
 
 
 @asynccontextmanager
-async def started(process: GatewayProcess, directory: Path) -> AsyncIterator[World]:
+async def before_all_dialects(process: GatewayProcess, directory: Path) -> AsyncIterator[World]:
     """The node with its configuration, until the tests are done; then it must be idle."""
     upstream = FaultyUpstream()
     await upstream.start()
     try:
         async with (
             aiohttp.ClientSession(auto_decompress=False) as session,
-            grpc.aio.insecure_channel(process.addresses.grpc) as channel,
+            grpc.aio.insecure_channel(process.addresses.grpc, options=[_ANY_SIZE]) as channel,
         ):
             gateway = Gateway(process, session)
             await gateway.apply(_configuration(upstream.address, directory / "key"))
