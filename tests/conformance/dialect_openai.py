@@ -254,7 +254,7 @@ class OpenAIBackend:
     """A server of one's own that speaks OpenAI's chat completions."""
 
     name = "openai"
-    credential = None
+    credential: tuple[str, str] | None = None
     has = HAS
     own = frozenset({"marks to cache"})
     stream_type = "text/event-stream"

@@ -1,15 +1,21 @@
-"""The client of OpenAI's responses: items instead of messages, and streams of typed events."""
+"""OpenAI's responses at both ends of a node: items instead of messages, and streams of typed events.
+
+Backends of this dialect are relayed to; nothing is translated to it.
+"""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import zip_longest
 from typing import Any
 
-from tests.conformance.dialect_openai import OpenAIClient, files_of, read_token
+from tests.conformance.dialect_backends import SECRET, Seen, halves, parts_of, pictures_of, provider_service
+from tests.conformance.dialect_openai import OpenAIBackend, OpenAIClient, files_of, read_token, token_fields
 from tests.conformance.dialects import (
     CHOICES,
     TOOL_PARAMETERS,
     TOOLS,
+    UPSTREAM_MODEL,
     Ask,
     Call,
     HttpClient,
@@ -18,8 +24,11 @@ from tests.conformance.dialects import (
     Told,
     data_url,
     given,
+    read_data_url,
+    settings_in,
     sse_events,
 )
+from tests.support.http_wire import ReceivedRequest
 
 SETTINGS = {
     "temperature": "temperature",
@@ -179,7 +188,7 @@ class ResponsesClient(HttpClient):
         return replace(reply, is_ended=last["type"] in _ENDS and told[0]["type"] == "response.created")
 
     def read_error(self, body: Json) -> Reply:
-        return OpenAIClient().read_error(body)
+        return OpenAIClient().read_error(body) if "error" in body else Reply(error=body["message"])
 
 
 def _finish(end: Json, *, has_calls: bool) -> str:
@@ -191,3 +200,149 @@ def _finish(end: Json, *, has_calls: bool) -> str:
 
 def _deltas(events: Sequence[Any], kind: str) -> str:
     return "".join(event["delta"] for event in events if event["type"] == f"response.{kind}.delta")
+
+
+class ResponsesBackend(OpenAIBackend):
+    """OpenAI as a provider of its responses."""
+
+    name = "responses"
+    credential = ("authorization", f"Bearer {SECRET}")
+    has = HAS
+    own: frozenset[str] = frozenset()
+
+    def path(self, *, streamed: bool) -> str:
+        return "/v1/responses"
+
+    def service(self, address: str) -> Mapping[str, Any]:
+        return provider_service("openai", address)
+
+    def whole(self, told: Told) -> Json:
+        reasons = {"length": "max_output_tokens", "content_filter": "content_filter"}
+        is_cut = told.finish in reasons
+        read, cached, written = told.usage
+        return {
+            **self._head("incomplete" if is_cut else "completed"),
+            "incomplete_details": {"reason": reasons[told.finish]} if is_cut else None,
+            "output": self._items(told),
+            "usage": {
+                "input_tokens": read,
+                "input_tokens_details": {"cached_tokens": cached},
+                "output_tokens": written,
+                "output_tokens_details": {"reasoning_tokens": told.thought_tokens},
+                "total_tokens": read + written,
+            },
+        }
+
+    def _head(self, status: str) -> Json:
+        return {"id": "resp_1", "object": "response", "created_at": 1, "model": UPSTREAM_MODEL, "status": status}
+
+    def _items(self, told: Told) -> list[Json]:
+        items: list[Json] = []
+        if told.thinking:
+            summary = [{"type": "summary_text", "text": told.thinking}]
+            items.append({"type": "reasoning", "summary": summary, "encrypted_content": told.signature})
+        cited = {"type": "url_citation", "start_index": 0, "end_index": len(told.text)}
+        annotations = [{**cited, "url": url, "title": title} for url, title in told.sources]
+        logprobs = [token_fields(token) for token in told.tokens]
+        content: list[Json] = []
+        if told.text:
+            content.append({"type": "output_text", "text": told.text, "annotations": annotations, "logprobs": logprobs})
+        if told.refusal:
+            content.append({"type": "refusal", "refusal": told.refusal})
+        if content:
+            items.append({"type": "message", "role": "assistant", "status": "completed", "content": content})
+        for call in told.calls:
+            arguments = json.dumps(dict(call.arguments))
+            items.append({"type": "function_call", "call_id": call.id, "name": call.name, "arguments": arguments})
+        return [{"id": f"item_{number}", **item} for number, item in enumerate(items)]
+
+    def pieces(self, told: Told) -> list[bytes]:
+        events: list[Json] = [{"type": "response.created", "response": {**self._head("in_progress"), "output": []}}]
+        for number, item in enumerate(self._items(told)):
+            place = {"output_index": number, "item_id": item["id"]}
+            events.append({"type": "response.output_item.added", "output_index": number, "item": _begun(item)})
+            events += ({**place, **delta} for delta in _item_deltas(item))
+            events.append({"type": "response.output_item.done", "output_index": number, "item": item})
+        last = self.whole(told)
+        events.append({"type": f"response.{last['status']}", "response": last})
+        return [_named({**event, "sequence_number": number}) for number, event in enumerate(events)]
+
+    def end_pieces(self) -> int:
+        return 1
+
+    def error_piece(self, message: str) -> bytes:
+        return _named({"type": "error", "code": "server_error", "message": message, "param": None})
+
+    def read(self, request: ReceivedRequest) -> Seen:
+        body = request.json()
+        of: dict[str, list[Json]] = {}
+        for item in body["input"]:
+            of.setdefault(item["type"], []).append(item)
+        by_role = {role: [item for item in of["message"] if item["role"] == role] for role in ("user", "assistant")}
+        asked = [part for item in by_role["user"] for part in parts_of(item["content"])]
+        files = [part for part in asked if part["type"] == "input_file"]
+        thoughts = of.get("reasoning", [])
+        choice = body.get("tool_choice", "")
+        wanted: Json = body.get("text", {}).get("format", {})
+        return Seen(
+            model=body["model"],
+            is_streaming=self.is_streaming(request),
+            system=body.get("instructions", ""),
+            texts=tuple(part["text"] for part in asked if part["type"] in ("text", "input_text")),
+            images=pictures_of(part["image_url"] for part in asked if part["type"] == "input_image"),
+            files=tuple((file["filename"], *read_data_url(file["file_data"])) for file in files if "file_data" in file),
+            file_urls=tuple(file["file_url"] for file in files if "file_url" in file),
+            caches=any("prompt_cache_breakpoint" in part for part in asked),
+            tools={tool["name"]: tool["parameters"] for tool in body.get("tools", ())},
+            choice=choice["name"] if isinstance(choice, dict) else choice,
+            one_call=body.get("parallel_tool_calls") is False,
+            thinks="reasoning" in body,
+            schema=wanted.get("schema"),
+            is_json=wanted.get("type") == "json_object",
+            logprobs=body.get("top_logprobs", 0) if _LOGPROBS in body.get("include", ()) else None,
+            said=Told(
+                thinking="".join(part["text"] for item in thoughts for part in item["summary"]),
+                signature="".join(item.get("encrypted_content", "") for item in thoughts),
+                text="".join(part["text"] for item in by_role["assistant"] for part in item["content"]),
+                calls=tuple(
+                    Call(id=item["call_id"], name=item["name"], arguments=json.loads(item["arguments"]))
+                    for item in of.get("function_call", ())
+                ),
+            ),
+            results=tuple((item["call_id"], item["output"]) for item in of.get("function_call_output", ())),
+            settings=settings_in(body, SETTINGS),
+        )
+
+
+def _begun(item: Json) -> Json:
+    """An item of which nothing has been told yet."""
+    empty: Json = {"summary": [], "content": [], "arguments": ""}
+    return {name: empty.get(name, value) for name, value in item.items()}
+
+
+def _item_deltas(item: Json) -> list[Json]:
+    """The events that tell an item piece by piece."""
+    match item["type"]:
+        case "reasoning":
+            kind = {"type": "response.reasoning_summary_text.delta", "summary_index": 0}
+            return [{**kind, "delta": half} for part in item["summary"] for half in halves(part["text"])]
+        case "function_call":
+            kind = {"type": "response.function_call_arguments.delta"}
+            return [{**kind, "delta": half} for half in halves(item["arguments"])]
+    deltas: list[Json] = []
+    for number, part in enumerate(item["content"]):
+        if part["type"] == "refusal":
+            deltas += ({"type": "response.refusal.delta", "delta": half} for half in halves(part["refusal"]))
+            continue
+        for half, logprob in zip_longest(halves(part["text"]), part["logprobs"]):
+            logprobs = [logprob] if logprob else []
+            deltas.append({"type": "response.output_text.delta", "delta": half, "logprobs": logprobs})
+        kind = {"type": "response.output_text.annotation.added"}
+        deltas += ({**kind, "annotation": each, "annotation_index": n} for n, each in enumerate(part["annotations"]))
+        deltas = [{**delta, "content_index": number} for delta in deltas]
+    return deltas
+
+
+def _named(event: Json) -> bytes:
+    """One of the events."""
+    return f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()

@@ -12,7 +12,7 @@ from tests.conformance.dialect_gemini import GeminiBackend, GeminiClient
 from tests.conformance.dialect_grpc import GrpcClient
 from tests.conformance.dialect_ollama import OllamaBackend, OllamaClient
 from tests.conformance.dialect_openai import OpenAIBackend, OpenAIClient
-from tests.conformance.dialect_responses import ResponsesClient
+from tests.conformance.dialect_responses import ResponsesBackend, ResponsesClient
 from tests.conformance.dialects import Client, HttpClient
 
 HTTP_CLIENTS: Final[Sequence[HttpClient]] = (
@@ -34,7 +34,8 @@ BACKENDS: Final[Sequence[Backend]] = (
 
 # OpenAI's other APIs, which most of its backends lack, are for the tests of translation alone.
 PAIRS: Final[Sequence[tuple[Client, Backend]]] = (
-    *((client, backend) for client in (CLIENTS[0], ResponsesClient()) for backend in BACKENDS),
+    *((CLIENTS[0], backend) for backend in BACKENDS),
+    *((ResponsesClient(), backend) for backend in (ResponsesBackend(), *BACKENDS)),
     *((CompletionsClient(), backend) for backend in (CompletionsBackend(), *BACKENDS[1:])),
     *((client, backend) for client in CLIENTS[1:] for backend in BACKENDS),
 )
