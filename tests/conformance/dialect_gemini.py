@@ -105,7 +105,7 @@ class GeminiClient(HttpClient):
         named = {"mode": "ANY", "allowedFunctionNames": [ask.choice]}
         calling = named if ask.choice in ask.tools else {"mode": _MODES.get(ask.choice)}
         config = given(
-            thinkingConfig={"thinkingBudget": 1024} if ask.thinks else None,
+            thinkingConfig={"thinkingBudget": 1024, "includeThoughts": True} if ask.thinks else None,
             responseMimeType="application/json" if ask.schema or ask.is_json else None,
             responseJsonSchema=ask.schema,
             responseLogprobs=True if ask.logprobs is not None else None,
@@ -345,7 +345,7 @@ class GeminiBackend:
             },
             choice="".join(calling.get("allowedFunctionNames", ()))
             or {"ANY": "required", "NONE": "none"}.get(calling.get("mode", ""), ""),
-            thinks="thinkingConfig" in config,
+            thinks=config.get("thinkingConfig", {}).get("includeThoughts") is True,
             schema=config.get("responseJsonSchema"),
             is_json=config.get("responseMimeType") == "application/json" and "responseJsonSchema" not in config,
             logprobs=config.get("logprobs", 0) if config.get("responseLogprobs") else None,

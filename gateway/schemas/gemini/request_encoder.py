@@ -99,7 +99,7 @@ def _config(request: ChatRequest, model: str) -> dict[str, Any]:
         "seed": request.seed,
         "responseLogprobs": True if request.top_logprobs is not None else None,
         "logprobs": request.top_logprobs or None,
-        "thinkingConfig": encode_thinking(request.reasoning, model),
+        "thinkingConfig": encode_thinking(request.reasoning, model, is_own=request.dialect == NAME),
     }
     match request.response_format:
         case None:

@@ -448,7 +448,22 @@ def test_field_is_sent(fields: dict[str, Any], sent: dict[str, Any]) -> None:
     ],
 )
 def test_thinking_is_asked_for_as_the_model_knows_it(model: str, reasoning: Reasoning, sent: dict[str, Any]) -> None:
-    assert encode(model, reasoning=reasoning)["generationConfig"] == {"thinkingConfig": sent}
+    assert encode(model, reasoning=reasoning, dialect=NAME)["generationConfig"] == {"thinkingConfig": sent}
+
+
+@pytest.mark.parametrize(
+    ("reasoning", "is_shown"),
+    [
+        (Reasoning(effort=ReasoningEffort.LOW), True),
+        (Reasoning(budget_tokens=-1), True),
+        (Reasoning(effort=ReasoningEffort.LOW, is_shown=False), False),
+        (Reasoning(effort=ReasoningEffort.NONE), None),
+        (Reasoning(effort=ReasoningEffort.LOW, budget_tokens=0), None),
+    ],
+)
+def test_thoughts_asked_for_in_another_dialect_are_shown(reasoning: Reasoning, is_shown: bool | None) -> None:
+    """Elsewhere they come with the answer unasked."""
+    assert encode(reasoning=reasoning)["generationConfig"]["thinkingConfig"].get("includeThoughts") is is_shown
 
 
 @pytest.mark.parametrize(
