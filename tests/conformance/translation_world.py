@@ -43,6 +43,7 @@ class World:
     def begin(self) -> None:
         """Forgets the test before."""
         self.upstream.requests.clear()
+        self.upstream.next.clear()
 
     async def ask(
         self,
