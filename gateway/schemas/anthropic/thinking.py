@@ -123,7 +123,9 @@ def encode_thinking(reasoning: Reasoning | None, model: str, *, is_own: bool, ma
     if thinks_adaptively(model):
         if word is None and budget is not None and budget > 0:
             word = _word_of(budget)
-        return Thinking(config=_shown({"type": "adaptive"}, reasoning.is_shown), effort=word)
+        # The later of these models keep their thoughts to themselves unless it is said that they are to be shown.
+        is_shown = reasoning.is_shown is not False
+        return Thinking(config=_shown({"type": "adaptive"}, is_shown), effort=word)
     asked = None if budget is None or budget < 0 else budget
     wished = _BUDGETS[effort or ReasoningEffort.MEDIUM] if asked is None else max(asked, MIN_BUDGET)
     if max_tokens is not None:

@@ -323,7 +323,7 @@ def test_messages_of_one_side_become_one_with_results_first_and_the_system_apart
         (CLAUDE, Reasoning(effort=ReasoningEffort.HIGH), {"thinking": {"type": "enabled", "budget_tokens": 16384}}),
         (CLAUDE, Reasoning(budget_tokens=2000), {"thinking": {"type": "enabled", "budget_tokens": 2000}}),
         (CLAUDE, Reasoning(effort=ReasoningEffort.NONE), {"thinking": {"type": "disabled"}}),
-        (ADAPTIVE, Reasoning(effort=ReasoningEffort.LOW), {"thinking": {"type": "adaptive"}}),
+        (ADAPTIVE, Reasoning(effort=ReasoningEffort.LOW), {"thinking": {"type": "adaptive", "display": "summarized"}}),
         (NOVA, Reasoning(effort=ReasoningEffort.NONE), {"reasoningConfig": {"type": "disabled"}}),
         (
             NOVA,
@@ -348,6 +348,14 @@ def test_thinking_is_asked_for_as_the_model_knows_it(model: str, reasoning: Reas
 def test_top_k_stands_where_the_model_has_it() -> None:
     assert encode(asking(top_k=5))["additionalModelRequestFields"] == {"top_k": 5}
     assert encode(asking(top_k=5), model=NOVA)["additionalModelRequestFields"] == {"inferenceConfig": {"topK": 5}}
+
+
+def test_claude_is_asked_which_sequence_ended_the_answer() -> None:
+    paths = "additionalModelResponseFieldPaths"
+    assert encode(asking(stop=("END",)))[paths] == ["/stop_sequence"]
+    assert encode(asking(stop=("END",), extra={paths: ["/a"]}))[paths] == ["/a"]
+    assert paths not in encode(asking())
+    assert paths not in encode(asking(stop=("END",)), model=LLAMA)
 
 
 def test_no_function_may_be_called() -> None:
