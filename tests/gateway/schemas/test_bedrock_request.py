@@ -323,7 +323,7 @@ def test_messages_of_one_side_become_one_with_results_first_and_the_system_apart
         (CLAUDE, Reasoning(effort=ReasoningEffort.HIGH), {"thinking": {"type": "enabled", "budget_tokens": 16384}}),
         (CLAUDE, Reasoning(budget_tokens=2000), {"thinking": {"type": "enabled", "budget_tokens": 2000}}),
         (CLAUDE, Reasoning(effort=ReasoningEffort.NONE), {"thinking": {"type": "disabled"}}),
-        (ADAPTIVE, Reasoning(effort=ReasoningEffort.LOW), {"thinking": {"type": "adaptive", "display": "summarized"}}),
+        (ADAPTIVE, Reasoning(effort=ReasoningEffort.LOW), {"thinking": {"type": "adaptive"}}),
         (NOVA, Reasoning(effort=ReasoningEffort.NONE), {"reasoningConfig": {"type": "disabled"}}),
         (
             NOVA,
