@@ -54,8 +54,7 @@ class ResponseCache:
         self._max_entries = max_entries
         self._memory: MemoryStore | None = None
         self._flights: dict[str, Flight] = {}
-        self._is_running = False
-        self._calls: dict[asyncio.Task[None], tuple[str, Flight]] = {}
+        self._tasks: asyncio.TaskGroup | None = None
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder = msgspec.msgpack.Decoder(Recording)
 
@@ -71,15 +70,16 @@ class ResponseCache:
 
     async def run(self) -> None:
         """Makes calls until cancelled."""
-        self._is_running = True
         try:
-            await asyncio.get_running_loop().create_future()
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                try:
+                    await asyncio.get_running_loop().create_future()
+                finally:
+                    self._tasks = None
         finally:
-            # Not a group of tasks, which would have a second callback for each.
-            self._is_running = False
-            for call in self._calls:
-                call.cancel()
-            await asyncio.gather(*self._calls, return_exceptions=True)
+            for flight in self._flights.values():  # they had not even begun
+                flight.end(_stopping())
             if self._shared_store is not None:
                 await self._shared_store.close()
 
@@ -128,14 +128,11 @@ class ResponseCache:
 
         Raises `UnavailableError` when the node is about to end.
         """
-        if not self._is_running:
-            raise UnavailableError("this node is about to stop", reason="STOPPING", retry_after_s=1.0)
+        if self._tasks is None:
+            raise _stopping()
         flight = Flight(context, keep_bytes=keep_bytes, is_accounted=is_accounted)
         self._flights[key] = flight
-        task = asyncio.get_running_loop().create_task(self._fly(key, flight, produce, keep_s, is_shared))
-        self._calls[task] = key, flight
-        flight.cancel = task.cancel
-        task.add_done_callback(self._ended)
+        self._tasks.create_task(self._fly(key, flight, produce, keep_s, is_shared))
         return flight
 
     async def purge(self, wanted: KeyPattern = ALL_KEYS) -> int:
@@ -171,18 +168,26 @@ class ResponseCache:
     async def _fly(self, key: str, flight: Flight, produce: Produce, keep_s: float, is_shared: bool) -> None:
         failure: GatewayError | None = None
         try:
+            if flight.is_given_up:
+                return
+            task = asyncio.current_task()
+            assert task is not None, "calls are made by tasks"
+            flight.cancel = task.cancel
             await produce(flight)
+            # Nobody waits for its keeping: in memory it is kept before any of them runs, and who comes meanwhile joins.
+            flight.end()
+            await self._keep(key, flight, keep_s, is_shared)
         except GatewayError as error:
             failure = error
         except Exception:
             request_id = flight.context.request_id
             _log.exception("request failed", request_id=request_id)
             failure = InternalError(f"an internal error happened; the log has it under request id {request_id}")
-        # Nobody waits for its keeping: in memory it is kept before any of them runs, and who comes meanwhile joins.
-        flight.end(failure)
-        if failure is None:
-            await self._keep(key, flight, keep_s, is_shared)
-        self._forget(key, flight)
+        finally:
+            if not flight.is_over:
+                flight.end(failure or _stopping())
+            if self._flights.get(key) is flight:
+                del self._flights[key]
 
     async def _keep(self, key: str, flight: Flight, keep_s: float, is_shared: bool) -> None:
         if flight.given_again is not None:
@@ -210,12 +215,6 @@ class ResponseCache:
         except StoreUnavailableError:
             pass  # it has been logged and counted
 
-    def _forget(self, key: str, flight: Flight) -> None:
-        if self._flights.get(key) is flight:
-            del self._flights[key]
 
-    def _ended(self, task: "asyncio.Task[None]") -> None:
-        key, flight = self._calls.pop(task)
-        self._forget(key, flight)
-        if not flight.is_over:  # it has not even begun if it was cancelled at once
-            flight.end(UnavailableError("this node is about to stop", reason="STOPPING", retry_after_s=1.0))
+def _stopping() -> UnavailableError:
+    return UnavailableError("this node is about to stop", reason="STOPPING", retry_after_s=1.0)
