@@ -282,6 +282,13 @@ async def test_no_text_makes_an_expression_take_long(gateway: Gateway, upstream:
     await gateway.apply(under(upstream, {"guardrail": {"rules": [evil]}}))
     async with asyncio.timeout(30):
         await post(gateway, said("a" * 100_000 + "!"))
+    # Nor where a caller is authorized, or a route chosen.
+    allowed = under(upstream, {"authorization": {"expression": '!request.headers["x-a"].matches("^(a+)+$")'}})
+    routes = [{**allowed["routes"][0], "match": {"headers": [{"name": "x-a", "regex": "(a|a?)+b|(a+)+!"}]}}]
+    await gateway.apply({**allowed, "routes": routes})
+    async with asyncio.timeout(30):
+        assert (await post(gateway, said(), headers={"x-a": "a" * 8000 + "!"}))[0] == 200
+        assert (await post(gateway, said(), headers={"x-a": "a" * 8000 + "?"}))[0] == 404
 
 
 async def test_deep_and_wide_values_are_no_matter_for_expressions(gateway: Gateway, upstream: FaultyUpstream) -> None:
