@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,8 +18,6 @@ from gateway.response_cache.vectors import Vector, nearest
 from gateway.shared_store import SharedStore, StoreUnavailableError
 
 if TYPE_CHECKING:
-    from aiocache.base import BaseCache
-
     from gateway.response_cache.memory_store import MemoryStore
     from gateway.response_cache.shared_answers import SharedAnswers
 
@@ -86,7 +85,7 @@ class ResponseCache:
     async def find(self, key: str, *, is_shared: bool = False) -> KeptAnswer | None:
         """The answer that is kept under that key. Raises `StoreUnavailableError` while the shared store does not
         answer."""
-        data: bytes | None = await self._store(is_shared).get(key)
+        data = await self._shared_answers().get(key) if is_shared else self._own().find(key)
         if data is None:
             return None
         try:
@@ -147,9 +146,7 @@ class ResponseCache:
     def _now(self, is_shared: bool) -> float:
         return self._wall_clock() if is_shared else self._clock()
 
-    def _store(self, is_shared: bool) -> "BaseCache":
-        if is_shared:
-            return self._shared_answers()
+    def _own(self) -> "MemoryStore":
         if self._memory is None:
             # A node whose routes keep nothing need not know the library.
             from gateway.response_cache.memory_store import MemoryStore
@@ -206,14 +203,12 @@ class ResponseCache:
         packed = bytearray()
         self._encoder.encode_into(recording, packed)
         # Of the size that it has: one that has grown and was cut leaves holes in memory, a third of the whole.
-        store, memory = self._store(is_shared), self._memory
-        try:
-            if memory is not None and flight.place is not None:
-                await memory.set_at(key, bytes(packed), keep_s, flight.place)
-            else:
-                await store.set(key, bytes(packed), ttl=keep_s)
-        except StoreUnavailableError:
-            pass  # it has been logged and counted
+        data = bytes(packed)
+        if not is_shared:
+            self._own().keep(key, data, keep_s, flight.place)
+            return
+        with suppress(StoreUnavailableError):  # it has been logged and counted
+            await self._shared_answers().set(key, data, ttl=keep_s)
 
 
 def _stopping() -> UnavailableError:
