@@ -6,7 +6,7 @@ from gateway.context import RequestContext
 
 
 class ExpressionFailedError(Exception):
-    """An expression has no value for this request: it speaks of what is not there, or mixes types."""
+    """An expression has no value for this request: it speaks of what is not there, mixes types, or divides by 0."""
 
 
 class Expression:
@@ -21,7 +21,7 @@ class Expression:
         """Its value: a bool, number, text, list or mapping. Raises `ExpressionFailedError`."""
         try:
             return self._program.execute(values)
-        except (ValueError, TypeError, RuntimeError, KeyError, OverflowError) as error:
+        except (ValueError, TypeError, RuntimeError, LookupError, ArithmeticError) as error:
             raise ExpressionFailedError(str(error)) from None
 
 

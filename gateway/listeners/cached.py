@@ -1,12 +1,12 @@
 """Answers of routes with a cache, over either protocol: kept ones, those of calls in flight, and new ones. A new one is
 made by a task of its own, which its caller joins like all others, so that who leaves disturbs nobody."""
 
-import asyncio
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic, Protocol, Self, TypeVar
 
+from gateway.coarse_timers import TimeLimit
 from gateway.context import RequestContext
 from gateway.edits import AnswerEdits, HeaderEdits, edited_mapping
 from gateway.errors import GatewayError, TimeoutExceededError
@@ -16,7 +16,7 @@ from gateway.listeners.semantic import SemanticSearch
 from gateway.listeners.service import GatewayService
 from gateway.pipeline import Inbound, Pipeline
 from gateway.plan import RoutePlan
-from gateway.response_cache.flight import Flight, FlightReader
+from gateway.response_cache.flight import Flight
 from gateway.response_cache.recording import AnswerHead, AnswerReader, NearAnswer, ReplayedAnswer
 from gateway.response_cache.request_key import Headers, headers_to_show, request_key, seen_headers
 from gateway.response_cache.response_cache import Produce
@@ -70,16 +70,13 @@ class CachedCall(Generic[A]):
         context.answer_edits = None
         context.retell_cache(result)
 
-    def answer(self, context: RequestContext, produce: Produce) -> "Answering":
-        """The answer, for as long as the block lasts; `produce` calls a backend and writes what it answers.
+    async def answer(self, context: RequestContext, produce: Produce) -> AnswerReader | None:
+        """A kept answer, or a place among those who share a call, which must be entered at once; `produce` calls a
+        backend and writes what it answers.
 
         None: the cache has no part in it; the request, which is counted by its limits, is to go its ordinary way.
         Raises `RateLimitedError`, and what policies refuse; reading raises what the call fails with.
         """
-        return Answering(self._find_or_join(context, produce), context)
-
-    async def _find_or_join(self, context: RequestContext, produce: Produce) -> "AnswerReader | Joined | None":
-        """A kept answer, a place among those who share a call, or None for neither."""
         await self._pipeline.reserve(context, self._plan, self._inbound)
         filters = self._plan.filters_for(context.consumer)
         if filters.request_editors:
@@ -107,7 +104,7 @@ class CachedCall(Generic[A]):
         else:
             context.tell_cache("coalesced")
         context.priced, context.cost_usd = None, 0.0
-        return Joined(flight, flight.join())
+        return SharedAnswer(flight, context)
 
     def _first_found(self, produce: Produce, seen: Headers, wish: Wish) -> Produce:
         """Has an answer to what means the same looked for, before a backend is called."""
@@ -202,59 +199,37 @@ class CachedCall(Generic[A]):
             self._service.settle(context, _status(context, error), error.reason if error else "")
 
 
-class Joined(NamedTuple):
-    """A call, and one place among those who share it."""
+class SharedAnswer:
+    """The answer of a call, for one of those who share it. The first learns what there is to know about the call.
 
-    flight: Flight
-    reader: FlightReader
+    As a block it ends with the caller's time limit; the call goes on for as long as anybody is in theirs.
+    """
 
+    __slots__ = ("_context", "_flight", "_limit", "_reader", "read")
 
-class Answering:
-    """One caller's time with an answer: a block that ends with the caller's time limit, and in which a call goes on for
-    as long as anybody is in theirs."""
-
-    __slots__ = ("_context", "_found", "_joined", "_limit")
-
-    def __init__(self, found: Coroutine[Any, Any, "AnswerReader | Joined | None"], context: RequestContext) -> None:
-        self._found = found
+    def __init__(self, flight: Flight, context: RequestContext) -> None:
+        self._flight = flight
         self._context = context
-        self._joined: Joined | None = None
-        self._limit: asyncio.Timeout | None = None
+        self._reader = flight.join()
+        self._limit = None if context.deadline is None else TimeLimit(context.deadline)
+        self.read = self._reader.read
 
-    async def __aenter__(self) -> AnswerReader | None:
-        found = await self._found
-        if not isinstance(found, Joined):
-            return found
-        self._joined = found
-        if self._context.deadline is not None:
-            self._limit = asyncio.timeout_at(self._context.deadline)
-            await self._limit.__aenter__()
-        return SharedAnswer(*found, self._context)
+    async def __aenter__(self) -> Self:
+        if self._limit is not None:
+            self._limit.__enter__()
+        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._joined is None:
-            return
-        flight, reader = self._joined
         try:
             if self._limit is not None:
-                await self._limit.__aexit__(kind, error, trace)
+                self._limit.__exit__(kind, error, trace)
         except TimeoutError:
             raise TimeoutExceededError("the request's time limit passed", reason="DEADLINE_EXCEEDED") from None
         finally:
-            if await flight.leave(reader) and flight.given_again is None:
-                _charge(self._context, flight.context)
-
-
-class SharedAnswer:
-    """The answer of a call, for one of those who share it. The first learns what there is to know about the call."""
-
-    def __init__(self, flight: Flight, reader: FlightReader, context: RequestContext) -> None:
-        self._flight = flight
-        self._reader = reader
-        self._context = context
-        self.read = reader.read
+            if await self._flight.leave(self._reader) and self._flight.given_again is None:
+                _charge(self._context, self._flight.context)
 
     async def read_head(self) -> AnswerHead:
         """The head, once it is there. Raises what the call failed with."""

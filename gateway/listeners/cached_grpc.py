@@ -28,14 +28,16 @@ async def cached_message(
         message = await ask(flight.context)
         flight.write_whole(AnswerHead(True, edits=flight.header_edits), message)
 
-    async with cached.answer(context, produce) as answer:
-        if answer is None:
-            message = await ask(context)
-        else:
-            await answer.read_head()
-            message = await answer.read() or b""
-            # By its end it is kept, for those who ask at once.
-            await answer.read()
+    answer = await cached.answer(context, produce)
+    if answer is None:
+        message = await ask(context)
+        await call.send_initial_metadata(answer_metadata(context))
+        return message
+    async with answer:
+        await answer.read_head()
+        message = await answer.read() or b""
+        # By its end it is kept, for those who ask at once.
+        await answer.read()
         await call.send_initial_metadata(answer_metadata(context))
         return message
 
@@ -59,17 +61,18 @@ async def cached_messages(
             async for message in messages:
                 await flight.write(message)
 
-    async with cached.answer(context, produce) as answer:
-        if answer is None:
-            async with aclosing(await ask(context)) as messages:
-                # Only what has begun can be closed, so the first message comes before what might fail.
-                message = await anext(messages, None)
-                await call.send_initial_metadata(answer_metadata(context))
-                while message is not None:
-                    yield message
-                    message = await anext(messages, None)
-        else:
-            await answer.read_head()
+    answer = await cached.answer(context, produce)
+    if answer is None:
+        async with aclosing(await ask(context)) as messages:
+            # Only what has begun can be closed, so the first message comes before what might fail.
+            message = await anext(messages, None)
             await call.send_initial_metadata(answer_metadata(context))
-            while (piece := await answer.read()) is not None:
-                yield piece
+            while message is not None:
+                yield message
+                message = await anext(messages, None)
+        return
+    async with answer:
+        await answer.read_head()
+        await call.send_initial_metadata(answer_metadata(context))
+        while (piece := await answer.read()) is not None:
+            yield piece

@@ -23,13 +23,14 @@ async def answer_cached(
         sink.context.first_content_at = time.perf_counter()
         await relay(sink, answer)
 
-    async with call.answer(exchange.context, lambda flight: ask(Recorder(flight))) as answer:
-        if answer is None:
-            await ask(exchange)
-        else:
-            await send_answer(exchange, answer)
-            if exchange.is_stream:
-                await exchange.send_part(b"", is_last=True)
+    answer = await call.answer(exchange.context, lambda flight: ask(Recorder(flight)))
+    if answer is None:
+        await ask(exchange)
+        return
+    async with answer:
+        await send_answer(exchange, answer)
+        if exchange.is_stream:
+            await exchange.send_part(b"", is_last=True)
 
 
 async def send_answer(exchange: HttpExchange, answer: AnswerReader) -> None:

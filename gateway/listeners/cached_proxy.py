@@ -31,11 +31,12 @@ async def answer_proxied(
         finally:
             answer.rest.close()
 
-    async with call.answer(context, lambda flight: ask(_ProxyRecorder(flight, config))) as answer:
-        if answer is not None and await _is_for(context, answer):
-            await send_answer(exchange, answer)
-            return
+    answer = await call.answer(context, lambda flight: ask(_ProxyRecorder(flight, config)))
     if answer is not None:
+        async with answer:
+            if await _is_for(context, answer):
+                await send_answer(exchange, answer)
+                return
         call.retell(context, "bypass")
     await ask(exchange)
 

@@ -25,9 +25,10 @@ def _nothing() -> None:
 
 
 class Flight:
-    """A call. `context` is that of the call; `cancel` ends it, for which nobody must wait. `is_accounted`: somebody
-    else accounts for it, and wants it whether anybody reads or not. `place` is where its answer is to be found, beside
-    its key; `given_again` the answer that was found at such a place, so that there was nobody to call."""
+    """A call. `context` is that of the call; `cancel` ends it, for which nobody must wait. Until the call has begun it
+    does nothing: who makes the call looks first whether it `is_given_up`. `is_accounted`: somebody else accounts for
+    it, and wants it whether anybody reads or not. `place` is where its answer is to be found, beside its key;
+    `given_again` the answer that was found at such a place, so that there was nobody to call."""
 
     def __init__(
         self,
@@ -64,6 +65,11 @@ class Flight:
     def is_joinable(self) -> bool:
         """Whether who comes now can still get all of it."""
         return self._is_kept and not self._is_cancelled and self.failure is None
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether all have left who wanted it."""
+        return self._is_cancelled
 
     @property
     def header_edits(self) -> HeaderEdits | None:

@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from aiocache.base import SENTINEL, BaseCache
+from aiocache.base import BaseCache
 from aiocache.serializers import NullSerializer
 
 from gateway.response_cache.vectors import Place, Vector
@@ -27,7 +27,8 @@ class _Entry(NamedTuple):
 class MemoryStore(BaseCache):  # type: ignore[misc]  # aiocache publishes no types
     """Keeps bytes until their time is over, or others need their room: the least recently used go first.
 
-    `max_bytes` bounds the memory that entries take, keys and places included. All methods run without waiting.
+    `max_bytes` bounds the memory that entries take, keys and places included. All methods run without waiting; `find`
+    and `keep` are aiocache's `get` and `set` without what it puts around each operation, which costs more than they do.
     """
 
     NAME = "bounded-memory"
@@ -44,23 +45,35 @@ class MemoryStore(BaseCache):  # type: ignore[misc]  # aiocache publishes no typ
     def __len__(self) -> int:
         return len(self._entries)
 
-    # What aiocache puts around each operation (plugins, time limits) costs more than the operation.
+    def find(self, key: str) -> bytes | None:
+        """The value, if there is one."""
+        found = self._entries.get(key)
+        if found is None:
+            return None
+        if found.ends_at is not None and self._clock() >= found.ends_at:
+            self._remove(key)
+            return None
+        self._entries.move_to_end(key)
+        if found.place is not None:
+            partition = self._partitions[found.place.partition]
+            partition[key] = partition.pop(key)
+        return found.value
 
-    async def get(self, key: str, *args: Any, **options: Any) -> Any:
-        """The value; see aiocache."""
-        if args or options or self.plugins:
-            return await super().get(key, *args, **options)
-        return await self._get(key)
-
-    async def set(self, key: str, value: bytes, ttl: Any = SENTINEL, **options: Any) -> bool:
-        """Keeps a value; see aiocache."""
-        if options or self.plugins:
-            return bool(await super().set(key, value, ttl, **options))
-        return await self._set(key, value, None if ttl is SENTINEL else ttl)
-
-    async def set_at(self, key: str, value: bytes, ttl: float, place: Place) -> bool:
-        """Keeps a value that can be found at that place, too."""
-        return await self._set(key, value, ttl, place=place)
+    def keep(self, key: str, value: bytes, ttl: float | None, place: Place | None = None) -> bool:
+        """Keeps a value for so long, in seconds, None for ever; at a place, it can be found there, too. Whether there
+        is room."""
+        self._remove(key)
+        entry = _Entry(value, None if ttl is None else self._clock() + ttl, place)
+        size = _size(key, entry)
+        if size > self.max_bytes:
+            return False
+        while self._entries and (self.size_bytes + size > self.max_bytes or len(self._entries) >= self.max_entries):
+            self._remove(next(iter(self._entries)))
+        self._entries[key] = entry
+        self.size_bytes += size
+        if place is not None:
+            self._take_place(key, place)
+        return True
 
     def places(self, partition: str, *, ends_after: float) -> list[tuple[str, Vector]]:
         """Where the values of a partition are whose time is over later than that, and under which keys; the most
@@ -77,61 +90,34 @@ class MemoryStore(BaseCache):  # type: ignore[misc]  # aiocache publishes no typ
         return sum(map(self._remove, list(filter(matches, self._entries))))
 
     async def _get(self, key: str, encoding: str = "utf-8", _conn: Any = None) -> bytes | None:
-        found = self._entries.get(key)
-        if found is None:
-            return None
-        if found.ends_at is not None and self._clock() >= found.ends_at:
-            self._remove(key)
-            return None
-        self._entries.move_to_end(key)
-        if found.place is not None:
-            partition = self._partitions[found.place.partition]
-            partition[key] = partition.pop(key)
-        return found.value
+        return self.find(key)
 
     async def _set(
-        self,
-        key: str,
-        value: bytes,
-        ttl: float | None = None,
-        _cas_token: Any = None,
-        _conn: Any = None,
-        place: Place | None = None,
+        self, key: str, value: bytes, ttl: float | None = None, _cas_token: Any = None, _conn: Any = None
     ) -> bool:
-        self._remove(key)
-        entry = _Entry(value, None if ttl is None else self._clock() + ttl, place)
-        size = _size(key, entry)
-        if size > self.max_bytes:
-            return False
-        while self._entries and (self.size_bytes + size > self.max_bytes or len(self._entries) >= self.max_entries):
-            self._remove(next(iter(self._entries)))
-        self._entries[key] = entry
-        self.size_bytes += size
-        if place is not None:
-            self._take_place(key, place)
-        return True
+        return self.keep(key, value, ttl)
 
     async def _add(self, key: str, value: bytes, ttl: float | None = None, _conn: Any = None) -> bool:
-        if await self._get(key) is not None:
+        if self.find(key) is not None:
             raise ValueError(f"key {key} is there already")
-        return await self._set(key, value, ttl)
+        return self.keep(key, value, ttl)
 
     async def _delete(self, key: str, _conn: Any = None) -> int:
         return int(self._remove(key))
 
     async def _exists(self, key: str, _conn: Any = None) -> bool:
-        return await self._get(key) is not None
+        return self.find(key) is not None
 
     async def _expire(self, key: str, ttl: float, _conn: Any = None) -> bool:
-        value = await self._get(key)
-        return value is not None and await self._set(key, value, ttl or None)
+        value = self.find(key)
+        return value is not None and self.keep(key, value, ttl or None)
 
     async def _multi_get(self, keys: list[str], encoding: str = "utf-8", _conn: Any = None) -> list[bytes | None]:
-        return [await self._get(key) for key in keys]
+        return [self.find(key) for key in keys]
 
     async def _multi_set(self, pairs: list[tuple[str, bytes]], ttl: float | None = None, _conn: Any = None) -> bool:
         for key, value in pairs:
-            await self._set(key, value, ttl)
+            self.keep(key, value, ttl)
         return True
 
     async def _clear(self, namespace: str | None = None, _conn: Any = None) -> bool:

@@ -1,6 +1,7 @@
 """An answer that can be sent and kept: its head, and the pieces of its body as they were sent."""
 
-from typing import NamedTuple, Protocol
+from types import TracebackType
+from typing import NamedTuple, Protocol, Self
 
 import msgspec
 
@@ -54,7 +55,15 @@ class NearAnswer(NamedTuple):
 
 
 class AnswerReader(Protocol):
-    """One reader of an answer, from its beginning."""
+    """One reader of an answer, from its beginning; a block, in which it is read."""
+
+    async def __aenter__(self) -> Self:
+        """Begins."""
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Ends, read or not."""
 
     async def read_head(self) -> AnswerHead:
         """The head, once it is there. Raises `GatewayError` if there is no answer."""
@@ -66,9 +75,19 @@ class AnswerReader(Protocol):
 class ReplayedAnswer:
     """Reads a recording."""
 
+    __slots__ = ("_head", "_pieces")
+
     def __init__(self, recording: Recording) -> None:
         self._head = recording.head
         self._pieces = iter(recording.pieces)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
 
     async def read_head(self) -> AnswerHead:
         """The head."""

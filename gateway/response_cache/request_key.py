@@ -120,12 +120,13 @@ def canonical_json(body: bytes) -> bytes | None:
     to different readers: an object with two members of the same name."""
     try:
         value = msgspec.json.decode(body)
-        # Members that occur twice are lost on the way, each with its colon; escapes may hide others.
-        written = msgspec.json.encode(value)
-        is_whole = written == body or (b"\\u" not in body and written.count(b":") == body.count(b":"))
-        if not is_whole and _has_twins(body):
+        written = msgspec.json.encode(value, order="sorted")
+        # Members that occur twice are lost on the way, each with its colon. Only an escaped colon, `\u003a`, which is
+        # none before, could make up for one. A single byte is found ten times as fast as several.
+        hides_colons = b"\\" in body and b"\\u003" in body
+        if (hides_colons or written.count(b":") != body.count(b":")) and _has_twins(body):
             return None
-        return msgspec.json.encode(value, order="sorted")
+        return written
     except (msgspec.MsgspecError, UnicodeError, ValueError, RecursionError):
         return None
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,8 +18,6 @@ from gateway.response_cache.vectors import Vector, nearest
 from gateway.shared_store import SharedStore, StoreUnavailableError
 
 if TYPE_CHECKING:
-    from aiocache.base import BaseCache
-
     from gateway.response_cache.memory_store import MemoryStore
     from gateway.response_cache.shared_answers import SharedAnswers
 
@@ -54,8 +53,7 @@ class ResponseCache:
         self._max_entries = max_entries
         self._memory: MemoryStore | None = None
         self._flights: dict[str, Flight] = {}
-        self._is_running = False
-        self._calls: dict[asyncio.Task[None], tuple[str, Flight]] = {}
+        self._tasks: asyncio.TaskGroup | None = None
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder = msgspec.msgpack.Decoder(Recording)
 
@@ -71,22 +69,23 @@ class ResponseCache:
 
     async def run(self) -> None:
         """Makes calls until cancelled."""
-        self._is_running = True
         try:
-            await asyncio.get_running_loop().create_future()
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                try:
+                    await asyncio.get_running_loop().create_future()
+                finally:
+                    self._tasks = None
         finally:
-            # Not a group of tasks, which would have a second callback for each.
-            self._is_running = False
-            for call in self._calls:
-                call.cancel()
-            await asyncio.gather(*self._calls, return_exceptions=True)
+            for flight in self._flights.values():  # they had not even begun
+                flight.end(_stopping())
             if self._shared_store is not None:
                 await self._shared_store.close()
 
     async def find(self, key: str, *, is_shared: bool = False) -> KeptAnswer | None:
         """The answer that is kept under that key. Raises `StoreUnavailableError` while the shared store does not
         answer."""
-        data: bytes | None = await self._store(is_shared).get(key)
+        data = await self._shared_answers().get(key) if is_shared else self._own().find(key)
         if data is None:
             return None
         try:
@@ -128,14 +127,11 @@ class ResponseCache:
 
         Raises `UnavailableError` when the node is about to end.
         """
-        if not self._is_running:
-            raise UnavailableError("this node is about to stop", reason="STOPPING", retry_after_s=1.0)
+        if self._tasks is None:
+            raise _stopping()
         flight = Flight(context, keep_bytes=keep_bytes, is_accounted=is_accounted)
         self._flights[key] = flight
-        task = asyncio.get_running_loop().create_task(self._fly(key, flight, produce, keep_s, is_shared))
-        self._calls[task] = key, flight
-        flight.cancel = task.cancel
-        task.add_done_callback(self._ended)
+        self._tasks.create_task(self._fly(key, flight, produce, keep_s, is_shared))
         return flight
 
     async def purge(self, wanted: KeyPattern = ALL_KEYS) -> int:
@@ -150,9 +146,7 @@ class ResponseCache:
     def _now(self, is_shared: bool) -> float:
         return self._wall_clock() if is_shared else self._clock()
 
-    def _store(self, is_shared: bool) -> "BaseCache":
-        if is_shared:
-            return self._shared_answers()
+    def _own(self) -> "MemoryStore":
         if self._memory is None:
             # A node whose routes keep nothing need not know the library.
             from gateway.response_cache.memory_store import MemoryStore
@@ -171,18 +165,26 @@ class ResponseCache:
     async def _fly(self, key: str, flight: Flight, produce: Produce, keep_s: float, is_shared: bool) -> None:
         failure: GatewayError | None = None
         try:
+            if flight.is_given_up:
+                return
+            task = asyncio.current_task()
+            assert task is not None, "calls are made by tasks"
+            flight.cancel = task.cancel
             await produce(flight)
+            # Nobody waits for its keeping: in memory it is kept before any of them runs, and who comes meanwhile joins.
+            flight.end()
+            await self._keep(key, flight, keep_s, is_shared)
         except GatewayError as error:
             failure = error
         except Exception:
             request_id = flight.context.request_id
             _log.exception("request failed", request_id=request_id)
             failure = InternalError(f"an internal error happened; the log has it under request id {request_id}")
-        # Nobody waits for its keeping: in memory it is kept before any of them runs, and who comes meanwhile joins.
-        flight.end(failure)
-        if failure is None:
-            await self._keep(key, flight, keep_s, is_shared)
-        self._forget(key, flight)
+        finally:
+            if not flight.is_over:
+                flight.end(failure or _stopping())
+            if self._flights.get(key) is flight:
+                del self._flights[key]
 
     async def _keep(self, key: str, flight: Flight, keep_s: float, is_shared: bool) -> None:
         if flight.given_again is not None:
@@ -201,21 +203,13 @@ class ResponseCache:
         packed = bytearray()
         self._encoder.encode_into(recording, packed)
         # Of the size that it has: one that has grown and was cut leaves holes in memory, a third of the whole.
-        store, memory = self._store(is_shared), self._memory
-        try:
-            if memory is not None and flight.place is not None:
-                await memory.set_at(key, bytes(packed), keep_s, flight.place)
-            else:
-                await store.set(key, bytes(packed), ttl=keep_s)
-        except StoreUnavailableError:
-            pass  # it has been logged and counted
+        data = bytes(packed)
+        if not is_shared:
+            self._own().keep(key, data, keep_s, flight.place)
+            return
+        with suppress(StoreUnavailableError):  # it has been logged and counted
+            await self._shared_answers().set(key, data, ttl=keep_s)
 
-    def _forget(self, key: str, flight: Flight) -> None:
-        if self._flights.get(key) is flight:
-            del self._flights[key]
 
-    def _ended(self, task: "asyncio.Task[None]") -> None:
-        key, flight = self._calls.pop(task)
-        self._forget(key, flight)
-        if not flight.is_over:  # it has not even begun if it was cancelled at once
-            flight.end(UnavailableError("this node is about to stop", reason="STOPPING", retry_after_s=1.0))
+def _stopping() -> UnavailableError:
+    return UnavailableError("this node is about to stop", reason="STOPPING", retry_after_s=1.0)

@@ -45,9 +45,9 @@ def _of(value: object, *names: str) -> int | None:
 
 
 def _in_gemini(fields: _Fields) -> tuple[int | None, int | None]:
-    config = fields.generation_config_in_camel_case or fields.generation_config
-    bound = _of(config, "maxOutputTokens", "max_output_tokens")
-    return bound, _of(config, "candidateCount", "candidate_count")
+    configs = fields.generation_config_in_camel_case, fields.generation_config
+    bounds = (_of(config, "maxOutputTokens", "max_output_tokens") for config in configs)
+    return _largest(*bounds), _largest(*(_of(config, "candidateCount", "candidate_count") for config in configs))
 
 
 # By the dialects' names: the bound of one answer, and the number of answers.

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,11 +10,12 @@ import aiohttp
 import pytest
 
 from tests.conformance.caching import ALICE, BOB, cached
+from tests.conformance.calls import Caller, Question, ask
 from tests.conformance.configuration import Configuration, api_key, one_pool, with_keys
 from tests.conformance.gateway import Gateway
 from tests.support.faulty_upstream import FaultyUpstream
 from tests.support.http_wire import chunked_response, json_response, sse
-from tests.support.scripts import Exchange, chat
+from tests.support.scripts import Exchange, answer, chat
 
 CHAT, MESSAGES = "/v1/chat/completions", "/v1/messages"
 ANN = "ann@example.com"
@@ -61,12 +63,87 @@ async def test_no_second_spelling_of_the_model_reaches_a_backend(
         assert named == ["small"]
 
 
-async def test_no_second_spelling_of_a_limit_reaches_a_backend(gateway: Gateway, upstream: FaultyUpstream) -> None:
-    await gateway.apply(under(upstream, {"transform": {"request": {"clamp": {"max_tokens": {"max": 10}}}}}))
-    for fields in ({"Max_Tokens": 1000}, {"max_completion_tokens": 1000}, {"MAX_COMPLETION_TOKENS": 1000}):
-        await post(gateway, said(**fields))
-    sent = [request.json() for request in upstream.requests]
-    assert all(value <= 10 for body in sent for name, value in body.items() if name.lower().startswith("max"))
+GEMINI_LIMIT, OLLAMA_LIMIT = {"maxOutputTokens": 1000}, {"num_predict": 1000}
+# By the backend's dialect: a path, what is asked there, and ways round a limit of tokens. More are in the unit tests.
+WALKS: dict[str, list[tuple[str, dict[str, Any], list[dict[str, Any]]]]] = {
+    "OPENAI": [
+        (CHAT, {"messages": [{"role": "user", "content": "hi"}]}, [{"max_completion_tokens": 1000}, {"n_predict": -1}]),
+        ("/v1/completions", {"prompt": "hi"}, [{"n_predict": 1000}, {"Max_Tokens": 1000}]),
+        ("/v1/responses", {"input": "hi"}, [{"max_output_tokens": 1000}, {"Max_Output_Tokens": 1000}]),
+    ],
+    "ANTHROPIC": [
+        (MESSAGES, {"max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]}, [{"MAX_TOKENS": 1000}])
+    ],
+    "GEMINI": [
+        (
+            "/v1beta/models/small:generateContent",
+            {"contents": [{"parts": [{"text": "hi"}]}]},
+            [
+                {"generation_config": {"max_output_tokens": 1000}},
+                {"generationConfig.maxOutputTokens": 1000},
+                {"GenerationConfig": GEMINI_LIMIT},
+            ],
+        )
+    ],
+    "COHERE": [("/v2/chat", {"messages": [{"role": "user", "content": "hi"}]}, [{"max_tokens": 1000}])],
+    "OLLAMA": [
+        (
+            "/api/chat",
+            {"messages": [{"role": "user", "content": "hi"}], "stream": False},
+            [
+                {"options": OLLAMA_LIMIT},
+                {"options.num_predict": 1000},
+                {"Options": OLLAMA_LIMIT},
+                {"options": {"num_predict": -1}},
+            ],
+        )
+    ],
+}
+
+
+@pytest.mark.parametrize("schema", WALKS)
+async def test_no_way_round_a_limit_of_tokens(gateway: Gateway, upstream: FaultyUpstream, schema: str) -> None:
+    target = {"upstream_service": {"upstream": "pool", "schema": schema}}
+    clamp = {"transform": {"request": {"clamp": {"max_tokens": {"max": 10}}}}}
+    await gateway.apply(under(upstream, clamp, **target))
+    upstream.script = answer(json_response(200, {}))
+    for path, asked, walks in WALKS[schema]:
+        before = len(upstream.requests)
+        for more in ({}, *walks):
+            await post(gateway, {"model": "small", **asked, **more}, path)
+        sent = [request.body for request in upstream.requests[before:]]
+        assert sent
+        for body in sent:
+            numbers = re.findall(r'"[a-z_]*(?:max|predict)[a-z_]*": ?(-?[0-9]+)', body.decode(), re.IGNORECASE)
+            assert numbers
+            assert all(1 <= int(number) <= 10 for number in numbers), body
+
+
+# Callers who say that they come from elsewhere
+
+ELSEWHERE = "192.0.2.1"
+CLAIMS = {
+    **dict.fromkeys(("x-forwarded-for", "x-real-ip", "true-client-ip", "cf-connecting-ip", "x-client-ip"), ELSEWHERE),
+    "forwarded": f"for={ELSEWHERE};proto=https",
+}
+
+
+async def test_an_address_that_a_header_claims_is_not_believed(
+    gateway: Gateway, upstream: FaultyUpstream, caller: Caller
+) -> None:
+    """Nor is one hop of several: the address is that of the connection."""
+    claiming = Question(headers=CLAIMS)
+    several = Question(headers={**CLAIMS, "x-forwarded-for": f"{ELSEWHERE}, 127.0.0.1, {ELSEWHERE}"})
+    for rule, is_allowed in (({"allow": [f"{ELSEWHERE}/32"]}, False), ({"deny": [f"{ELSEWHERE}/32"]}, True)):
+        await gateway.apply(under(upstream, {"ip_filter": rule}))
+        for question in (claiming, several):
+            told = await ask(caller, question)
+            assert (told.failure is None) == is_allowed
+    limit = {"unit": "REQUESTS", "limit": 2, "window": "60s", "key": "IP"}
+    await gateway.apply(under(upstream, {"rate_limit": {"limits": [limit]}}))
+    headers = ({"x-forwarded-for": f"192.0.2.{number}", "forwarded": f"for=192.0.2.{number}"} for number in range(3))
+    answers = [await ask(caller, Question(headers=each)) for each in headers]
+    assert [each.failure is None for each in answers] == [True, True, False]
 
 
 # Texts that a guardrail must find
@@ -205,6 +282,13 @@ async def test_no_text_makes_an_expression_take_long(gateway: Gateway, upstream:
     await gateway.apply(under(upstream, {"guardrail": {"rules": [evil]}}))
     async with asyncio.timeout(30):
         await post(gateway, said("a" * 100_000 + "!"))
+    # Nor where a caller is authorized, or a route chosen.
+    allowed = under(upstream, {"authorization": {"expression": '!request.headers["x-a"].matches("^(a+)+$")'}})
+    routes = [{**allowed["routes"][0], "match": {"headers": [{"name": "x-a", "regex": "(a|a?)+b|(a+)+!"}]}}]
+    await gateway.apply({**allowed, "routes": routes})
+    async with asyncio.timeout(30):
+        assert (await post(gateway, said(), headers={"x-a": "a" * 8000 + "!"}))[0] == 200
+        assert (await post(gateway, said(), headers={"x-a": "a" * 8000 + "?"}))[0] == 404
 
 
 async def test_deep_and_wide_values_are_no_matter_for_expressions(gateway: Gateway, upstream: FaultyUpstream) -> None:

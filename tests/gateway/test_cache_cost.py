@@ -15,7 +15,7 @@ def with_cache(*, streamed: bool) -> AbstractAsyncContextManager[DataPlane]:
     return data_plane(b"text/event-stream" if streamed else b"application/json", pieces, is_cached=True)
 
 
-@pytest.mark.parametrize(("streamed", "miss", "hit"), [(False, 251, 114), (True, 291, 116)], ids=["whole", "stream"])
+@pytest.mark.parametrize(("streamed", "miss", "hit"), [(False, 243, 112), (True, 282, 114)], ids=["whole", "stream"])
 async def test_calls_of_functions(streamed: bool, miss: int, hit: int) -> None:
     async with with_cache(streamed=streamed) as app:
         for number in range(3):

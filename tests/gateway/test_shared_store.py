@@ -99,6 +99,29 @@ async def test_a_store_that_is_silent_is_given_up_in_time() -> None:
     await server.wait_closed()
 
 
+async def test_a_script_whose_answer_is_cut_off_is_not_sent_again() -> None:
+    """It may have been run: what it takes of a limit would be taken twice."""
+    scripts = 0
+
+    async def cut_off(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal scripts
+        while not (sent := await reader.read(65536)).count(b"EVALSHA"):
+            writer.write(b"+OK\r\n" * sent.count(b"CLIENT"))  # what the client says of itself first
+            if not sent:
+                break
+        scripts += sent.count(b"EVALSHA")
+        writer.close()
+
+    server = await asyncio.start_server(cut_off, "127.0.0.1", 0)
+    store = SharedStore(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    with pytest.raises(StoreUnavailableError):
+        await store.run(ECHO, [b"k"], [1])
+    assert scripts == 1
+    await store.close()
+    server.close()
+    await server.wait_closed()
+
+
 @pytest.mark.parametrize("url", ["http://127.0.0.1", "127.0.0.1:6379", "redis://:secret@127.0.0.1:x"])
 def test_what_is_no_address_of_a_store_is_refused_without_its_password(url: str) -> None:
     with pytest.raises(StoreSettingError) as refused:

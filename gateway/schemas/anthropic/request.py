@@ -16,6 +16,7 @@ from gateway.schemas.anthropic.tools import (
     encode_tools,
 )
 from gateway.schemas.anthropic.wire import NAME
+from gateway.schemas.field_names import folded
 from gateway.schemas.json_fields import FieldError, Fields
 from gateway.schemas.unsupported import Unsupported
 from gateway.types import ChatRequest, JsonSchemaFormat, NamedTool, PlainFormat, ToolMode
@@ -205,6 +206,7 @@ def _add_extra(
 ) -> None:
     if not request.extra:
         return
+    known = {*map(folded, fields)}
     by_name: dict[str, dict[str, Any]] = {tool["name"]: tool for tool in tools if isinstance(tool.get("name"), str)}
     for name, value in request.extra.items():
         if request.dialect not in ("", NAME):
@@ -213,7 +215,7 @@ def _add_extra(
             continue
         elif name in _SHARED and isinstance(value, dict):
             fields[name] = {**(fields[name] or {}), **value}
-        elif name in fields:
+        elif folded(name) in known:
             raise InvalidRequestError(
                 f"'{name}' has a field of its own and cannot be in 'extra'", param=f"extra.{name}"
             )

@@ -1,6 +1,6 @@
 """Requests of Bedrock's Converse: JSON to canonical and back."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, assert_never
 
 import msgspec
@@ -11,6 +11,7 @@ from gateway.schemas.bedrock.parts import decode_parts
 from gateway.schemas.bedrock.reasoning import add_thinking, decode_thinking, is_claude, is_nova
 from gateway.schemas.bedrock.tools import decode_tool_choice, decode_tools, encode_tool_choice, encode_tools
 from gateway.schemas.bedrock.wire import NAME
+from gateway.schemas.field_names import folded, is_limit
 from gateway.schemas.json_fields import FieldError, Fields
 from gateway.schemas.openai.fields import UNREADABLE
 from gateway.schemas.unsupported import Unsupported, nothing_said
@@ -138,6 +139,7 @@ def request_fields(request: ChatRequest, model: str, unsupported: Unsupported) -
     has_cache = is_own or _has_cache(model)
     system, messages = _conversation(request, BlockWriter(unsupported, is_own=is_own, has_cache=has_cache), unsupported)
     own = _extra_object(request, _OWN)
+    _refuse_second_limit(request, own)
     effort = add_thinking(own, request, model, unsupported)
     is_thinking = not is_own and own.get("thinking", {}).get("type") in ("enabled", "adaptive")
     _add_top_k(own, request, model, unsupported, is_thinking=is_thinking)
@@ -150,10 +152,11 @@ def request_fields(request: ChatRequest, model: str, unsupported: Unsupported) -
         _OWN: own or None,
         "requestMetadata": request.metadata,
     }
+    known = {*map(folded, fields)} if request.extra else set()
     for name, value in (request.extra or {}).items():
         if request.dialect not in ("", NAME):
             unsupported.own_field(name, value)
-        elif name not in fields:
+        elif folded(name) not in known:
             fields[name] = value
         elif name not in (_OWN, "inferenceConfig", "outputConfig"):
             raise InvalidRequestError(
@@ -168,6 +171,15 @@ def _extra_object(request: ChatRequest, name: str) -> dict[str, Any]:
     """What an object has that canonical fields take a part of."""
     value = (request.extra or {}).get(name) if request.dialect in ("", NAME) else None
     return dict(value) if isinstance(value, dict) else {}
+
+
+def _refuse_second_limit(request: ChatRequest, own: Mapping[str, Any]) -> None:
+    """Models have a word of their own for the limit of tokens, which must not stand beside the one that was checked."""
+    inner = own.get("inferenceConfig")
+    if request.max_output_tokens is not None:
+        for name in (*own, *(inner if isinstance(inner, dict) else ())):
+            if is_limit(name):
+                raise InvalidRequestError(f"'{name}' has a field of its own", param=f"extra.{_OWN}.{name}")
 
 
 def _refuse_what_has_no_place(request: ChatRequest, unsupported: Unsupported) -> None:
@@ -237,8 +249,14 @@ def _inference_config(request: ChatRequest, unsupported: Unsupported, *, is_thin
         "temperature": _temperature(request, unsupported, is_thinking=is_thinking),
         "topP": request.top_p,
         "stopSequences": list(request.stop) or None,
-        **_extra_object(request, "inferenceConfig"),
     }
+    known = {*map(folded, config)}
+    for name, value in _extra_object(request, "inferenceConfig").items():
+        if folded(name) in known:
+            raise InvalidRequestError(
+                f"'{name}' has a field of its own and cannot be in 'extra'", param=f"extra.inferenceConfig.{name}"
+            )
+        config[name] = value
     return {name: value for name, value in config.items() if value is not None}
 
 

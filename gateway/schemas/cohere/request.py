@@ -9,6 +9,7 @@ import msgspec
 from gateway.errors import InvalidRequestError
 from gateway.schemas.cohere.messages import decode_messages, encode_messages
 from gateway.schemas.cohere.wire import NAME
+from gateway.schemas.field_names import folded
 from gateway.schemas.json_fields import FieldError, Fields
 from gateway.schemas.unsupported import Unsupported
 from gateway.types import (
@@ -150,10 +151,11 @@ def encode_request(request: ChatRequest, model: str, *, stream: bool, drop_unsup
         "thinking": _thinking(request.reasoning),
         "stream": stream or None,
     }
+    known = {*map(folded, fields)} if request.extra else set()
     for name, value in (request.extra or {}).items():
         if request.dialect not in ("", NAME):
             unsupported.own_field(name, value)
-        elif name in fields:
+        elif folded(name) in known:
             raise InvalidRequestError(
                 f"'{name}' has a field of its own and cannot be in 'extra'", param=f"extra.{name}"
             )

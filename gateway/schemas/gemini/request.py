@@ -92,7 +92,7 @@ def _decode(fields: Fields, model: str) -> ChatRequest:
     tool_config = read_inner(fields, "toolConfig")
     calling = read_inner(tool_config, "functionCallingConfig")
     # Only what is there is looked at: of all that a configuration can have, requests have little.
-    settings = {known[0]: known[1](config, name) for name in config.extra if (known := _SETTINGS.get(name))}
+    settings = {known[0]: known[1](config, name) for name in config.extra if (known := SETTINGS.get(name))}
     wants_logprobs = config.truth("responseLogprobs")
     logprobs = config.integer("logprobs")
     tools = tuple(_decode_tools(fields, extra))
@@ -120,6 +120,8 @@ def _with_left(extra: dict[str, Any], *objects: Fields) -> dict[str, Any]:
     """The extra fields, with what nobody has taken of these objects, under its place."""
     for fields in objects:
         for name, value in fields.extra.items():
+            if "." in name:  # it would be taken for the place of another
+                raise fields.wrong(name, "no field has a dot in its name")
             extra[fields.place_of(name)] = value
     return extra
 
@@ -132,7 +134,7 @@ def _whole(fields: Fields, name: str) -> int | None:
     return None if number is None else int(number)
 
 
-_SETTINGS: Mapping[str, tuple[str, Callable[[Fields, str], Any]]] = MappingProxyType(
+SETTINGS: Mapping[str, tuple[str, Callable[[Fields, str], Any]]] = MappingProxyType(
     {
         "maxOutputTokens": ("max_output_tokens", Fields.integer),
         "temperature": ("temperature", Fields.number),

@@ -6,8 +6,9 @@ from typing import Any, assert_never
 
 import msgspec
 
+from gateway.schemas.field_names import refuse_other_spellings
 from gateway.schemas.gemini.media import encode_audio, encode_file, encode_image
-from gateway.schemas.gemini.request import JSON, NAME, result_text
+from gateway.schemas.gemini.request import JSON, NAME, SETTINGS, result_text
 from gateway.schemas.gemini.thinking import encode_thinking
 from gateway.schemas.openai.fields import UNREADABLE
 from gateway.schemas.unsupported import Unsupported
@@ -31,6 +32,8 @@ from gateway.types import (
     ToolMode,
     ToolResult,
 )
+
+_CONFIG = "generationConfig."
 
 # Gemini takes nothing else for a signature and refuses the whole request; those of other backends tell it nothing.
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
@@ -61,6 +64,10 @@ def request_fields(request: ChatRequest, model: str, unsupported: Unsupported) -
         "generationConfig": _config(request, model) or None,
         "labels": request.metadata if request.dialect == NAME else None,
     }
+    if request.extra:
+        refuse_other_spellings((name for name in request.extra if "." not in name), fields)
+        own = (name.removeprefix(_CONFIG) for name in request.extra if name.startswith(_CONFIG))
+        refuse_other_spellings(own, SETTINGS, _CONFIG)
     fields = {name: value for name, value in fields.items() if value is not None}
     if request.extra:
         tools = fields.get("tools", ())

@@ -8,6 +8,7 @@ import msgspec
 from gateway.errors import InvalidRequestError
 from gateway.schemas.call_ids import CallIds
 from gateway.schemas.data_urls import data_url, is_base64
+from gateway.schemas.field_names import refuse_other_spellings
 from gateway.schemas.json_fields import FieldError, Fields
 from gateway.schemas.openai.fields import UNREADABLE
 from gateway.schemas.unsupported import Unsupported, nothing_said
@@ -92,6 +93,9 @@ def _decode(fields: Fields, model: str) -> ChatRequest:
 
 
 def _extra(fields: Fields, options: Fields) -> dict[str, Any] | None:
+    for name in fields.extra:
+        if name.startswith(_OPTIONS):
+            raise fields.wrong(name, "options stand in the object 'options'")
     return {**fields.extra, **{f"{_OPTIONS}{name}": value for name, value in options.extra.items()}} or None
 
 
@@ -196,13 +200,13 @@ def encode_request(request: ChatRequest, model: str, *, stream: bool, drop_unsup
             unsupported.field(name)
     if request.tool_choice not in (None, ToolMode.AUTO, ToolMode.NONE):
         unsupported.field("tool_choice")
-    options = _options(request)
     own: dict[str, Any] = {}
+    own_options: dict[str, Any] = {}
     for name, value in (request.extra or {}).items():
         if request.dialect != NAME:
             unsupported.own_field(name, value)
         elif name.startswith(_OPTIONS):
-            options[name.removeprefix(_OPTIONS)] = value
+            own_options[name.removeprefix(_OPTIONS)] = value
         else:
             own[name] = value
     messages = list(_messages(request.messages, unsupported))
@@ -215,16 +219,16 @@ def encode_request(request: ChatRequest, model: str, *, stream: bool, drop_unsup
         # That none may be called has no field of its own.
         "tools": (list(_tools(request.tools, unsupported)) or None) if request.tool_choice != ToolMode.NONE else None,
         "format": _format(request.response_format),
-        "options": options or None,
+        "options": _options(request, own_options) or None,
         "think": _think(request.reasoning, model),
         "logprobs": True if request.top_logprobs is not None else None,
         "top_logprobs": request.top_logprobs or None,
-        **own,
     }
-    return msgspec.json.encode({name: value for name, value in fields.items() if value is not None})
+    refuse_other_spellings(own, fields)
+    return msgspec.json.encode({name: value for name, value in {**fields, **own}.items() if value is not None})
 
 
-def _options(request: ChatRequest) -> dict[str, Any]:
+def _options(request: ChatRequest, own: dict[str, Any]) -> dict[str, Any]:
     options = {
         "num_predict": request.max_output_tokens,
         "temperature": request.temperature,
@@ -235,7 +239,8 @@ def _options(request: ChatRequest) -> dict[str, Any]:
         "presence_penalty": request.presence_penalty,
         "frequency_penalty": request.frequency_penalty,
     }
-    return {name: value for name, value in options.items() if value is not None}
+    refuse_other_spellings(own, options, _OPTIONS)
+    return {name: value for name, value in {**options, **own}.items() if value is not None}
 
 
 def _messages(messages: Sequence[Message], unsupported: Unsupported) -> Iterator[dict[str, Any]]:

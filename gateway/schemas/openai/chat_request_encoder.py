@@ -8,6 +8,7 @@ import msgspec
 
 from gateway.errors import InvalidRequestError
 from gateway.schemas.anthropic.cache import encode_cache
+from gateway.schemas.field_names import folded
 from gateway.schemas.openai.chat_request import ADDRESS, BREAKPOINT, BREAKPOINTS, NAME, OF_MESSAGES, OF_TOOLS
 from gateway.schemas.openai.reasoning import reasoning_details
 from gateway.schemas.unsupported import Unsupported
@@ -99,10 +100,12 @@ def _limit_field(model: str) -> str:
 
 
 def _add_extra(fields: dict[str, Any], request: ChatRequest, unsupported: Unsupported) -> None:
-    for name, value in (request.extra or {}).items():
-        place = name.lower()  # servers written in Go take a name in any case
-        has_place = place in fields or place in _LIMITS
-        is_decoded = request.dialect == NAME and place == name and fields.get(name) is None
+    if not request.extra:
+        return
+    known = {*map(folded, fields), *map(folded, _LIMITS)}
+    for name, value in request.extra.items():
+        has_place = folded(name) in known
+        is_decoded = request.dialect == NAME and name in fields and fields[name] is None
         if request.dialect not in ("", NAME):
             unsupported.own_field(name, value)
         elif request.dialect == NAME and name.startswith(OF_TOOLS):

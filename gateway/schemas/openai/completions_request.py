@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from gateway.errors import InvalidRequestError
+from gateway.schemas.field_names import refuse_other_spellings
 from gateway.schemas.json_fields import FieldError, Fields
 from gateway.schemas.unsupported import Unsupported
 from gateway.types import ChatRequest, Message, Role, TextPart
@@ -109,6 +110,7 @@ def encode_request(request: ChatRequest, model: str, *, stream: bool, drop_unsup
         "stream": stream or None,
         "stream_options": {"include_usage": True} if stream else None,
     }
+    refuse_other_spellings(own, fields)
     given = {name: value for name, value in fields.items() if value is not None}
     return msgspec.json.encode({**given, **own})
 

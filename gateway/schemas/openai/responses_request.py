@@ -7,6 +7,7 @@ from typing import Any, assert_never
 import msgspec
 
 from gateway.errors import InvalidRequestError
+from gateway.schemas.field_names import refuse_other_spellings
 from gateway.schemas.json_fields import FieldError, Fields
 from gateway.schemas.openai.responses_items import decode_items, encode_items
 from gateway.schemas.openai.responses_reasoning import own_fields
@@ -228,6 +229,7 @@ def encode_request(request: ChatRequest, model: str, *, stream: bool, drop_unsup
         "store": False,
         "stream": stream or None,
     }
+    refuse_other_spellings(own, fields)
     given = {name: value for name, value in fields.items() if value is not None}
     return msgspec.json.encode({**given, **own})
 

@@ -15,7 +15,7 @@ from gateway.config.snapshot import ApiKeyAuthConfig, ApiKeyConfig, ConsumerConf
 from gateway.context import RequestContext
 from gateway.errors import UnauthenticatedError
 from gateway.filters.api_key_auth import ApiKeyAuth
-from gateway.filters.api_keys import KeyIndex
+from gateway.filters.api_keys import KeyIndex, KeyOwner
 from gateway.filters.limits.state import LimitState
 from gateway.filters.node_services import NodeServices
 from gateway.filters.phases import Authenticator
@@ -89,6 +89,26 @@ def run(coroutine: Coroutine[None, None, ConsumerConfig | None]) -> ConsumerConf
 )
 def test_key_is_found(headers: dict[str, bytes], name: str) -> None:
     assert authenticate(headers) == name
+
+
+def test_what_is_compared_of_a_key_is_its_digest() -> None:
+    """The time that a comparison takes tells how much was right: of a digest that helps nobody."""
+    compared: list[object] = []
+
+    class Watched(bytes):
+        __hash__ = bytes.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            compared.append(other)
+            return bytes.__eq__(self, other)
+
+    owners: dict[bytes, KeyOwner] = {Watched(digest): owner for digest, owner in KEYS.owners.items()}
+    watched = KeyIndex(owners, KEYS.now)
+    assert authenticate({"x-api-key": b"key-a"}, watched) == "ann"
+    assert compared == [sha256(b"key-a").digest()]
+    with pytest.raises(UnauthenticatedError):
+        authenticate({"x-api-key": b"key-"}, watched)
+    assert compared == [sha256(b"key-a").digest()]
 
 
 @pytest.mark.parametrize(

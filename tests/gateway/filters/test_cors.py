@@ -10,6 +10,16 @@ from tests.gateway.filters.requests import context
 APP = b"https://app.example"
 
 
+# What pages of others may call their origin, to be taken for `APP`.
+EVIL = (
+    b"null", b"", b"https://", b"https://evil-app.example", b"https://evilapp.example", b"https://app.example.evil.example",
+    b"https://a.app.example.evil.example", b"https://app.exampleevil", b"https://app-example", b"http://app.example",
+    b"http://a.app.example", b"https://app.example:443", b"https://a.app.example:8443", b"https://app.example/",
+    b"https://APP.example", b"HTTPS://app.example", b"https://app.example https://evil.example", b"https://evil@app.example",
+    b"https://evil.example#.app.example", b"https://evil.example\\.app.example", b"https://app.example, https://app.example",
+)  # fmt: skip
+
+
 def cors(*origins: str, headers: tuple[str, ...] = (), credentials: bool = False, max_age_s: int | None = None) -> Cors:
     return Cors(
         CorsConfig(
@@ -44,6 +54,8 @@ def asked(*headers: str, origin: bytes = APP, method: str = "POST") -> Preflight
         ("https://*.app.example", b"https://a/.app.example", False),
         ("https://*.app.example", b"https://app.example", False),
         ("https://app.example", b"\xff", False),
+        *(("https://app.example", evil, False) for evil in EVIL),
+        *(("https://*.app.example", evil, False) for evil in EVIL),
     ],
 )
 def test_origins(allowed: str, origin: bytes, is_allowed: bool) -> None:
@@ -96,6 +108,16 @@ def test_answers() -> None:
         (b"access-control-expose-headers", b"x-request-id"),
     ]
     assert other.answer_headers == [(b"vary", b"origin")]
+
+
+def test_nobody_else_is_told_that_its_page_may_use_what_the_browser_keeps() -> None:
+    """With credentials, an origin that is only repeated would let every page act as who is logged in."""
+    for policy in (cors(credentials=True), cors("https://*.app.example", credentials=True)):
+        for evil in EVIL:
+            answered = context(headers={b"origin": evil})
+            policy.mark(answered)
+            assert answered.answer_headers == [(b"vary", b"origin")]
+            assert policy.preflight(asked(origin=evil)) is None
 
 
 def test_answers_over_grpc_say_nothing() -> None:

@@ -142,8 +142,8 @@ def found(cache: MemoryStore, partition: str = "p", ends_after: float = 0.0) -> 
 async def test_places_are_those_of_a_partition_the_last_used_first(clock: Clock) -> None:
     cache = store(clock)
     for key in "abc":
-        await cache.set_at(key, b"1", 5, place())
-    await cache.set_at("d", b"1", 5, place("other"))
+        cache.keep(key, b"1", 5, place())
+    cache.keep("d", b"1", 5, place("other"))
     await cache.set("e", b"1", 5)
     await cache.get("a")
     assert found(cache) == ["a", "c", "b"]
@@ -152,9 +152,9 @@ async def test_places_are_those_of_a_partition_the_last_used_first(clock: Clock)
 
 async def test_places_end_with_their_values(clock: Clock) -> None:
     cache = store(clock, max_entries=3)
-    await cache.set_at("a", b"1", 5, place())
+    cache.keep("a", b"1", 5, place())
     clock.now += 3
-    await cache.set_at("b", b"1", 5, place())
+    cache.keep("b", b"1", 5, place())
     assert found(cache, ends_after=clock.now + 3) == ["b"]
     assert found(cache, ends_after=clock.now + 2) == ["b"]
     assert found(cache, ends_after=clock.now + 1) == ["b", "a"]
@@ -165,7 +165,7 @@ async def test_places_end_with_their_values(clock: Clock) -> None:
     await cache.set("c", b"1")
     await cache.set("d", b"1")  # there is no room for b any more
     assert found(cache) == []
-    await cache.set_at("e", b"1", 5, place())
+    cache.keep("e", b"1", 5, place())
     assert cache.clear_matching(lambda key: key == "e") == 1
     assert found(cache) == []
     await cache.clear()
@@ -175,14 +175,14 @@ async def test_places_end_with_their_values(clock: Clock) -> None:
 async def test_partition_without_room_loses_the_place_of_the_least_recently_used(clock: Clock) -> None:
     cache = store(clock)
     for key in "abc":
-        await cache.set_at(key, key.encode(), 5, place(room=2))
+        cache.keep(key, key.encode(), 5, place(room=2))
     assert found(cache) == ["c", "b"]
     assert await cache.get("a") == b"a"
     assert found(cache) == ["c", "b"]
     bare = store(clock)
     await bare.set("a", b"a", 5)
     for key in "bc":
-        await bare.set_at(key, key.encode(), 5, place())
+        bare.keep(key, key.encode(), 5, place())
     assert cache.size_bytes == bare.size_bytes
 
 
@@ -208,7 +208,7 @@ async def test_partitions_never_mix_and_vectors_count(actions: list[tuple[str, i
                 last[key] = None
             case "place":
                 last[key] = at = place(f"p{partition}", room=3, size=size)
-                await cache.set_at(key, b"v", 10, at)
+                cache.keep(key, b"v", 10, at)
             case "get":
                 await cache.get(key)
             case "delete":
@@ -239,7 +239,7 @@ async def test_bound_holds_for_the_memory_that_vectors_really_take(clock: Clock,
     written = 0
     while written < 2 * limit:
         at = Place(f"chat/{chance.getrandbits(256):064x}", tuple(chance.random() for _ in range(size)), 100)
-        await cache.set_at(f"chat/{chance.getrandbits(256):064x}", chance.randbytes(1000), 60, at)
+        cache.keep(f"chat/{chance.getrandbits(256):064x}", chance.randbytes(1000), 60, at)
         written += at.size_bytes + 2000
     assert cache.size_bytes > 0.98 * limit - 100_000
     assert resident_bytes() - before < 1.1 * limit

@@ -128,6 +128,17 @@ async def test_those_who_wait_learn_that_the_node_ends() -> None:
         start(answers, whole)
 
 
+async def test_who_asks_just_as_the_node_ends_does_not_wait_for_ever() -> None:
+    answers = ResponseCache(max_bytes=100_000)
+    task = asyncio.create_task(answers.run())
+    await turns(2)
+    task.cancel()
+    reader = start(answers, whole)
+    with pytest.raises(UnavailableError, match="about to stop"):
+        await read(reader)
+    await asyncio.gather(task, return_exceptions=True)
+
+
 async def test_thousand_who_ask_at_once_share_one_call() -> None:
     calls = 0
     gate = asyncio.Event()

@@ -109,10 +109,11 @@ async def test_purge_forgets_what_is_asked_for(
         "all's chat": key_of("chat", "route"),
     }
     async with node(redis_server) as answers:
+        store: BaseCache = answers._shared_answers() if is_shared else answers._own()
         for key in kept.values():
-            await answers._store(is_shared).set(key, b"1", ttl=60)
+            await store.set(key, b"1", ttl=60)
         assert await answers.purge(wanted) == len(kept) - len(left)
-        found = [name for name, key in kept.items() if await answers._store(is_shared).get(key) is not None]
+        found = [name for name, key in kept.items() if await store.get(key) is not None]
         assert sorted(found) == left
 
 
@@ -129,7 +130,7 @@ async def test_purge_of_more_than_one_step_forgets_all(redis_server: RedisServer
 async def test_what_somebody_else_wrote_is_no_answer(redis_server: RedisServer) -> None:
     async with node(redis_server) as answers:
         for data in (b"", b"rubbish", b"\x93\x01\x02\x03"):
-            await answers._store(True).set("chat/c/1", data, ttl=60)
+            await answers._shared_answers().set("chat/c/1", data, ttl=60)
             assert await answers.find("chat/c/1", is_shared=True) is None
 
 

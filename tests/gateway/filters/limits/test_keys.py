@@ -26,6 +26,13 @@ def test_who_has_many_addresses_counts_once(address: str, key: str) -> None:
     assert BY_ADDRESS(context(client_address=address)) == (key,)
 
 
+@pytest.mark.parametrize("text", ["1 / 0 == 1", "[1][5]", "unknown.name", "request.headers['x-none']"])
+def test_who_makes_an_expression_fail_counts_with_all_who_do(text: str) -> None:
+    """Else a header left out would be a way round the limit."""
+    keys = keys_of(KeyConfig(kind=LimitKey.EXPRESSION, expression=text))
+    assert keys(context()) == keys(context(model="other")) == ("",)
+
+
 @pytest.mark.parametrize("model", ["x" * 1000, "\ud800" * 100, "a\0b"])
 def test_what_callers_choose_takes_little_memory(model: str) -> None:
     (key,) = keys_of(KeyConfig(kind=LimitKey.MODEL))(context(model=model))

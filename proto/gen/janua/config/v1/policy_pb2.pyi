@@ -1367,8 +1367,9 @@ class RequestTransform(_message.Message):
 
     @_builtins.property
     def clamp(self) -> Global___ParameterBounds:
-        """The least and the most that parameters may be: what is beyond is set to it. A parameter that a request does not have, and
-        that has no default here, stays away.
+        """The least and the most that parameters may be: what is beyond is set to it. A request that sets no limit of tokens, or one
+        below 1, asks for all there is: it gets the most of `max_tokens`. Any other parameter that a request does not have, and that
+        has no default here, stays away.
         """
 
     @_builtins.property
