@@ -15,10 +15,10 @@ _MAX_KNOWN_URLS = 64
 class Endpoint:
     """The state of one endpoint. It outlives configuration changes that keep the address.
 
-    `address` names it: as configured, or `ip:port/base` where a resolver found it. `authority` is what it must be called
-    by, if connections go to an address that was found for its name. `server_name` is what TLS asks for and wants to
-    see; None for the host of the URL. `is_healthy` is what active checks say; `reason` and `since` tell why and since
-    when it is so. `clock` is that of the event loop, in seconds.
+    `address` names it: as configured, or `ip:port/base` where a resolver found it. `authority` is what it must be
+    called by, if connections go to an address that was found for its name. `server_name` is what TLS asks for and wants
+    to see; None for the host of the URL. `is_healthy` is what active checks say; `reason` and `since` tell why and
+    since when it is so. `clock` is that of the event loop, in seconds.
     """
 
     __slots__ = (
