@@ -80,6 +80,8 @@ class Request(aiohttp.ClientRequest):
 async def _flush(writer: StreamWriter, conn: Connection) -> None:
     try:
         await writer.drain()
+    except aiohttp.ClientError:
+        conn.close()  # whoever waits for the answer learns it too
     except BaseException:
         conn.close()
         raise
