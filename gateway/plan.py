@@ -93,8 +93,10 @@ class BackendPlan:
 
     def first_content_timeout_s(self, *, is_streaming: bool) -> float | None:
         """How long one attempt may take until its first content."""
-        limits = [self.retry.per_try_timeout_s, self.first_token_timeout_s if is_streaming else None]
-        return min((limit for limit in limits if limit is not None), default=None)
+        per_try_s = self.retry.per_try_timeout_s
+        if not is_streaming:
+            return per_try_s
+        return self.first_token_timeout_s if per_try_s is None else min(per_try_s, self.first_token_timeout_s)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ Source: the HTML standard, "Server-sent events", section "Parsing an event strea
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from gateway.errors import BadGatewayError
 
@@ -17,8 +18,7 @@ _LINE_END = re.compile(rb"\r\n|\r|\n")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-@dataclass(frozen=True, slots=True)
-class ServerSentEvent:
+class ServerSentEvent(msgspec.Struct, frozen=True):
     """One event: its data with the lines joined by a newline, and its type (empty: `message`).
 
     `raw` are the bytes it came as, the blank line that ends it included. An event of comments alone has no data.
@@ -76,6 +76,8 @@ class SseParser:
         self._start = 0
 
     def _next_event(self) -> ServerSentEvent | None:
+        if self._start == len(self._buffer):
+            return None  # as after most reads
         end = self._find_end()
         if end is None:
             return None

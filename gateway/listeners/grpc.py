@@ -1,235 +1,199 @@
 """The gRPC listener: `janua.inference.v1.InferenceService`, decoded to the pipeline and encoded back."""
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
-from google.protobuf.message import Message
-from janua.inference.v1 import chat_pb2, embeddings_pb2, inference_service_pb2_grpc, models_pb2
+import grpc
+from google.protobuf.message import DecodeError, Message
+from janua.inference.v1 import chat_pb2, embeddings_pb2, inference_service_pb2, models_pb2
 
 from gateway.context import RequestContext
 from gateway.edits import EditedEvents, edited_events
-from gateway.errors import BadGatewayError, GatewayError
+from gateway.errors import BadGatewayError, GatewayError, InvalidRequestError
 from gateway.listeners.cached import CachedCall, KeptInbound
 from gateway.listeners.cached_grpc import cached_message, cached_messages
-from gateway.listeners.grpc_call import Call, accounted, accounted_answer, answer_metadata, call_context
+from gateway.listeners.grpc_call import (
+    Accounting,
+    Call,
+    accounted_answer,
+    answer_metadata,
+    call_context,
+    cancelled_without_caller,
+)
 from gateway.listeners.service import GatewayService
 from gateway.operations.inference import TypedChat, TypedEmbeddings
-from gateway.pipeline import Pipeline
-from gateway.plan import RoutePlan
 from gateway.schemas import janua_grpc
 from gateway.schemas.chat_dialect import ChatDialect
 from gateway.schemas.dialect import Dialect
 from gateway.schemas.signatures import sealed
 from gateway.schemas.whole_dialect import EmbeddingsTarget, read_answer
 from gateway.types import AnswerStarted, ChatEvent, Operation, UsageReported
-from gateway.upstream.answer import Exchange, StreamAnswer, UnaryAnswer
+from gateway.upstream.answer import Exchange, UnaryAnswer
 
-_SERVICE_PATH = "/janua.inference.v1.InferenceService/"
+SERVICE: Final[str] = inference_service_pb2.DESCRIPTOR.services_by_name["InferenceService"].full_name
 
-T = TypeVar("T")
+Handler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"
+
 M = TypeVar("M", bound=Message)
 D = TypeVar("D", bound=Dialect)
 
 
-class InferenceServicer(inference_service_pb2_grpc.InferenceServiceServicer):
+class InferenceServicer:
     """Serves the typed API. `created` stands in the model list: seconds since 1970 when the node started."""
 
     def __init__(self, service: GatewayService, *, created: int) -> None:
         self._service = service
         self._created = created
 
-    async def CreateChatCompletion(  # noqa: N802  # the name of the RPC
-        self, request: chat_pb2.CreateChatCompletionRequest, call: Call
-    ) -> chat_pb2.CreateChatCompletionResponse:
-        """A whole answer."""
+    @property
+    def handlers(self) -> dict[str, Handler]:
+        """The methods, for a server. They get and give bytes: what a cache keeps need not be decoded."""
+        return {
+            "CreateChatCompletion": self._unary("CreateChatCompletion", Operation.CHAT, self._chat),
+            "StreamChatCompletion": grpc.unary_stream_rpc_method_handler(self._stream_chat),
+            "CreateEmbeddings": self._unary("CreateEmbeddings", Operation.EMBEDDINGS, self._embeddings),
+            "ListModels": self._unary("ListModels", Operation.CHAT, self._models),
+        }
 
-        async def answer(context: RequestContext) -> chat_pb2.CreateChatCompletionResponse:
-            context.body_size = request.ByteSize
-            body = TypedChat(janua_grpc.decode_chat(request.request), is_streaming=False)
+    def _unary(
+        self,
+        method: str,
+        operation: Operation,
+        answer: Callable[[RequestContext, Call, bytes], Awaitable[bytes]],
+    ) -> Handler:
+        path = f"/{SERVICE}/{method}"
 
-            async def encode(
-                context: RequestContext, exchange: Exchange[ChatDialect]
-            ) -> chat_pb2.CreateChatCompletionResponse:
-                events = await _whole_answer(exchange.dialect, _unary_body(exchange), context)
-                return janua_grpc.encode_chat(events, body.request.model)
+        async def handle(data: bytes, call: Call) -> bytes:
+            context = call_context(call, path, operation, is_streaming=False)
+            context.body_size = data.__len__
+            return await accounted_answer(self._service, context, call, answer(context, call, data))
 
-            asked = _Asked(call, body.request.model, body)
-            return await self._whole(context, asked, encode, chat_pb2.CreateChatCompletionResponse)
+        return grpc.unary_unary_rpc_method_handler(handle)
 
-        return await self._unary(call, "CreateChatCompletion", Operation.CHAT, answer)
+    async def _chat(self, context: RequestContext, call: Call, data: bytes) -> bytes:
+        request = janua_grpc.decode_chat(_read(chat_pb2.CreateChatCompletionRequest, data).request)
+        return await self._whole(context, call, request.model, TypedChat(request, is_streaming=False), _encoded_chat)
 
-    async def StreamChatCompletion(  # noqa: N802
-        self, request: chat_pb2.StreamChatCompletionRequest, call: Call
-    ) -> AsyncIterator[chat_pb2.StreamChatCompletionResponse]:
-        """An answer piece by piece."""
-        context = call_context(call, f"{_SERVICE_PATH}StreamChatCompletion", Operation.CHAT, is_streaming=True)
-        with accounted(self._service, context, call) as accounting:
-            try:
-                context.body_size = request.ByteSize
-                body = TypedChat(janua_grpc.decode_chat(request.request), is_streaming=True)
-                model = body.request.model
-                asked = _Asked(call, model, body)
-                pipeline, plan = await self._route(context, model)
-                if plan.cache is not None:
+    async def _embeddings(self, context: RequestContext, call: Call, data: bytes) -> bytes:
+        request = janua_grpc.decode_embeddings(_read(embeddings_pb2.CreateEmbeddingsRequest, data))
+        return await self._whole(context, call, request.model, TypedEmbeddings(request), _encoded_embeddings)
 
-                    async def encode(context: RequestContext, exchange: Exchange[ChatDialect]) -> AsyncGenerator[bytes]:
-                        async with aclosing(_stream(exchange, context, model)) as messages:
-                            async for message in messages:
-                                yield message.SerializeToString()
-
-                    cached = self._cached(pipeline, plan, context, asked)
-                    async with aclosing(cached_messages(call, context, cached, encode)) as pieces:
-                        async for piece in pieces:
-                            yield chat_pb2.StreamChatCompletionResponse.FromString(piece)
-                else:
-                    exchange = await _call(pipeline, plan, context, asked)
-                    async for message in _stream(exchange, context, model):
-                        yield message
-            except GatewayError as error:
-                accounting.error = error
-        await accounting.abort_if_failed()
-
-    async def CreateEmbeddings(  # noqa: N802
-        self, request: embeddings_pb2.CreateEmbeddingsRequest, call: Call
-    ) -> embeddings_pb2.CreateEmbeddingsResponse:
-        """Vectors."""
-
-        async def answer(context: RequestContext) -> embeddings_pb2.CreateEmbeddingsResponse:
-            context.body_size = request.ByteSize
-            body = TypedEmbeddings(janua_grpc.decode_embeddings(request))
-
-            async def encode(
-                context: RequestContext, exchange: Exchange[EmbeddingsTarget]
-            ) -> embeddings_pb2.CreateEmbeddingsResponse:
-                decoded = read_answer(exchange.dialect, _unary_body(exchange), exchange.answer.headers)
-                context.usage = decoded.usage
-                return janua_grpc.encode_embeddings(decoded, request.model)
-
-            asked = _Asked(call, request.model, body)
-            return await self._whole(context, asked, encode, embeddings_pb2.CreateEmbeddingsResponse)
-
-        return await self._unary(call, "CreateEmbeddings", Operation.EMBEDDINGS, answer)
-
-    async def ListModels(  # noqa: N802
-        self, request: models_pb2.ListModelsRequest, call: Call
-    ) -> models_pb2.ListModelsResponse:
-        """The models that the caller may ask for."""
-
-        async def answer(context: RequestContext) -> models_pb2.ListModelsResponse:
-            models = await self._service.pin().models(context)
-            await call.send_initial_metadata(answer_metadata(context))
-            return models_pb2.ListModelsResponse(
-                models=[
-                    models_pb2.Model(id=model.id, created=self._created, owned_by=model.owned_by) for model in models
-                ]
-            )
-
-        return await self._unary(call, "ListModels", Operation.CHAT, answer)
-
-    async def _unary(
-        self, call: Call, method: str, operation: Operation, answer: Callable[[RequestContext], Awaitable[T]]
-    ) -> T:
-        context = call_context(call, _SERVICE_PATH + method, operation, is_streaming=False)
-        return await accounted_answer(self._service, context, call, answer)
+    async def _models(self, context: RequestContext, call: Call, data: bytes) -> bytes:
+        _read(models_pb2.ListModelsRequest, data)
+        models = await self._service.pin().models(context)
+        await call.send_initial_metadata(answer_metadata(context))
+        return models_pb2.ListModelsResponse(
+            models=[models_pb2.Model(id=model.id, created=self._created, owned_by=model.owned_by) for model in models]
+        ).SerializeToString()
 
     async def _whole(
         self,
         context: RequestContext,
-        asked: "_Asked[D]",
-        encode: Callable[[RequestContext, Exchange[D]], Awaitable[M]],
-        answer: type[M],
-    ) -> M:
-        pipeline, plan = await self._route(context, asked.model)
-        if plan.cache is None:
-            return await encode(context, await _call(pipeline, plan, context, asked))
-        cached = self._cached(pipeline, plan, context, asked)
-
-        async def encoded(context: RequestContext, exchange: Exchange[D]) -> bytes:
-            return (await encode(context, exchange)).SerializeToString()
-
-        return answer.FromString(await cached_message(asked.call, context, cached, encoded))
-
-    async def _route(self, context: RequestContext, model: str) -> tuple[Pipeline, RoutePlan]:
+        call: Call,
+        model: str,
+        inbound: KeptInbound[Exchange[D]],
+        encode: Callable[[RequestContext, Exchange[D]], Awaitable[bytes]],
+    ) -> bytes:
         context.model = model
-        pipeline: Pipeline = self._service.pin()
-        return pipeline, await pipeline.route(context)
+        pipeline = self._service.pin()
+        plan = await pipeline.route(context)
+        if plan.cache is not None:
+            cached = CachedCall(self._service, pipeline, plan, inbound, form=context.path)
+            return await cached_message(call, context, cached, encode)
+        exchange = await pipeline.call(context, plan, inbound)
+        context.first_content_at = time.perf_counter()
+        message = await encode(context, exchange)
+        await call.send_initial_metadata(answer_metadata(context))
+        return message
 
-    def _cached(
-        self, pipeline: Pipeline, plan: RoutePlan, context: RequestContext, asked: "_Asked[D]"
-    ) -> CachedCall[Exchange[D]]:
-        return CachedCall(
-            self._service,
-            pipeline,
-            plan,
-            asked.body,
-            form=context.path,
-        )
+    async def _stream_chat(self, data: bytes, call: Call) -> None:
+        context = call_context(call, f"/{SERVICE}/StreamChatCompletion", Operation.CHAT, is_streaming=True)
+        context.body_size = data.__len__
+        with Accounting(self._service, context, call) as accounting:
+            try:
+                with cancelled_without_caller():
+                    await self._stream(context, call, data)
+            except GatewayError as error:
+                accounting.error = error
+        await accounting.abort_if_failed()
+
+    async def _stream(self, context: RequestContext, call: Call, data: bytes) -> None:
+        request = janua_grpc.decode_chat(_read(chat_pb2.StreamChatCompletionRequest, data).request)
+        inbound = TypedChat(request, is_streaming=True)
+        context.model = request.model
+        pipeline = self._service.pin()
+        plan = await pipeline.route(context)
+        if plan.cache is not None:
+            cached = CachedCall(self._service, pipeline, plan, inbound, form=context.path)
+            async with aclosing(cached_messages(call, context, cached, _encoded_stream)) as messages:
+                async for message in messages:
+                    await call.write(message)
+            return
+        exchange = await pipeline.call(context, plan, inbound)
+        context.first_content_at = time.perf_counter()
+        async with aclosing(_encoded_stream(context, exchange)) as messages:
+            # Only what has begun can be closed, so the first message comes before what might fail.
+            first = await anext(messages, None)
+            await call.send_initial_metadata(answer_metadata(context))
+            if first is not None:
+                await call.write(first)
+            async for message in messages:
+                await call.write(message)
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked(Generic[D]):
-    """A call, and what it asks for."""
-
-    call: Call
-    model: str
-    body: KeptInbound[Exchange[D]]
-
-
-async def _call(pipeline: Pipeline, plan: RoutePlan, context: RequestContext, asked: _Asked[D]) -> Exchange[D]:
-    """Runs the pipeline and tells the caller at once who answers."""
-    exchange = await pipeline.call(context, plan, asked.body)
-    context.first_content_at = time.perf_counter()
+def _read(kind: type[M], data: bytes) -> M:
     try:
-        await asked.call.send_initial_metadata(answer_metadata(context))
-    except BaseException:
-        # The caller has gone, so nobody will come to close the answer.
-        if isinstance(exchange.answer, StreamAnswer):
-            exchange.answer.rest.close()
-        raise
-    return exchange
+        return kind.FromString(data)
+    except DecodeError:
+        raise InvalidRequestError(f"the message is no {kind.DESCRIPTOR.full_name}") from None
 
 
-async def _stream(
-    exchange: Exchange[ChatDialect], context: RequestContext, model: str
-) -> AsyncGenerator[chat_pb2.StreamChatCompletionResponse]:
-    """The messages of a streamed answer. A backend that does not stream has its whole answer sent as one message."""
-    writer = janua_grpc.ChatStreamWriter(model)
-    if isinstance(exchange.answer, UnaryAnswer):
-        for message in writer.messages(await _whole_answer(exchange.dialect, exchange.answer.body, context)):
+async def _encoded_chat(context: RequestContext, exchange: Exchange[ChatDialect]) -> bytes:
+    """The message for a whole answer."""
+    events = await _whole_answer(exchange.dialect, _unary_body(exchange), context)
+    return janua_grpc.encode_chat(events, context.model).SerializeToString()
+
+
+async def _encoded_embeddings(context: RequestContext, exchange: Exchange[EmbeddingsTarget]) -> bytes:
+    """The message for vectors."""
+    decoded = read_answer(exchange.dialect, _unary_body(exchange), exchange.answer.headers)
+    context.usage = decoded.usage
+    return janua_grpc.encode_embeddings(decoded, context.model).SerializeToString()
+
+
+async def _encoded_stream(context: RequestContext, exchange: Exchange[ChatDialect]) -> AsyncGenerator[bytes]:
+    """The messages of a streamed answer, one for each event: joining several would hold content back. A backend that
+    does not stream has its whole answer sent as one."""
+    answer, dialect = exchange.answer, exchange.dialect
+    writer = janua_grpc.ChatStreamWriter(context.model)
+    if isinstance(answer, UnaryAnswer):
+        if message := writer.write(await _whole_answer(dialect, answer.body, context)):
             yield message
         return
+    edits = context.answer_edits
+    edited = EditedEvents(edits) if edits is not None and edits.events else None
+    parser, decoder = dialect.framing.parser(), dialect.event_decoder()
     try:
-        edits = context.answer_edits
-        edited = EditedEvents(edits) if edits is not None and edits.events else None
-        async for events in _chunk_events(exchange.dialect, exchange.answer):
-            _note_usage(context, events)
-            for message in writer.messages(events if edited is None else edited.edit_all(events)):
-                yield message
-            if edited is not None and (settled := await edited.settle()):
-                for message in writer.messages(settled):
+        data, is_ended = answer.first, False
+        while data:
+            for event in parser.feed(data):
+                events = sealed(decoder.decode(event), dialect.name)
+                _note_usage(context, events)
+                if message := writer.write(events if edited is None else edited.edit_all(events)):
                     yield message
-        if edited is not None and (held := await edited.end()):
-            for message in writer.messages(held):
-                yield message
+                if edited is not None and (message := writer.write(await edited.settle())):
+                    yield message
+            if is_ended:
+                break
+            data = await answer.rest.read()
+            if not data and parser.pending:
+                data, is_ended = b"\n\n", True  # the backend left out the end of its last event
+        if edited is not None and (message := writer.write(await edited.end())):
+            yield message
     finally:
-        exchange.answer.rest.close()
-
-
-async def _chunk_events(dialect: ChatDialect, answer: StreamAnswer) -> AsyncIterator[Sequence[ChatEvent]]:
-    """The events of each chunk of a stream. A chunk becomes one message: joining several would hold content back."""
-    parser = dialect.framing.parser()
-    decoder = dialect.event_decoder()
-    data = answer.first
-    while data:
-        for event in parser.feed(data):
-            yield sealed(decoder.decode(event), dialect.name)
-        data = await answer.rest.read()
-    if parser.pending:  # the backend left out the end of its last event
-        for event in parser.feed(b"\n\n"):
-            yield sealed(decoder.decode(event), dialect.name)
+        answer.rest.close()
 
 
 async def _whole_answer(dialect: ChatDialect, body: bytes, context: RequestContext) -> Sequence[ChatEvent]:

@@ -2,14 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeAlias, TypeVar
+from types import TracebackType
+from typing import Any, Self, TypeAlias
 
 import grpc
 import structlog
+from grpc import aio
 from grpc_status import rpc_status
 
 from gateway.context import RequestContext
@@ -23,25 +24,51 @@ from gateway.types import Operation
 Call: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Metadata: TypeAlias = tuple[tuple[str, str | bytes], ...]
 
-T = TypeVar("T")
-
 _log = structlog.get_logger("janua.grpc")
 
 
-@dataclass(slots=True)
 class Accounting:
-    """How a call ends. Errors are kept until the call is settled, because aborting raises."""
+    """Counts a call while its block lasts, and settles it once, however it ends.
 
-    context: RequestContext
-    call: Call
-    error: GatewayError | None = None
+    gRPC cancels the handler when the caller goes away or its deadline passes, and with it the upstream call. Errors are
+    kept until the call is settled, because aborting raises.
+    """
+
+    __slots__ = ("_call", "_context", "_service", "error")
+
+    def __init__(self, service: GatewayService, context: RequestContext, call: Call) -> None:
+        self._service = service
+        self._context = context
+        self._call = call
+        self.error: GatewayError | None = None
+
+    def __enter__(self) -> Self:
+        self._service.active_requests += 1
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        service, context = self._service, self._context
+        service.active_requests -= 1
+        match fault:
+            case None:
+                service.settle(context, self._status, "" if self.error is None else self.error.reason)
+            case asyncio.CancelledError() | GeneratorExit():
+                service.settle(context, grpc.StatusCode.CANCELLED.name, "CLIENT_GONE")
+            case Exception():
+                _log.error("request failed", request_id=context.request_id, exc_info=fault)
+                self.error = internal_error(context.request_id)
+                service.settle(context, self._status, "INTERNAL")
+                return True
+        return False
 
     @property
-    def status(self) -> str:
+    def _status(self) -> str:
         """The gRPC status by name."""
         match self.error:
             case None:
-                return grpc.StatusCode.OK.name
+                return "OK"
             case UpstreamStatusError(status=status):
                 return status
             case error:
@@ -51,46 +78,35 @@ class Accounting:
         """Ends the call with its error, if there is one."""
         if self.error is None:
             return
-        own = answer_metadata(self.context)
+        own = answer_metadata(self._context)
         if isinstance(self.error, UpstreamStatusError):
             code = grpc.StatusCode[self.error.status]
-            await self.call.abort(code, self.error.message, (*self.error.trailing_metadata, *own))
+            await self._call.abort(code, self.error.message, (*self.error.trailing_metadata, *own))
         status = rpc_status.to_status(grpc_status(self.error))
-        await self.call.abort(status.code, status.details or "", (*(status.trailing_metadata or ()), *own))
-
-
-@contextmanager
-def accounted(service: GatewayService, context: RequestContext, call: Call) -> Iterator[Accounting]:
-    """Counts a request and settles it once, however it ends. gRPC cancels the handler when the caller goes away or its
-    deadline passes, and with it the upstream call."""
-    service.active_requests += 1
-    accounting = Accounting(context, call)
-    try:
-        yield accounting
-    except (asyncio.CancelledError, GeneratorExit):
-        service.settle(context, grpc.StatusCode.CANCELLED.name, "CLIENT_GONE")
-        raise
-    except Exception:
-        _log.exception("request failed", request_id=context.request_id)
-        accounting.error = internal_error(context.request_id)
-        service.settle(context, accounting.status, "INTERNAL")
-    else:
-        service.settle(context, accounting.status, accounting.error.reason if accounting.error else "")
-    finally:
-        service.active_requests -= 1
+        await self._call.abort(status.code, status.details or "", (*(status.trailing_metadata or ()), *own))
 
 
 async def accounted_answer(
-    service: GatewayService, context: RequestContext, call: Call, answer: Callable[[RequestContext], Awaitable[T]]
-) -> T:
+    service: GatewayService, context: RequestContext, call: Call, answer: Awaitable[bytes]
+) -> bytes:
     """The whole answer to a call, accounted for once; an error ends the call."""
-    with accounted(service, context, call) as accounting:
+    with Accounting(service, context, call) as accounting:
         try:
-            return await answer(context)
+            return await answer
         except GatewayError as error:
             accounting.error = error
     await accounting.abort_if_failed()
     raise AssertionError("an accounted call without an answer has an error")
+
+
+@contextmanager
+def cancelled_without_caller() -> Iterator[None]:
+    """Once nothing reaches the caller any more, the handler is to end. That the caller has gone, grpcio tells by
+    cancelling too, but at another moment."""
+    try:
+        yield
+    except aio.InternalError:
+        raise asyncio.CancelledError from None
 
 
 def call_context(call: Call, path: str, operation: Operation, *, is_streaming: bool) -> RequestContext:
@@ -123,17 +139,18 @@ def sent_metadata(call: Call) -> Iterator[tuple[bytes, bytes]]:
 
 def answer_metadata(context: RequestContext) -> Metadata:
     """Who answers, under the names of the HTTP headers."""
-    fields = (
-        ("x-request-id", context.request_id),
-        ("x-janua-route", context.route),
-        ("x-janua-service", context.service),
-        ("x-janua-endpoint", context.endpoint),
-        ("x-janua-attempts", str(context.attempts) if context.attempts else ""),
-    )
-    edits = context.answer_edits
-    added = context.answer_headers if edits is None else (*edits.headers.added, *context.answer_headers)
-    of_policies = ((name.decode(), value.decode()) for name, value in added)
-    return (*((name, value) for name, value in fields if value), *of_policies)
+    metadata: list[tuple[str, str | bytes]] = [("x-request-id", context.request_id)]
+    if context.route:
+        metadata.append(("x-janua-route", context.route))
+    if context.service:
+        metadata.append(("x-janua-service", context.service))
+    if context.endpoint:
+        metadata.append(("x-janua-endpoint", context.endpoint))
+        metadata.append(("x-janua-attempts", str(context.attempts)))
+    if (edits := context.answer_edits) is not None:
+        metadata += ((name.decode(), value.decode()) for name, value in edits.headers.added)
+    metadata += ((name.decode(), value.decode()) for name, value in context.answer_headers)
+    return tuple(metadata)
 
 
 def relayed_metadata(context: RequestContext, metadata: Iterable[tuple[str, str | bytes]]) -> Metadata:

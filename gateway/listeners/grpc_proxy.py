@@ -6,12 +6,18 @@ from contextlib import suppress
 from typing import Any
 
 import grpc
-from grpc import aio
 
 from gateway.context import RequestContext
 from gateway.errors import ErrorCode, GatewayError
 from gateway.filters.size_limits import check_body_size
-from gateway.listeners.grpc_call import Call, accounted, call_context, relayed_metadata, sent_metadata
+from gateway.listeners.grpc_call import (
+    Accounting,
+    Call,
+    call_context,
+    cancelled_without_caller,
+    relayed_metadata,
+    sent_metadata,
+)
 from gateway.listeners.service import GatewayService
 from gateway.operations.grpc_proxy import GrpcProxyInbound, checked_method
 from gateway.operations.replay import ReplayableParts
@@ -55,7 +61,7 @@ class GrpcProxyHandler(grpc.GenericRpcHandler):
 
     async def _handle(self, path: str, call: Call) -> None:
         context = call_context(call, path, Operation.PROXY, is_streaming=False)
-        with accounted(self._service, context, call) as accounting:
+        with Accounting(self._service, context, call) as accounting:
             try:
                 await self._pass_through(context, call)
             except GatewayError as error:
@@ -95,13 +101,10 @@ async def _inbound(
 
 async def _relay(call: Call, answer: RelayedCall, context: RequestContext) -> None:
     """Hands each message on before the next is read."""
-    try:
+    with cancelled_without_caller():
         await call.send_initial_metadata(relayed_metadata(context, answer.initial_metadata))
         while (message := await answer.read()) is not None:
             await call.write(message)
-    except aio.InternalError:
-        # Nothing reaches the caller any more. That it has gone is told by cancelling, at another moment.
-        raise asyncio.CancelledError from None
     call.set_trailing_metadata(tuple(answer.trailing_metadata))
 
 

@@ -7,9 +7,8 @@ from grpc import aio
 from grpc_health.v1.health_pb2 import DESCRIPTOR as HEALTH
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from grpc_reflection.v1alpha import reflection
-from janua.inference.v1 import inference_service_pb2, inference_service_pb2_grpc
 
-from gateway.listeners.grpc import InferenceServicer
+from gateway.listeners.grpc import SERVICE, InferenceServicer
 from gateway.listeners.grpc_proxy import GrpcProxyHandler
 from gateway.listeners.health import HealthServicer
 from gateway.listeners.hypercorn import ListenError, listen_error_text
@@ -17,7 +16,6 @@ from gateway.listeners.open_inference_grpc import OpenInferenceServicer
 from gateway.schemas.open_inference.paths import GRPC_SERVICE
 from gateway.transport.grpc import FIXED_WINDOW
 
-_SERVICE = inference_service_pb2.DESCRIPTOR.services_by_name["InferenceService"].full_name
 _HEALTH_SERVICE = HEALTH.services_by_name["Health"].full_name
 
 
@@ -35,7 +33,7 @@ class GrpcServer:
     ) -> None:
         """`is_port_shared`: other workers listen on the port too."""
         self._is_port_shared = is_port_shared
-        self._health = HealthServicer(_SERVICE, GRPC_SERVICE)
+        self._health = HealthServicer(SERVICE, GRPC_SERVICE)
         self._server = aio.server(
             options=[
                 # Without workers grpcio would silently share a port that is in use.
@@ -52,10 +50,10 @@ class GrpcServer:
                 ("grpc.http2.max_ping_strikes", 0),
             ]
         )
-        inference_service_pb2_grpc.add_InferenceServiceServicer_to_server(servicer, self._server)
+        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, servicer.handlers),))
         add_HealthServicer_to_server(self._health, self._server)
         self._server.add_generic_rpc_handlers((open_inference.handler,))
-        names = (_SERVICE, GRPC_SERVICE, _HEALTH_SERVICE, reflection.SERVICE_NAME)
+        names = (SERVICE, GRPC_SERVICE, _HEALTH_SERVICE, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
         # The last: it takes every method that nobody else does.
         self._server.add_generic_rpc_handlers((proxy,))

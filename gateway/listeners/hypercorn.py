@@ -10,6 +10,7 @@ from hypercorn.config import Config
 from quart import Quart
 
 from gateway.listeners.http2 import mend_http2
+from gateway.listeners.idle_watch import mend_idle_watch
 from gateway.listeners.tls_connection import mend_connections
 from gateway.listeners.websocket_stream import WEBSOCKET_PING_INTERVAL_S, mend_websockets
 
@@ -73,6 +74,7 @@ async def serve_http(
     `max_message_bytes` is the largest message that a WebSocket may bring. `tls` None: in clear.
     """
     mend_http2()
+    mend_idle_watch()
     mend_websockets()
     if tls is None:
         config = Config()

@@ -11,7 +11,7 @@ from gateway.context import RequestContext
 from gateway.errors import GatewayError
 from gateway.listeners.cached import CachedCall
 from gateway.listeners.cached_grpc import cached_message
-from gateway.listeners.grpc_call import Call, accounted, accounted_answer, answer_metadata, call_context, sent_metadata
+from gateway.listeners.grpc_call import Accounting, Call, accounted_answer, answer_metadata, call_context, sent_metadata
 from gateway.listeners.open_inference_stream import relay_stream
 from gateway.listeners.server_metadata import server_metadata
 from gateway.listeners.service import GatewayService
@@ -87,12 +87,12 @@ class OpenInferenceServicer:
 
     async def _unary(self, method: str, call: Call, answer: Callable[[RequestContext], Awaitable[bytes]]) -> bytes:
         context = call_context(call, f"/{GRPC_SERVICE}/{method}", Operation.OPEN_INFERENCE, is_streaming=False)
-        return await accounted_answer(self._service, context, call, answer)
+        return await accounted_answer(self._service, context, call, answer(context))
 
     async def _stream(self, _: object, call: Call) -> None:
         path = f"/{GRPC_SERVICE}/ModelStreamInfer"
         context = call_context(call, path, Operation.OPEN_INFERENCE, is_streaming=True)
-        with accounted(self._service, context, call) as accounting:
+        with Accounting(self._service, context, call) as accounting:
             try:
                 await relay_stream(self._service, context, call)
             except GatewayError as error:

@@ -3,14 +3,12 @@ wrong with one request alone is told within the stream, which goes on."""
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing, contextmanager
-
-from grpc import aio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 from gateway.context import RequestContext
 from gateway.errors import GatewayError
-from gateway.listeners.grpc_call import Call, answer_metadata, sent_metadata
+from gateway.listeners.grpc_call import Call, answer_metadata, cancelled_without_caller, sent_metadata
 from gateway.listeners.grpc_proxy import CallerMessages
 from gateway.listeners.service import GatewayService
 from gateway.operations.open_inference import OpenInferenceInbound, read_head
@@ -42,25 +40,15 @@ class _Answers:
         """Sends an answer. Returns once there is room for the next."""
         async with self._turn:
             await self._begin()
-            with _cancelled_without_caller():
+            with cancelled_without_caller():
                 await self._call.write(message)
 
     async def _begin(self) -> None:
         if not self._is_begun:
             self._is_begun = True
             self._context.first_content_at = time.perf_counter()
-            with _cancelled_without_caller():
+            with cancelled_without_caller():
                 await self._call.send_initial_metadata(answer_metadata(self._context))
-
-
-@contextmanager
-def _cancelled_without_caller() -> Iterator[None]:
-    """Once nothing reaches the caller any more, the handler is to end. That the caller has gone, grpcio tells by
-    cancelling too, but at another moment."""
-    try:
-        yield
-    except aio.InternalError:
-        raise asyncio.CancelledError from None
 
 
 class _Requests:

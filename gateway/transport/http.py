@@ -9,10 +9,11 @@ from io import BytesIO
 from ssl import SSLContext
 
 import aiohttp
-from aiohttp.client import IDEMPOTENT_METHODS
+from aiohttp.hdrs import METH_HEAD
 from yarl import URL
 
 from gateway.transport.client_protocol import mend
+from gateway.transport.client_request import Request
 from gateway.transport.errors import AnswerTooLargeError as AnswerTooLargeError
 from gateway.transport.errors import ConnectError as ConnectError
 from gateway.transport.errors import ConnectionBrokenError as ConnectionBrokenError
@@ -25,7 +26,8 @@ from gateway.transport.websocket import WebSocketConnection, WebSocketRefusedErr
 
 # aiohttp warns about larger bodies given as bytes, because it writes them to the socket in one go.
 _LARGE_BODY_BYTES = 1024 * 1024
-_SKIPPED_HEADERS = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
+# What no WebSocket needs.
+_SKIPPED_HEADERS = ("User-Agent", "Accept", "Accept-Encoding")
 
 
 class HttpTransport:
@@ -43,22 +45,15 @@ class HttpTransport:
         max_connections_per_endpoint: int | None = None,
         proxy: str | None = None,
     ) -> None:
-        connector = aiohttp.TCPConnector(
+        self._connector = aiohttp.TCPConnector(
             limit=0,
             limit_per_host=max_connections_per_endpoint or 0,
             keepalive_timeout=idle_timeout_s,
             ssl=True if ssl_context is None else ssl_context,
         )
-        mend(connector)
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            skip_auto_headers=_SKIPPED_HEADERS,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
-            proxy=proxy,
-        )
-        self._proxy = proxy
+        mend(self._connector)
+        self._loop = asyncio.get_running_loop()
+        self._proxy = None if proxy is None else URL(proxy)
         self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
         self._websocket_sessions: dict[float, aiohttp.ClientSession] = {}
         self._active_requests = 0
@@ -78,21 +73,21 @@ class HttpTransport:
 
         A body that comes piece by piece is sent in chunks, unless the headers tell its length.
         """
-        if self._session.closed:
+        if self._connector.closed:
             raise ConnectError("the upstream is no longer configured")
         data = body if body is None or isinstance(body, bytes) else StreamedBody(body)
         self._active_requests += 1
         try:
-            response = await self._session.request(
+            request = Request(
                 method,
                 url,
                 headers=headers,
                 data=BytesIO(data) if isinstance(data, bytes) and len(data) > _LARGE_BODY_BYTES else data,
-                allow_redirects=False,
+                loop=self._loop,
+                proxy=self._proxy,
                 server_hostname=server_name,
-                timeout=self._timeout(connect_timeout_s),
-                middlewares=_SEND_ONCE if method in IDEMPOTENT_METHODS else (),
             )
+            response = await self._exchange(request, self._timeout(connect_timeout_s))
         except BaseException as error:
             self.request_ended()
             if isinstance(data, StreamedBody) and data.error is not None:
@@ -106,6 +101,29 @@ class HttpTransport:
                 answer.abort(data.error)
             data.on_error = answer.abort
         return answer
+
+    async def _exchange(self, request: Request, timeout: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
+        """Sends the request over a connection of the pool. What aiohttp's sessions add, nobody wants here: cookies,
+        redirects, and requests that are sent again when their connection breaks, which retry policies decide."""
+        try:
+            connection = await self._connector.connect(request, traces=[], timeout=timeout)
+        except TimeoutError as error:
+            raise aiohttp.ConnectionTimeoutError from error
+        try:
+            protocol = connection.protocol
+            assert protocol is not None, "the connection is open"
+            protocol.set_response_params(
+                skip_payload=request.method == METH_HEAD, read_until_eof=True, auto_decompress=False
+            )
+            response = await request.send(connection)
+            try:
+                return await response.start(connection)
+            except BaseException:
+                response.close()
+                raise
+        except BaseException:
+            connection.close()
+            raise
 
     async def open_websocket(
         self,
@@ -122,7 +140,7 @@ class HttpTransport:
         Raises `WebSocketRefusedError` with the status of a backend that answers with another than 101, `ConnectError`
         and `ConnectionBrokenError`.
         """
-        if self._session.closed:
+        if self._connector.closed:
             raise ConnectError("the upstream is no longer configured")
         self._active_requests += 1
         try:
@@ -145,7 +163,7 @@ class HttpTransport:
         session = self._websocket_sessions.get(connect_timeout_s)
         if session is None:
             session = aiohttp.ClientSession(
-                connector=self._session.connector,
+                connector=self._connector,
                 connector_owner=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 skip_auto_headers=_SKIPPED_HEADERS,
@@ -178,8 +196,9 @@ class HttpTransport:
 
     async def close(self) -> None:
         """Closes all connections."""
-        for session in (*self._websocket_sessions.values(), self._session):
+        for session in self._websocket_sessions.values():
             await session.close()
+        await self._connector.close()
 
 
 async def _send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
@@ -188,9 +207,6 @@ async def _send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHand
         return await handler(request)
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
         raise transport_error(error) from error
-
-
-_SEND_ONCE = (_send_once,)  # for the methods that aiohttp would send again, and only for them: it costs something
 
 
 async def _lead_nowhere(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:

@@ -80,13 +80,18 @@ class Caller:
         """
         try:
             with TimeLimit(request.deadline):
-                plan = RetryPlan(retry, self._random, can_move_on=can_move_on)
-                return await self._try_endpoints(cluster, request, plan, context, key)
+                return await self._try_endpoints(cluster, request, retry, context, key, can_move_on)
         except TimeoutError:
             raise TimeoutExceededError("the request's time limit passed", reason="DEADLINE_EXCEEDED") from None
 
     async def _try_endpoints(
-        self, cluster: Cluster, request: UpstreamRequest[A], plan: RetryPlan, context: RequestContext, key: int | None
+        self,
+        cluster: Cluster,
+        request: UpstreamRequest[A],
+        retry: RetryConfig,
+        context: RequestContext,
+        key: int | None,
+        can_move_on: bool,
     ) -> A:
         tried: set[Endpoint] = set()
         attempts = 0
@@ -112,6 +117,7 @@ class Caller:
                         attempts -= 1
                         continue
                     is_same = not cluster.has_other(tried)
+                    plan = RetryPlan(retry, self._random, can_move_on=can_move_on)
                     wait_s = plan.wait_before_retry(attempts, failure, is_same_endpoint=is_same)
                     if wait_s is None or not request.is_repeatable or _now() + wait_s >= request.deadline:
                         raise
@@ -128,13 +134,14 @@ class Caller:
     async def _attempt(self, lease: Lease, request: UpstreamRequest[A], context: RequestContext) -> A:
         """One attempt, with what it tells of its endpoint noted."""
         cluster, endpoint = lease.cluster, lease.endpoint
-        started = _now()
+        clock = asyncio.get_running_loop().time
+        started = clock()
         outcome: Outcome | None = Outcome.SUCCESS
         result = "ok"
         is_kept = False
         try:
             answer = await request.send(lease)
-            endpoint.latency.observe(_now() - started)
+            endpoint.latency.observe(clock() - started)
             is_kept = True
             return answer
         except AttemptFailedError as failure:
@@ -146,7 +153,7 @@ class Caller:
             raise
         except BaseException:
             # Of the endpoint it says something only if it used up all the time that the configuration gives.
-            is_timeout = _now() >= request.deadline and request.deadline != context.deadline
+            is_timeout = clock() >= request.deadline and request.deadline != context.deadline
             result, outcome = ("timeout", Outcome.LOCAL_ORIGIN_FAILURE) if is_timeout else ("cancelled", None)
             raise
         finally:

@@ -15,30 +15,33 @@ _MAX_KNOWN_URLS = 64
 class Endpoint:
     """The state of one endpoint. It outlives configuration changes that keep the address.
 
-    `is_healthy` is what active checks say; `reason` and `since` tell why and since when it is so. `clock` is that of
-    the event loop, in seconds.
+    `address` names it: as configured, or `ip:port/base` where a resolver found it. `authority` is what it must be
+    called by, if connections go to an address that was found for its name. `server_name` is what TLS asks for and wants
+    to see; None for the host of the URL. `is_healthy` is what active checks say; `reason` and `since` tell why and
+    since when it is so. `clock` is that of the event loop, in seconds.
     """
 
     __slots__ = (
         "_clock",
         "_faults",
-        "_server_name",
         "_slow_start",
         "_started",
         "_urls",
         "active_requests",
+        "address",
+        "authority",
         "config",
         "is_healthy",
         "latency",
         "reason",
+        "server_name",
         "since",
     )
 
     def __init__(
         self, config: EndpointConfig, *, since: datetime, clock: Callable[[], float], server_name: str | None = None
     ) -> None:
-        self.config = config
-        self._server_name = server_name
+        self._configure(config, server_name)
         self.since = since
         self.is_healthy = True
         self.reason = "not checked"
@@ -53,11 +56,6 @@ class Endpoint:
     def __repr__(self) -> str:
         state = "healthy" if self.is_healthy else f"unhealthy: {self.reason}"
         return f"<Endpoint {self.address} {state}, {self.active_requests} active>"
-
-    @property
-    def address(self) -> str:
-        """What names the endpoint: the address as configured, or `ip:port/base` where a resolver found it."""
-        return self.config.address
 
     @property
     def weight(self) -> float:
@@ -87,20 +85,6 @@ class Endpoint:
         host = self.config.resolved_host or self.config.host
         return f"[{host}]:{self.config.port}" if ":" in host else f"{host}:{self.config.port}"
 
-    @property
-    def server_name(self) -> str | None:
-        """The name that TLS asks for and wants to see; None for the host of the URL."""
-        if not self.is_secure:
-            return None
-        if self._server_name is not None:
-            return self._server_name
-        return self.config.host if self.config.resolved_host is not None else None
-
-    @property
-    def authority(self) -> str | None:
-        """What the endpoint must be called by, if connections go to an address that was found for its name."""
-        return URL(self.config.url).authority if self.config.resolved_host is not None else None
-
     def url(self, path: str) -> URL:
         """The URL of a path on this endpoint, with the address that was found for its name, if one was.
 
@@ -120,10 +104,18 @@ class Endpoint:
 
     def reconfigure(self, config: EndpointConfig, *, server_name: str | None = None) -> None:
         """Takes a new configuration of the same address."""
-        self._server_name = server_name
         if config != self.config:
-            self.config = config
             self._urls.clear()
+        self._configure(config, server_name)
+
+    def _configure(self, config: EndpointConfig, server_name: str | None) -> None:
+        self.config = config
+        self.address = config.address
+        is_found = config.resolved_host is not None
+        self.authority = URL(config.url).authority if is_found else None
+        if server_name is None and is_found:
+            server_name = config.host
+        self.server_name = server_name if self.is_secure else None
 
     def begin_slow_start(self, config: SlowStartConfig | None) -> None:
         """Has its share grow from now on; None gives it the full share at once."""

@@ -1,7 +1,7 @@
 """Counts the machine instructions of a request in the gateway itself: a figure that other work on the machine does not
 change. Usage: `make bench-instructions`; needs valgrind.
 
-A node's HTTP side is run without a server and before a backend that answers at once, in two runs of different length:
+A node's listeners are run without a server and before a backend that answers at once, in two runs of different length:
 what a request costs is the difference. Counts depend on the versions of Python and of the libraries, and on the
 processor's kind: only two commits on one machine can be compared.
 """
@@ -13,13 +13,14 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 
 from rich.console import Console
 from rich.table import Table
 
-from tests.support.in_process import ANSWER, CHUNK, DONE, ask, data_plane, request
+from tests.support.in_process import ANSWER, CHUNK, DONE, ask, call, data_plane, request, typed_api
 
 _WARM_UP = 20
 _COUNTED = re.compile(r"I\s+refs:\s+([0-9,]+)")
@@ -31,30 +32,43 @@ class Load:
 
     content_type: bytes
     pieces: Sequence[bytes]
-    fields: Mapping[str, object]
+    stream: bool = False
+    over_grpc: bool = False
 
+
+_WHOLE = Load(content_type=b"application/json", pieces=[ANSWER])
+_ONE_BY_ONE = Load(content_type=b"text/event-stream", pieces=[*[CHUNK] * 100, DONE], stream=True)
 
 LOADS: Mapping[str, Load] = {
-    "whole answer of 1 KB": Load(content_type=b"application/json", pieces=[ANSWER], fields={}),
-    "stream of 100 chunks in 4 reads": Load(
-        content_type=b"text/event-stream", pieces=[*[CHUNK * 25] * 4, DONE], fields={"stream": True}
-    ),
-    "stream of 100 chunks, one by one": Load(
-        content_type=b"text/event-stream", pieces=[*[CHUNK] * 100, DONE], fields={"stream": True}
-    ),
+    "whole answer of 1 KB": _WHOLE,
+    "stream of 100 chunks in 4 reads": replace(_ONE_BY_ONE, pieces=[*[CHUNK * 25] * 4, DONE]),
+    "stream of 100 chunks, one by one": _ONE_BY_ONE,
+    "gRPC: whole answer of 1 KB": replace(_WHOLE, over_grpc=True),
+    "gRPC: stream of 100 chunks, one by one": replace(_ONE_BY_ONE, over_grpc=True),
 }
+
+
+@asynccontextmanager
+async def asking(load: Load) -> AsyncIterator[Callable[[], Awaitable[object]]]:
+    """What makes one request of the load."""
+    if load.over_grpc:
+        async with typed_api(load.content_type, load.pieces) as methods:
+            yield lambda: call(methods, stream=load.stream)
+    else:
+        body = request(stream=True) if load.stream else request()
+        async with data_plane(load.content_type, load.pieces) as app:
+            assert (await ask(app, body))[0]["status"] == 200
+            yield lambda: ask(app, body)
 
 
 async def run(load: Load, requests: int) -> float:
     """Makes so many requests after a few others and returns the CPU time of one in microseconds."""
-    body = request(**load.fields)
-    async with data_plane(load.content_type, load.pieces) as app:
+    async with asking(load) as ask_once:
         for _ in range(_WARM_UP):
-            sent = await ask(app, body)
-        assert sent[0]["status"] == 200
+            await ask_once()
         began = time.process_time()
         for _ in range(requests):
-            await ask(app, body)
+            await ask_once()
         used = time.process_time() - began
     return used / max(1, requests) * 1e6
 

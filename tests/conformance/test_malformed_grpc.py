@@ -4,6 +4,7 @@ import asyncio
 import struct
 from collections.abc import AsyncIterator
 
+import grpc
 import pytest
 from grpc import aio
 
@@ -85,3 +86,13 @@ async def test_caller_that_sends_garbage(
     await gateway.wait_until_idle()
     assert {b"".join(call.received) for call in backend.calls} <= {b"", b"a"}
     assert (await client.call(b"a")).messages == [b"whole"]
+
+
+async def test_message_that_is_none_of_its_method(channel: aio.Channel) -> None:
+    for method in ("CreateChatCompletion", "StreamChatCompletion", "CreateEmbeddings", "ListModels"):
+        path = f"/janua.inference.v1.InferenceService/{method}"
+        ask: aio.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(path)
+        with pytest.raises(aio.AioRpcError) as caught:
+            await ask(b"\xff").read()
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT, method
+        assert "the message is no janua.inference.v1." in (caught.value.details() or "")

@@ -1,16 +1,19 @@
-"""A node's HTTP side in the process that measures it, before a backend that answers at once: what is left is the
-gateway's own work."""
+"""A node's listeners in the process that measures them, without a server and before a backend that answers at once:
+what is left is the gateway's own work."""
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from io import BytesIO
-from typing import Any
+from typing import Any, cast
+
+from janua.inference.v1.chat_pb2 import ChatCompletionRequest, ContentPart, CreateChatCompletionRequest, Message
 
 from gateway.listeners.data_plane import DataPlane
 from gateway.listeners.disconnect import AsgiMessage, Scope
+from gateway.listeners.grpc import Handler, InferenceServicer
 from gateway.listeners.service import GatewayService
 from gateway.pipeline import Pipeline
 from gateway.response_cache.response_cache import ResponseCache
@@ -29,6 +32,13 @@ ANSWER = json.dumps(
         "usage": {"prompt_tokens": 10, "completion_tokens": 20},
     }
 ).encode()
+
+# Requests for a whole answer and for a stream have the same form.
+_TYPED = CreateChatCompletionRequest(
+    request=ChatCompletionRequest(
+        model="m", messages=[Message(role=Message.ROLE_USER, content=[ContentPart(text="x" * 900)])]
+    )
+).SerializeToString()
 
 
 class Answering:
@@ -71,16 +81,16 @@ class Answer:
 
 
 @asynccontextmanager
-async def data_plane(
+async def gateway_service(
     content_type: bytes,
     pieces: Sequence[bytes],
     *,
     is_cached: bool = False,
     answers: ResponseCache | None = None,
     is_logged: bool = True,
-) -> AsyncIterator[DataPlane]:
-    """A node's HTTP side with an API key, metrics and an access log, which nobody writes out, before a backend that
-    answers so; with a cache, if wanted, that keeps `answers`."""
+) -> AsyncIterator[GatewayService]:
+    """What the listeners of a node share, with an API key, metrics and an access log, which nobody writes out, before a
+    backend that answers so; with a cache, if wanted, that keeps `answers`."""
     node = Node()
     node.live.answers = answers or ResponseCache()
     running = [asyncio.create_task(each.run()) for each in (node.clusters, node.live.answers)]
@@ -96,18 +106,34 @@ async def data_plane(
     connections: Any = node.clusters.clusters["u"].connections
     await connections.close()
     connections._http = Answering(content_type, pieces)
-    gateway_service = GatewayService(metrics=Metrics(), access_log=AccessLog(BytesIO() if is_logged else None))
-    gateway_service.pipeline = pipeline
-
-    async def nothing_else(*_: Any) -> None:
-        raise AssertionError("the request was not taken for one of a model")
-
+    service_of_node = GatewayService(metrics=Metrics(), access_log=AccessLog(BytesIO() if is_logged else None))
+    service_of_node.pipeline = pipeline
     try:
-        yield DataPlane(nothing_else, gateway_service, max_body_bytes=1 << 20)
+        yield service_of_node
     finally:
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+
+
+@asynccontextmanager
+async def data_plane(
+    content_type: bytes,
+    pieces: Sequence[bytes],
+    *,
+    is_cached: bool = False,
+    answers: ResponseCache | None = None,
+    is_logged: bool = True,
+) -> AsyncIterator[DataPlane]:
+    """The HTTP side of such a node."""
+
+    async def nothing_else(*_: Any) -> None:
+        raise AssertionError("the request was not taken for one of a model")
+
+    async with gateway_service(
+        content_type, pieces, is_cached=is_cached, answers=answers, is_logged=is_logged
+    ) as node_service:
+        yield DataPlane(nothing_else, node_service, max_body_bytes=1 << 20)
 
 
 def request(**fields: object) -> bytes:
@@ -142,3 +168,41 @@ async def ask(app: DataPlane, body: bytes) -> list[AsgiMessage]:
     }
     await app(scope, receive, send)
     return sent
+
+
+class GrpcCall:
+    """A call of the typed API, in place of grpcio's."""
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+
+    def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
+        return ("user-agent", "test"), ("authorization", "Bearer sk-ann")
+
+    def time_remaining(self) -> None:
+        return None
+
+    def peer(self) -> str:
+        return "ipv4:127.0.0.1:1"
+
+    async def send_initial_metadata(self, metadata: object) -> None:
+        pass
+
+    async def write(self, message: bytes) -> None:
+        self.sent.append(message)
+
+
+@asynccontextmanager
+async def typed_api(content_type: bytes, pieces: Sequence[bytes]) -> AsyncIterator[Mapping[str, Handler]]:
+    """The methods of the typed gRPC API of such a node."""
+    async with gateway_service(content_type, pieces) as node_service:
+        yield InferenceServicer(node_service, created=0).handlers
+
+
+async def call(methods: Mapping[str, Handler], *, stream: bool = False) -> list[bytes]:
+    """The messages that answer a typed request of 1 KB."""
+    made = GrpcCall()
+    if stream:
+        await cast("Any", methods["StreamChatCompletion"].unary_stream)(_TYPED, made)
+        return made.sent
+    return [await cast("Any", methods["CreateChatCompletion"].unary_unary)(_TYPED, made)]

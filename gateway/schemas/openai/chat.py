@@ -32,7 +32,7 @@ class OpenAIChat(OpenAIDialect):
 
     def decode_answer(self, body: bytes) -> Sequence[ChatEvent]:
         """A whole answer to events."""
-        return list(decode_events(body, is_first=True))
+        return decode_events(body, is_first=True)
 
     def event_decoder(self) -> "ChunkDecoder":
         """For one stream."""
@@ -57,6 +57,7 @@ class ChunkDecoder:
         """The events of one chunk. Raises `BadGatewayError`."""
         if not event.data:
             return ()
-        events = list(decode_events(event.data, is_first=self._is_first))
-        self._is_first = self._is_first and not any(isinstance(each, AnswerStarted) for each in events)
+        events = decode_events(event.data, is_first=self._is_first)
+        if self._is_first:
+            self._is_first = not any(isinstance(each, AnswerStarted) for each in events)
         return events

@@ -1,7 +1,7 @@
 """Answers of OpenAI's chat completions: JSON and stream chunks to canonical events."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Any, TypeAlias
 
 import msgspec
@@ -118,7 +118,7 @@ class _Answer(msgspec.Struct):
 _decoder = msgspec.json.Decoder(_Answer)
 
 
-def decode_events(data: bytes, *, is_first: bool) -> Iterator[ChatEvent]:
+def decode_events(data: bytes, *, is_first: bool) -> list[ChatEvent]:
     """The events of a whole answer or of one stream chunk. `is_first` asks for the event that starts an answer.
 
     A chunk with neither id nor choices, such as Azure sends ahead of a stream, does not start it yet.
@@ -126,24 +126,27 @@ def decode_events(data: bytes, *, is_first: bool) -> Iterator[ChatEvent]:
     Raises `BadGatewayError` for what is not an answer in this format, and for an error within a stream.
     """
     if data == b"[DONE]":
-        return
+        return []
     try:
         answer = _decoder.decode(data)
     except UNREADABLE as error:
         raise malformed(error) from None
     if answer.error is not None:
         raise BadGatewayError(_error_text(answer.error), reason="UPSTREAM_FAILED")
+    events: list[ChatEvent] = []
     if is_first and (answer.id or answer.choices):
-        yield AnswerStarted(
+        started = AnswerStarted(
             id=answer.id or "",
             model=answer.model or "",
             created=_created(answer.created),
             system_fingerprint=answer.system_fingerprint or "",
         )
+        events.append(started)
     for choice in answer.choices or ():
-        yield from _choice_events(choice)
+        events += _choice_events(choice)
     if answer.usage is not None:
-        yield UsageReported(usage=answer.usage.to_usage())
+        events.append(UsageReported(usage=answer.usage.to_usage()))
+    return events
 
 
 def _created(told: float | None) -> int:
@@ -159,9 +162,15 @@ def _choice_events(choice: _Choice) -> Iterator[ChatEvent]:
     message = choice.message or choice.delta
     number = choice.index
     if message is not None:
-        yield from _reasoning_events(number, message)
-        yield from _content_events(number, message.content)
-        yield from _citation_events(number, message.annotations)
+        if message.reasoning_details or message.reasoning_content or message.reasoning:
+            yield from _reasoning_events(number, message)
+        content = message.content
+        if not isinstance(content, str):
+            yield from _content_events(number, content or ())
+        elif content:
+            yield TextDelta(choice=number, text=content)
+        if message.annotations:
+            yield from _citation_events(number, message.annotations)
         if message.refusal:
             yield RefusalDelta(choice=number, text=message.refusal)
         for position, call in enumerate(_calls(message)):
@@ -207,8 +216,8 @@ def _citation_events(number: int, annotations: object) -> Iterator[ChatEvent]:
                 yield CitationAdded(choice=number, citation=citation)
 
 
-def _content_events(number: int, content: str | list[_Part] | None) -> Iterator[ChatEvent]:
-    for part in [_Part(text=content)] if isinstance(content, str) else content or ():
+def _content_events(number: int, content: Iterable[_Part]) -> Iterator[ChatEvent]:
+    for part in content:
         if thought := _thought(part.thinking):
             yield ReasoningDelta(choice=number, text=thought)
         if part.text:

@@ -116,6 +116,17 @@ class _ErrorBody(msgspec.Struct):
     error: _ErrorFields | str
 
 
+class _Model:
+    """The value of a `model`, whatever it is."""
+
+
+_MODEL = _Model()
+
+
+class _Named(msgspec.Struct):
+    model: _Model = _MODEL
+
+
 class _Prompt(msgspec.Struct):
     messages: msgspec.Raw = msgspec.Raw(b"")
     input: msgspec.Raw = msgspec.Raw(b"")
@@ -202,12 +213,27 @@ def prompt_of(body: bytes) -> bytes:
 def without_duplicate_model(body: bytes, model: str) -> bytes:
     """The request such that every JSON reader finds the `model` that Janua has routed and checked.
 
-    Readers differ on which of two equal names counts. The name may also be written with escapes (`mod\\u0065l`),
-    all of which contain `\\u006`. Without either the body is returned as it is.
+    Readers differ on which of two equal names counts. A body that has it once is returned as it is.
     """
-    if body.count(b'"model"') == 1 and b"\\u006" not in body:
-        return body
-    return set_request_model(body, model)
+    return body if _names_model_once(body) else set_request_model(body, model)
+
+
+def _names_model_once(body: bytes) -> bool:
+    """Whether an object has one `model`, however the name is written: it may have escapes (`mod\\u0065l`)."""
+    count = 0
+
+    def note(kind: type, value: object) -> object:
+        nonlocal count
+        count += 1
+        return _MODEL
+
+    try:
+        # A decoder asks for each value of a type that it does not know, also where another takes its place later. That
+        # is much less work than to search for the name, and what only looks like it in some text does not count.
+        msgspec.json.decode(body, type=_Named, dec_hook=note)
+    except UNREADABLE:
+        return False
+    return count == 1
 
 
 def replace_model(body: bytes, model: str) -> bytes:

@@ -448,8 +448,7 @@ def test_every_field_of_a_whole_answer_is_filled() -> None:
 
 
 def test_every_field_of_a_streamed_answer_is_filled() -> None:
-    (message,) = ChatStreamWriter("asked").messages(FULL)
-    found = filled(message)
+    found = filled(written(ChatStreamWriter("asked"), FULL))
     within = {path for path in found if ".top_logprobs." in path}
     assert within == {f"choices.logprobs.top_logprobs.{name}" for name in ("token", "logprob", "bytes")}
     assert found - within == set(leaves(chat_pb2.StreamChatCompletionResponse.DESCRIPTOR))
@@ -514,16 +513,23 @@ def test_alternatives_stand_in_order() -> None:
     assert [choice.index for choice in encode_chat(events, "m").choices] == [0, 1, 2]
 
 
+def written(writer: ChatStreamWriter, events: Iterable[ChatEvent]) -> chat_pb2.StreamChatCompletionResponse:
+    """The message for events that carry something."""
+    data = writer.write(events)
+    assert data != b""
+    return chat_pb2.StreamChatCompletionResponse.FromString(data)
+
+
 def test_what_carries_nothing_makes_no_message() -> None:
     writer = ChatStreamWriter("asked")
-    assert list(writer.messages([])) == []
-    assert list(writer.messages([AnswerStarted(id="a", model="u", created=1)])) == []
-    (message,) = writer.messages([TextDelta(choice=0, text="x")])
+    assert writer.write([]) == b""
+    assert writer.write([AnswerStarted(id="a", model="u", created=1)]) == b""
+    message = written(writer, [TextDelta(choice=0, text="x")])
     assert (message.id, message.model, message.created) == ("a", "asked", 1)
 
 
 def test_usage_of_nothing_is_told() -> None:
-    (message,) = ChatStreamWriter("m").messages([UsageReported(usage=Usage())])
+    message = written(ChatStreamWriter("m"), [UsageReported(usage=Usage())])
     assert message.HasField("usage")
     assert encode_chat([UsageReported(usage=Usage())], "m").HasField("usage")
 
@@ -546,7 +552,7 @@ batches = st.lists(st.lists(choice_events | usages, max_size=4), max_size=6)
 def test_stream_says_what_the_whole_answer_says(pieces: list[list[ChatEvent]]) -> None:
     started = AnswerStarted(id="a-1", model="upstream", created=5, system_fingerprint="fp")
     writer = ChatStreamWriter("asked")
-    messages = [message for piece in pieces for message in writer.messages([started, *piece])]
+    messages = [written(writer, [started, *piece]) for piece in pieces if piece]
     events: list[ChatEvent] = [started, *(event for piece in pieces for event in piece)]
     assert join(messages) == encode_chat(events, "asked")
 
@@ -600,7 +606,8 @@ def test_recorded_stream_cut_anywhere_says_what_its_events_say(name: str) -> Non
         for event in parser.feed(piece):
             if event.data:
                 found = list(openai_chat_answer.decode_events(event.data, is_first=not events))
-                messages += writer.messages(found)
+                if data := writer.write(found):
+                    messages.append(chat_pb2.StreamChatCompletionResponse.FromString(data))
                 events += found
     whole = encode_chat(events, "asked")
     assert "".join(

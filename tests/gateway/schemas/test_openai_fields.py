@@ -157,22 +157,13 @@ def test_every_reader_finds_the_model_that_was_routed(escaped: list[bool], upper
         b'{"model":"m"}',
         b'{ "stream" : true, "model" : "m" }',
         b'{"model":"m","messages":[{"content":"the model \\u00e9"}]}',
-    ],
-)
-def test_plain_request_passes_byte_for_byte(body: bytes) -> None:
-    assert without_duplicate_model(body, "m") is body
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
         b'{"model":"m","x":{"model":"inner"}}',
         b'{"x":"model","model":"m"}',
         b'{"model":"m","text":"\\u006d"}',
     ],
 )
-def test_what_only_looks_like_a_second_model_survives(body: bytes) -> None:
-    assert pairs_of(without_duplicate_model(body, "m")) == pairs_of(body)
+def test_plain_request_passes_byte_for_byte(body: bytes) -> None:
+    assert without_duplicate_model(body, "m") is body
 
 
 # Another model in an answer.

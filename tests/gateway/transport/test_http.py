@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from yarl import URL
 
+from gateway.transport import http
 from gateway.transport.http import (
     AnswerTooLargeError,
     ConnectError,
@@ -340,6 +341,32 @@ async def test_connection_that_the_server_closed_meanwhile_is_not_the_callers_fa
     await get_all(transport, faulty_upstream.url)
     await get_all(transport, faulty_upstream.url)
     assert faulty_upstream.connections == 2
+
+
+@pytest.mark.parametrize("largest_in_one_go", [1024, 10**8])
+async def test_connection_whose_request_has_not_gone_out_is_not_used_again(
+    transport: HttpTransport, monkeypatch: pytest.MonkeyPatch, largest_in_one_go: int
+) -> None:
+    """A backend that refuses by the head alone need not take the body, which is more than the system takes."""
+    monkeypatch.setattr(http, "_LARGE_BODY_BYTES", largest_in_one_go)
+    connections = 0
+    is_over = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(response(413, b"too large"))
+        await is_over.wait()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        for body in (b"x" * 20_000_000, b"x"):
+            async with asyncio.timeout(5):
+                assert await get_all(transport, url, body=body) == b"too large"
+        is_over.set()
+    assert connections == 2
 
 
 # Closing.
