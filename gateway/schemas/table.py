@@ -76,7 +76,7 @@ _OPENAI = Family(
 OPENAI_ITSELF = Family(
     chat=(OPENAI_CHAT, OPENAI_RESPONSES, OPENAI_COMPLETIONS), embeddings=(OPENAI_EMBEDDINGS,), is_openai=True
 )
-"""What OpenAI and Azure speak; others who speak OpenAI's chat seldom have its responses."""
+"""What OpenAI, Azure and few others speak; most who speak OpenAI's chat have no responses, or only a part of them."""
 
 _EVERYTHING = Family(
     chat=(OPENAI_CHAT, OPENAI_RESPONSES, OPENAI_COMPLETIONS, ANTHROPIC_MESSAGES, GEMINI, COHERE_CHAT, OLLAMA_CHAT),

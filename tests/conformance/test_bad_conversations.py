@@ -1,15 +1,18 @@
 """Conversations that must be translated and cannot be: 400 in the dialect of the client, and where the fault is.
+What is no conversation at all, or too large a one, is refused in that dialect too.
 
 No backend is asked.
 """
 
 import json
 from collections.abc import Mapping
+from io import BytesIO
 from typing import Any
 
 import aiohttp
 import pytest
 
+from tests.conformance.conftest import MAX_BODY_BYTES
 from tests.conformance.dialect_backends import upstream_service
 from tests.conformance.gateway import Gateway
 from tests.support.faulty_upstream import FaultyUpstream
@@ -183,4 +186,61 @@ async def test_what_is_wrong_is_named_and_no_backend_is_asked(
     text, param = text_and_place(path, answer)
     assert (param or place) == place
     assert param is not None or place in text
+    assert upstream.requests == []
+
+
+KINDS: Mapping[str, tuple[str, str]] = {
+    "/v1/chat/completions": ("invalid_request_error", "invalid_request_error"),
+    "/v1/responses": ("invalid_request_error", "invalid_request_error"),
+    "/v1/messages": ("invalid_request_error", "request_too_large"),
+    "/v1beta/models/m:generateContent": ("INVALID_ARGUMENT", "RESOURCE_EXHAUSTED"),
+}
+"""The classes of a bad request and of one that is too large; Cohere and Ollama tell none."""
+
+
+def told(path: str, answer: Any) -> tuple[str, str]:
+    """The class and the text of an error in the dialect of the path, which has nothing else in it."""
+    match path:
+        case "/v2/chat":
+            assert answer.keys() == {"message"}
+            return "", answer["message"]
+        case "/api/chat":
+            assert answer.keys() == {"error"}
+            return "", answer["error"]
+        case "/v1beta/models/m:generateContent":
+            assert answer["error"].keys() == {"code", "message", "status", "details"}
+            return answer["error"]["status"], answer["error"]["message"]
+        case "/v1/messages":
+            assert (answer["type"], answer.keys()) == ("error", {"type", "error", "request_id"})
+    return answer["error"]["type"], answer["error"]["message"]
+
+
+PICTURE = b'{"model": "m", "picture": "' + b"A" * MAX_BODY_BYTES + b'"}'
+NO_CONVERSATIONS: Mapping[str, tuple[bytes, int]] = {
+    "nothing": (b"", 400),
+    "no JSON": (b'{"model": "m", ', 400),
+    "no object": (b"[1]", 400),
+    "no text": (b'{"model": "m\xff"}', 400),
+    "nested": (b'{"model": "m", "messages": ' + b"[" * 100_000, 400),
+    "a picture that is too large": (PICTURE, 413),
+}
+
+
+@pytest.mark.parametrize("path", SURFACES)
+async def test_what_is_no_conversation_is_refused_in_the_dialect_of_the_client(
+    gateway: Gateway, upstream: FaultyUpstream, session: aiohttp.ClientSession, path: str
+) -> None:
+    await gateway.apply(
+        {
+            "upstreams": [{"name": "pool", "endpoints": [{"address": upstream.address}]}],
+            "services": [{"name": "llm", **upstream_service(SURFACES[path][0])}],
+            "routes": [{"name": "chat", "match": {"models": ["*"]}, "backends": [{"service": "llm"}]}],
+        }
+    )
+    for name, (body, status) in NO_CONVERSATIONS.items():
+        async with session.post(f"http://{gateway.addresses.http}{path}", data=BytesIO(body)) as response:
+            kind, text = told(path, await response.json())
+        assert response.status == status, name
+        assert kind == KINDS.get(path, ("", ""))[status == 413], name
+        assert text, name
     assert upstream.requests == []
