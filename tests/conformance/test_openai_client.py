@@ -12,6 +12,7 @@ import pytest
 from tests.conformance.configuration import api_key, one_pool, with_keys
 from tests.conformance.conftest import MAX_BODY_BYTES
 from tests.conformance.gateway import Gateway
+from tests.conformance.obliging_model import FILLED_IN, Report, oblige
 from tests.conformance.upstream_scripts import (
     ERROR,
     FIRST_EVENTS,
@@ -90,6 +91,32 @@ async def test_tools_over_a_stream(client: openai.AsyncOpenAI, upstream: FaultyU
     assert completion.choices[0].message.tool_calls is not None
     (call,) = completion.choices[0].message.tool_calls
     assert (call.function.name, call.function.arguments) == ("weather", '{"city": 1}')
+
+
+async def test_structured_output_parsed_by_the_client(client: openai.AsyncOpenAI, upstream: FaultyUpstream) -> None:
+    upstream.script = oblige
+    parsed = await client.chat.completions.parse(model="m", messages=MESSAGES, response_format=Report)
+    assert parsed.choices[0].message.parsed == FILLED_IN
+    async with client.chat.completions.stream(model="m", messages=MESSAGES, response_format=Report) as stream:
+        streamed = await stream.get_final_completion()
+    assert streamed.choices[0].message.parsed == FILLED_IN
+    for request in upstream.requests:
+        assert request.json()["response_format"]["json_schema"]["schema"]["required"] == ["city", "degrees"]
+
+
+async def test_tools_parsed_by_the_client(client: openai.AsyncOpenAI, upstream: FaultyUpstream) -> None:
+    upstream.script = oblige
+    tools = [openai.pydantic_function_tool(Report)]
+    parsed = await client.chat.completions.parse(model="m", messages=MESSAGES, tools=tools)
+    called = parsed.choices[0].message
+    assert parsed.choices[0].finish_reason == "tool_calls"
+    assert called.tool_calls is not None
+    (call,) = called.tool_calls
+    assert (call.id, call.function.parsed_arguments) == ("call-1", FILLED_IN)
+    result: Any = {"role": "tool", "tool_call_id": call.id, "content": "12"}
+    turns: Any = [*MESSAGES, called.model_dump(exclude_none=True), result]
+    last = await client.chat.completions.create(model="m", messages=turns, tools=tools)
+    assert last.choices[0].message.content == "hello there"
 
 
 async def test_embeddings_as_numbers(client: openai.AsyncOpenAI, upstream: FaultyUpstream) -> None:
