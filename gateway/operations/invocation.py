@@ -76,6 +76,9 @@ async def _hold(response: HttpResponse, _: Lease) -> bytes:
         raise await status_error(response, BEDROCK_INVOCATION)
     if (response.header("content-encoding") or "identity").lower() != "identity":
         raise reset("the upstream compressed its answer although it was asked not to")
-    if not (response.header("content-type") or "").lower().startswith(AWS_EVENT_STREAM.content_type):
+    content_type = (response.header("content-type") or "").lower()
+    if content_type.startswith("text/html"):
+        raise reset("the upstream's answer is a page of HTML")
+    if not content_type.startswith(AWS_EVENT_STREAM.content_type):
         return await read_held(response)
     return await read_first_content(response, BEDROCK_INVOCATION)

@@ -5,7 +5,7 @@ from types import MappingProxyType
 from typing import Any
 
 from gateway.errors import InvalidRequestError
-from gateway.types import FilePart, Message, Role
+from gateway.types import FilePart, Message, OpaquePart, Role
 
 # What a file has beside its `url` in other words, of which that has all the content.
 _SAME_CONTENT = frozenset({"block", "bedrock_block", "source", "document_url", "file_data"})
@@ -56,6 +56,12 @@ class Unsupported:
         """A field that only the caller's dialect has. Raises as `field` does, but for a value that asks for nothing."""
         if value not in _DEFAULTS.get(name, ()):
             self.field(name)
+
+    def content(self, part: OpaquePart) -> None:
+        """What only the caller's dialect has. Raises as `field` does, and tells what it calls it."""
+        kind = part.value.get("type")
+        name = kind if isinstance(kind, str) else next(iter(part.value), "")
+        self.field("messages", f"'{name}' in a message")
 
     def message_details(self, message: Message) -> None:
         """What is said of a message beside its parts: who speaks, and what only its dialect knows. Raises as `field`

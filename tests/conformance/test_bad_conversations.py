@@ -56,6 +56,13 @@ RESPONSES: Mapping[str, tuple[dict[str, Any], str]] = {
     "no input": ({}, "input"),
     "a wrong role": ({"input": [{"role": "robot", "content": "a"}]}, "input[0].role"),
     "an unknown part": ({"input": [{"role": "user", "content": [{"type": "smell"}]}]}, "input[0].content[0].type"),
+    "an item that is none": ({"input": ["hello"]}, "input[0]"),
+    "a call without a name": (
+        {"input": [{"type": "function_call", "call_id": "c", "arguments": "{}"}]},
+        "input[0].name",
+    ),
+    "a choice that is none": ({"input": "a", "tool_choice": "perhaps"}, "tool_choice"),
+    "a temperature that is none": ({"input": "a", "temperature": "warm"}, "temperature"),
     "a picture that is no base64": (
         {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": NOT_BASE64}]}]},
         "input[0].content[0].image_url",
@@ -81,6 +88,10 @@ ANTHROPIC: Mapping[str, tuple[dict[str, Any], str]] = {
     "no messages": ({"max_tokens": 5}, "messages"),
     "a wrong role": (anthropic(messages=[{"role": "robot", "content": "a"}]), "messages[0].role"),
     "a block without a type": (anthropic(**messages({"text": "a"})), "messages[0].content[0].type"),
+    "an unknown block": (anthropic(**messages({"type": "smell"})), "'smell' in a message"),
+    "a function whose schema is none": (anthropic(tools=[{"name": "f", "input_schema": []}]), "tools[0].input_schema"),
+    "a function without a name": (anthropic(tools=[{"input_schema": {}}]), "tools[0].name"),
+    "a temperature that is none": (anthropic(temperature="warm"), "temperature"),
     "a text that is none": (anthropic(**messages({"type": "text", "text": 5})), "messages[0].content[0].text"),
     "a picture without data": (anthropic_image(), "messages[0].content[0].source.data"),
     "a picture that is no base64": (anthropic_image(data="@@@"), "messages[0].content[0].source.data"),
@@ -105,6 +116,12 @@ GEMINI: Mapping[str, tuple[dict[str, Any], str]] = {
         gemini({"inlineData": {"mimeType": "image/png", "data": "@@@"}}),
         "contents[0].parts[0].inlineData.data",
     ),
+    "a content that is none": ({"contents": [5]}, "contents[0]"),
+    "an unknown part": (gemini({"smell": "of roses"}), "'smell' in a message"),
+    "a function without a name": (
+        gemini(tools=[{"functionDeclarations": [{}]}]),
+        "tools[0].functionDeclarations[0].name",
+    ),
     "a call without a name": (gemini({"functionCall": {}}), "contents[0].parts[0].functionCall.name"),
     "a function whose schema is none": (
         gemini(tools=[{"functionDeclarations": [{"name": "f", "parameters": "none"}]}]),
@@ -119,13 +136,27 @@ COHERE: Mapping[str, tuple[dict[str, Any], str]] = {
         messages({"type": "image_url", "image_url": {"url": NOT_BASE64}}),
         "messages[0].content[0].image_url.url",
     ),
+    "a message that is none": ({"messages": ["hello"]}, "messages[0]"),
+    "no role": ({"messages": [{"content": "a"}]}, "messages[0].role"),
+    "an unknown part": (messages({"type": "smell"}), "'smell' in a message"),
     "a function without a name": (openai_tool(), "tools[0].function.name"),
+    "a function whose schema is none": (openai_tool(name="f", parameters="none"), "tools[0].function.parameters"),
+    "a choice that is none": ({"messages": [USER], "tool_choice": "PERHAPS"}, "tool_choice"),
+    "a temperature that is none": ({"messages": [USER], "temperature": "warm"}, "temperature"),
 }
 OLLAMA: Mapping[str, tuple[dict[str, Any], str]] = {
     "no messages": ({}, "messages"),
     "a wrong role": ({"messages": [{"role": "robot", "content": "a"}]}, "messages[0].role"),
     "a picture that is no base64": ({"messages": [{**USER, "images": ["AAAA", "@"]}]}, "messages[0].images[1]"),
     "a function without a name": (openai_tool(), "tools[0].function.name"),
+    "a message that is none": ({"messages": ["hello"]}, "messages[0]"),
+    "no role": ({"messages": [{"content": "a"}]}, "messages[0].role"),
+    "a text that is none": ({"messages": [{"role": "user", "content": 5}]}, "messages[0].content"),
+    "a function whose schema is none": (openai_tool(name="f", parameters="none"), "tools[0].function.parameters"),
+    "a call without a name": (
+        {"messages": [{"role": "assistant", "content": "", "tool_calls": [{"function": {}}]}]},
+        "messages[0].tool_calls[0].function.name",
+    ),
     "options that are none": ({"messages": [USER], "options": {"top_k": "many"}}, "options.top_k"),
 }
 

@@ -22,7 +22,7 @@ from tests.conformance.gateway import Gateway
 from tests.conformance.proxying import ProxiedAnswer, ProxyClient
 from tests.conformance.test_bedrock import LONG_LIVED, MODEL, as_json, bedrock
 from tests.support.faulty_upstream import FaultyUpstream
-from tests.support.http_wire import chunked_response, json_response
+from tests.support.http_wire import chunked_response, json_response, response
 from tests.support.scripts import Script, answer, cut, fail, stall
 
 INVOKE, STREAM = "/model/claude/invoke", "/model/claude/invoke-with-response-stream"
@@ -265,8 +265,25 @@ async def test_bodies_are_signed_up_to_the_limit_of_the_node(client: ProxyClient
         (answer(stream()), (502, "InternalServerException")),
         (answer(stream(b"\x00" * 40)), (502, "InternalServerException")),
         (cut(stream(DELTA), 150), (502, "InternalServerException")),
+        (answer(response(200, b"<html>", content_type="text/html")), (502, "InternalServerException")),
+        (answer(response(502, b"<html>", content_type="text/html")), (502, "InternalServerException")),
     ],
-    ids=["401", "403", "400", "404", "424", "429", "500", "503", "exception", "no event", "no frame", "cut"],
+    ids=[
+        "401",
+        "403",
+        "400",
+        "404",
+        "424",
+        "429",
+        "500",
+        "503",
+        "exception",
+        "no event",
+        "no frame",
+        "cut",
+        "page",
+        "page of an error",
+    ],
 )
 async def test_failure_before_the_first_event_is_an_error_of_bedrocks(
     gateway: Gateway, client: ProxyClient, upstream: FaultyUpstream, script: Script, expected: tuple[int, str]
