@@ -25,10 +25,22 @@ _DEFAULTS: Mapping[str, tuple[Any, ...]] = MappingProxyType(
 _NOTES = frozenset({"annotations", "provider_specific_fields"})
 
 
+# What the dialects of clients call the conversation, where not `messages` as encoders do.
+_CONVERSATIONS: Mapping[str, str] = MappingProxyType(
+    {"openai_responses": "input", "openai_completions": "prompt", "gemini_generate_content": "contents"}
+)
+
+
 class UnsupportedByBackendError(InvalidRequestError):
     """The request can never succeed at this backend, without it having been asked; at another one it may."""
 
     default_reason = "UNSUPPORTED_FIELD"
+
+
+def name_as_asked(error: InvalidRequestError, dialect: str) -> None:
+    """Has an encoder's error name the conversation as the dialect of the caller does."""
+    if error.param == "messages":
+        error.param = _CONVERSATIONS.get(dialect, error.param)
 
 
 def nothing_said() -> InvalidRequestError:

@@ -57,6 +57,7 @@ RESPONSES: Mapping[str, tuple[dict[str, Any], str]] = {
     "a wrong role": ({"input": [{"role": "robot", "content": "a"}]}, "input[0].role"),
     "an unknown part": ({"input": [{"role": "user", "content": [{"type": "smell"}]}]}, "input[0].content[0].type"),
     "an item that is none": ({"input": ["hello"]}, "input[0]"),
+    "an unknown item": ({"input": [{"type": "smell"}]}, "input"),
     "a call without a name": (
         {"input": [{"type": "function_call", "call_id": "c", "arguments": "{}"}]},
         "input[0].name",
