@@ -86,8 +86,10 @@ class ChatBody:
         reduced = self._reduced(context, backend, lacks) if lacks else None
         if target is not own or reduced is not None or self.is_read:
             said = unsealed(reduced or self.canonical(), target.name)
+            # What must be written anew is written as the backend wants it, also in the dialect of the caller.
+            writer = dialects[0] if dialects[0].name == target.name else target
             try:
-                body = target.encode_request(
+                body = writer.encode_request(
                     said, model, stream=context.is_streaming, drop_unsupported=backend.service.drops_unsupported
                 )
             except InvalidRequestError as error:
@@ -98,7 +100,8 @@ class ChatBody:
             body = own.with_request_model(body, self.model, model)
         hides_usage = False
         is_asked = backend.needs_usage or context.needs_usage or reduced is not None or self.is_read
-        if is_asked and context.is_streaming and target is own and isinstance(own, UsageOnDemand):
+        is_asked = is_asked and context.is_streaming and not backend.family.tells_usage
+        if is_asked and target is own and isinstance(own, UsageOnDemand):
             asked = self.body if self.asked is None else self.asked
             hides_usage = own.with_usage_asked(asked) is not asked
             body = own.with_usage_asked(body)

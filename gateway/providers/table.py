@@ -14,6 +14,7 @@ from gateway.providers.accounts import read_aws_account, read_entra_app, read_go
 from gateway.providers.paths import azure_path, path_without_version, vertex_path
 from gateway.schemas.table import (
     GEMINI,
+    MISTRAL,
     OPENAI_EMBEDDINGS,
     OPENAI_ITSELF,
     OPENAI_RESPONSES,
@@ -62,6 +63,7 @@ _ROWS: Mapping[str, Mapping[str, Any]] = {
     # Its chat completions ended in September 2026; responses took their place. Vectors are none that others can read,
     # but pass (docs.perplexity.ai/docs/agent-api/openai-compatibility, …/api-reference/embeddings-post).
     "perplexity": {"own_family": Family(chat=(OPENAI_RESPONSES,), embeddings=(OPENAI_EMBEDDINGS,))},
+    "mistral": {"own_family": MISTRAL},
     # docs.x.ai/developers/model-capabilities/text/comparison
     "xai": {"own_family": OPENAI_ITSELF},
     # api-docs.deepseek.com

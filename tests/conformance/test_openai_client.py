@@ -261,3 +261,54 @@ async def test_many_at_once(client: openai.AsyncOpenAI, upstream: FaultyUpstream
         *(client.chat.completions.create(model="m", messages=question) for question in questions)
     )
     assert [got.choices[0].message.content for got in answers] == [question[0]["content"] for question in questions]
+
+
+# Mistral refuses every field that it does not know.
+
+
+async def configure_mistral(gateway: Gateway, upstream: FaultyUpstream, **service: Any) -> None:
+    price = {"input": 1.0, "output": 1.0}
+    models = [{"name": "m", "upstream_name": MODEL, "price": price}]
+    proxy = {"provider": "mistral", "base_url": upstream.url}
+    services = [{"name": "llm", "proxy_service": proxy, "models": models, **service}]
+    await gateway.apply(with_keys({**one_pool(upstream.address), "services": services}, api_key(KEY)))
+
+
+async def test_stream_of_mistrals_is_not_asked_for_the_usage_that_it_tells(
+    client: openai.AsyncOpenAI, gateway: Gateway, upstream: FaultyUpstream
+) -> None:
+    await configure_mistral(gateway, upstream)
+    usage = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}
+    last = {**ROLE, "choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": "stop"}], "usage": usage}
+    upstream.script = stream_of(sse(ROLE, HELLO, last))
+    stream = await client.chat.completions.create(model="m", messages=MESSAGES, stream=True)
+    assert [chunk.usage.prompt_tokens async for chunk in stream if chunk.usage] == [9]
+    assert upstream.requests[0].json() == {"model": MODEL, "messages": MESSAGES, "stream": True}
+    entry = await gateway.access_log_entry(stream.response.headers["x-request-id"])
+    assert entry["cost_usd"] == pytest.approx(13e-6)
+
+
+async def test_what_is_written_for_mistral_is_what_it_knows(
+    client: openai.AsyncOpenAI, gateway: Gateway, upstream: FaultyUpstream
+) -> None:
+    """Here because the service lacks what was asked for, elsewhere because the client speaks another dialect."""
+    await configure_mistral(gateway, upstream, unsupported_features=["LOGPROBS"], unsupported_fields="DROP")
+    upstream.script = chat()
+    thought: Any = {"role": "assistant", "content": "hi", "reasoning_content": "They greet me."}
+    turns: Any = [{**MESSAGES[0], "name": "alice"}, thought, *MESSAGES]
+    stream = await client.chat.completions.create(
+        model="m", messages=turns, stream=True, seed=7, user="alice", logprobs=True, max_tokens=9
+    )
+    assert "".join([chunk.choices[0].delta.content or "" async for chunk in stream if chunk.choices]) == "hello there"
+    thinking = {"type": "thinking", "thinking": [{"type": "text", "text": "They greet me."}]}
+    assert upstream.requests[0].json() == {
+        "model": MODEL,
+        "messages": [
+            MESSAGES[0],
+            {"role": "assistant", "content": [thinking, {"type": "text", "text": "hi"}]},
+            MESSAGES[0],
+        ],
+        "random_seed": 7,
+        "max_tokens": 9,
+        "stream": True,
+    }
