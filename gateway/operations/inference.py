@@ -82,12 +82,12 @@ class ChatBody:
         dialects = backend.family.chat
         own = self.dialect
         target = own if own in dialects else _first(dialects, context, backend)
+        # Some backends have their own way to write the dialect of the caller.
+        writer = dialects[0] if dialects and dialects[0].name == target.name else target
         lacks = backend.lacks(self.model)
         reduced = self._reduced(context, backend, lacks) if lacks else None
         if target is not own or reduced is not None or self.is_read:
             said = unsealed(reduced or self.canonical(), target.name)
-            # What must be written anew is written as the backend wants it, also in the dialect of the caller.
-            writer = dialects[0] if dialects[0].name == target.name else target
             try:
                 body = writer.encode_request(
                     said, model, stream=context.is_streaming, drop_unsupported=backend.service.drops_unsupported
@@ -97,7 +97,7 @@ class ChatBody:
                 raise
         else:
             body = self._without_signatures_of_others() if MARK in self.body else self.body
-            body = own.with_request_model(body, self.model, model)
+            body = writer.with_request_model(body, self.model, model)
         hides_usage = False
         is_asked = backend.needs_usage or context.needs_usage or reduced is not None or self.is_read
         is_asked = is_asked and context.is_streaming and not backend.family.tells_usage

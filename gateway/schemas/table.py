@@ -82,7 +82,7 @@ OPENAI_ITSELF = Family(
 """What OpenAI, Azure and few others speak; most who speak OpenAI's chat have no responses, or only a part of them."""
 
 MISTRAL = Family(chat=(MistralChat(), OPENAI_CHAT), embeddings=(OPENAI_EMBEDDINGS,), is_openai=True, tells_usage=True)
-"""What Mistral speaks: what clients of OpenAI's say passes, the rest is written in its own way."""
+"""What Mistral speaks: OpenAI's chat completions, with fewer fields."""
 
 _EVERYTHING = Family(
     chat=(OPENAI_CHAT, OPENAI_RESPONSES, OPENAI_COMPLETIONS, ANTHROPIC_MESSAGES, GEMINI, COHERE_CHAT, OLLAMA_CHAT),
