@@ -281,9 +281,11 @@ async def test_stream_of_mistrals_is_not_asked_for_the_usage_that_it_tells(
     usage = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}
     last = {**ROLE, "choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": "stop"}], "usage": usage}
     upstream.script = stream_of(sse(ROLE, HELLO, last))
+    options: Any
     for options in ({}, {"stream_options": {"include_usage": True}, "seed": 7}):
-        fields: Any = {"model": "m", "messages": MESSAGES, "stream": True, "extra_body": {"safe_prompt": True}}
-        stream = await client.chat.completions.create(**fields, **options)
+        stream = await client.chat.completions.create(
+            model="m", messages=MESSAGES, stream=True, extra_body={"safe_prompt": True}, **options
+        )
         assert [chunk.usage.prompt_tokens async for chunk in stream if chunk.usage] == [9]
         entry = await gateway.access_log_entry(stream.response.headers["x-request-id"])
         assert entry["cost_usd"] == pytest.approx(13e-6)
