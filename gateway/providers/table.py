@@ -14,6 +14,7 @@ from gateway.providers.accounts import read_aws_account, read_entra_app, read_go
 from gateway.providers.paths import azure_path, path_without_version, vertex_path
 from gateway.schemas.table import (
     GEMINI,
+    GROQ,
     MISTRAL,
     OPENAI_EMBEDDINGS,
     OPENAI_ITSELF,
@@ -92,7 +93,7 @@ _ROWS: Mapping[str, Mapping[str, Any]] = {
     },
     "cohere": {"schema": Schema.COHERE, "strip_headers": _NOTHING},
     # console.groq.com/docs/openai: with these, 400
-    "groq": {"lacks": frozenset({Feature.LOGPROBS, Feature.MULTIPLE_CHOICES})},
+    "groq": {"own_family": GROQ, "lacks": frozenset({Feature.LOGPROBS, Feature.MULTIPLE_CHOICES})},
     "ollama": {"schema": Schema.OLLAMA, "strip_headers": _NOTHING},
     "triton": {"schema": Schema.OPEN_INFERENCE, "strip_headers": _NOTHING},
     "mlserver": {"schema": Schema.OPEN_INFERENCE, "strip_headers": _NOTHING},

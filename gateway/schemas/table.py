@@ -22,9 +22,9 @@ from gateway.schemas.ollama.dialects import OllamaChat, OllamaEmbeddings
 from gateway.schemas.openai.chat import OpenAIChat
 from gateway.schemas.openai.completions import OpenAICompletions
 from gateway.schemas.openai.embeddings import OpenAIEmbeddings
-from gateway.schemas.openai.mistral import MistralChat
 from gateway.schemas.openai.rerank import OpenAIRerank
 from gateway.schemas.openai.responses import OpenAIResponses
+from gateway.schemas.openai.strict import GroqChat, MistralChat
 from gateway.schemas.whole_dialect import CountTokensTarget, EmbeddingsTarget, RerankDialect
 from gateway.types import Schema
 
@@ -83,6 +83,9 @@ OPENAI_ITSELF = Family(
 
 MISTRAL = Family(chat=(MistralChat(), OPENAI_CHAT), embeddings=(OPENAI_EMBEDDINGS,), is_openai=True, tells_usage=True)
 """What Mistral speaks: OpenAI's chat completions, with fewer fields."""
+
+GROQ = Family(chat=(GroqChat(), OPENAI_CHAT), embeddings=(OPENAI_EMBEDDINGS,), is_openai=True)
+"""What Groq speaks: the same, with other fields."""
 
 _EVERYTHING = Family(
     chat=(OPENAI_CHAT, OPENAI_RESPONSES, OPENAI_COMPLETIONS, ANTHROPIC_MESSAGES, GEMINI, COHERE_CHAT, OLLAMA_CHAT),
