@@ -33,13 +33,13 @@ demo: $(if $(findstring echo,$(ARGS)),$(VENV)/.janua,$(VENV)/.demo) ## Run Janua
 # Many of the tests start real processes, four files beside each other: what fails is run once more, alone. A second failure
 # counts; a first one stands in the output, as a test to be mended.
 test: $(VENV)/.dev ## Run the tests, several files at once (ARGS="-k words")
-	@$(bin)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS) || { \
+	@$(bin)/pytest --numprocesses 4 --dist loadfile $(ARGS) || { \
 	  code=$$?; [ $$code -eq 1 ] || exit $$code; \
 	  echo 'Tests failed beside others: once more, alone' >&2; \
 	  $(bin)/pytest --last-failed --last-failed-no-failures none --maxfail 3 $(ARGS); }
 
 test-granian: $(VENV)/.dev ## Run the conformance tests on nodes with --server granian (ARGS="-k words")
-	@JANUA_HTTP_SERVER=granian $(bin)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile tests/conformance $(ARGS)
+	@JANUA_HTTP_SERVER=granian $(bin)/pytest --numprocesses 4 --dist loadfile tests/conformance $(ARGS)
 
 check: lint types imports proto-check docs-check ## Everything that needs no test: format, lint, types, imports, protos
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from janua.config.v1.resource_pb2 import KIND_SECRET
 from janua.config.v1.sync_state_pb2 import SyncState
-from janua_resources.kinds import KINDS, SYNC_STATE_NAME, SYNC_STATE_TYPE_URL, kind_info
+from janua_resources.kinds import SYNC_STATE_NAME, SYNC_STATE_TYPE_URL, kind_info
 
 from config_server.fleet.envoy_types import BY_NAME_ONLY, ENVOY_TYPES
 from config_server.fleet.fleet_view import FleetView
@@ -14,6 +14,7 @@ from config_server.resource_stages import ResourceStage
 from config_server.resources import digest_of, encode
 from config_server.snapshot_cache import SnapshotCache
 from config_server.subscription import Delivery, Page, Subscription, SubscriptionRequest
+from config_server.type_order import place
 from config_server.type_subscription import SubscriptionFactory, TypeSubscription
 from config_server.type_view import TypeView
 from config_server.wire import EncodedResource, Encoder, encode_resource
@@ -22,7 +23,6 @@ from config_server.wire import EncodedResource, Encoder, encode_resource
 MAX_TYPES: Final = 64
 MAX_NAMES_PER_TYPE: Final = 100_000
 
-_PLACES: Final = {type_url: place for place, type_url in enumerate((*(info.type_url for info in KINDS), *ENVOY_TYPES))}
 _BY_NAME_ONLY: Final = {kind_info(KIND_SECRET).type_url, *BY_NAME_ONLY}
 
 
@@ -97,7 +97,7 @@ class AdsStream:
             subscription = self._sync = self._make_subscription(self._sync_view, is_by_name_only=False)
         else:
             subscription = self._make_subscription(self._view(type_url), is_by_name_only=type_url in _BY_NAME_ONLY)
-            self._ordered = sorted((*self._ordered, (type_url, subscription)), key=_place)
+            self._ordered = sorted((*self._ordered, (type_url, subscription)), key=lambda each: place(each[0]))
         self._subscriptions[type_url] = subscription
         return subscription
 
@@ -217,11 +217,6 @@ class AdsStream:
             type_url=type_url, nonce=nonce, revision=revision, resources=page.resources, removed=page.removed
         )
         return Response(type_url=type_url, revision=revision, data=data)
-
-
-def _place(subscription: tuple[str, TypeSubscription]) -> int:
-    """Where a type stands in the order; types that nobody knows have the last place together."""
-    return _PLACES.get(subscription[0], len(_PLACES))
 
 
 def _sync_state(epoch: str, revision: int) -> EncodedResource:

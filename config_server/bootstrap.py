@@ -170,6 +170,7 @@ async def _serve(
             background = [tasks.create_task(part.run()) for part in parts.background]
             console = None if parts.console is None else parts.console.start(tasks)
             store_name = redacted_store(settings.store)
+            await parts.housekeeping.meet()  # who asks it at once how far all nodes are is not told that there are none
             on_ready(Ready(grpc=address, console=console, store=store_name, revision=parts.revision))
             await stopped()
             _log.info("draining", timeout_s=settings.drain_timeout_s)

@@ -1,6 +1,7 @@
 """What was: the revisions, what each changed, and the configuration as it was at one of them."""
 
-from collections.abc import Iterator, Mapping
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from google.rpc import code_pb2
@@ -12,7 +13,7 @@ from config_server.proposal import PROPOSAL_KEY, Proposal, proposal_of
 from config_server.resources import Key, StoredEntry, key_to_proto, timestamp
 from config_server.rollout import CanaryRollout, Rollout, changed_versions
 from config_server.snapshot_cache import SnapshotCache
-from config_server.store.base import RevisionRecord, Store
+from config_server.store.base import RevisionCompactedError, RevisionRecord, Store
 
 _PAGE_SIZE: Final = 100
 
@@ -36,16 +37,24 @@ class History:
         )
 
     async def get(self, revision: int) -> pb.GetRevisionResponse:
-        await self._check_made(revision)
+        before, after = await self.around(revision)
         (record,) = await self._store.revisions(before=revision + 1, limit=1)
-        changes = differences(await self.resources_at(revision - 1), await self.resources_at(revision))
+        changes = await asyncio.to_thread(differences, before, after)
         return pb.GetRevisionResponse(revision=_revision(record), changes=changes)
+
+    async def around(self, revision: int) -> tuple[Mapping[Key, StoredEntry], Mapping[Key, StoredEntry]]:
+        """The resources before a revision and after it: what differs is what it changed."""
+        await self._check_made(revision)
+        if revision <= (horizon := await self._store.horizon()):
+            raise RevisionCompactedError.of_changes(revision, horizon)
+        return await self.resources_at(revision - 1), await self.resources_at(revision)
 
     async def diff(self, request: pb.DiffRevisionsRequest) -> pb.DiffRevisionsResponse:
         to_revision = request.to_revision or self._cache.revision
         before = await self.resources_at(request.from_revision)
         after = await self.resources_at(to_revision)
-        return pb.DiffRevisionsResponse(to_revision=to_revision, changes=differences(before, after))
+        changes = await asyncio.to_thread(differences, before, after)
+        return pb.DiffRevisionsResponse(to_revision=to_revision, changes=changes)
 
     async def rollout(self, revision: int) -> Rollout:
         """What nodes have to take over for a revision; 0 is the current one."""
@@ -71,8 +80,7 @@ class History:
     async def resources_at(self, revision: int) -> Mapping[Key, StoredEntry]:
         """All resources as they were, by kind and name. No records."""
         await self._check_made(revision)
-        entries = await self._store.entries_at(revision)
-        return {key: entries[key] for key in sorted(entries) if not key.is_record}
+        return await asyncio.to_thread(_resources, await self._store.entries_at(revision))
 
     async def _check_made(self, revision: int) -> None:
         current = self._cache.revision
@@ -85,8 +93,20 @@ class History:
             raise ApiError(code_pb2.NOT_FOUND, "REVISION_NOT_FOUND", text)
 
 
-def differences(before: Mapping[Key, StoredEntry], after: Mapping[Key, StoredEntry]) -> Iterator[pb.ChangeResult]:
+# Of a large configuration both take their time, during which streams are served: they run in threads.
+
+
+def _resources(entries: Mapping[Key, StoredEntry]) -> Mapping[Key, StoredEntry]:
+    """Without records, by kind and name."""
+    return {key: entries[key] for key in sorted(entries) if not key.is_record}
+
+
+def differences(before: Mapping[Key, StoredEntry], after: Mapping[Key, StoredEntry]) -> Sequence[pb.ChangeResult]:
     """What to change to come from one state to the other, by kind and name. What is equal is left out."""
+    return list(_differences(before, after))
+
+
+def _differences(before: Mapping[Key, StoredEntry], after: Mapping[Key, StoredEntry]) -> Iterator[pb.ChangeResult]:
     room = DiffRoom()
     for key in sorted({*before, *after}):
         old, new = before.get(key), after.get(key)

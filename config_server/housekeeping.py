@@ -11,7 +11,7 @@ import structlog
 from config_server.apply import REQUEST_IDS_KEPT
 from config_server.nodes import NodeRegistry
 from config_server.revision_signal import RevisionSignal
-from config_server.store.base import Peers, Store, StoreUnavailableError
+from config_server.store.base import Store, StoreUnavailableError
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
 
@@ -49,8 +49,7 @@ class Housekeeping:
         cleaned: datetime | None = None
         while True:
             await self.write_nodes()
-            if self._store.peers is not None:
-                await self._meet(self._store.peers)
+            await self.meet()
             now = self._clock()
             # A clock that was put back must not hold it up until it has come so far again.
             if cleaned is None or not cleaned <= now < cleaned + _CLEANING_EVERY:
@@ -74,8 +73,10 @@ class Housekeeping:
             for row in changed:
                 self._nodes.changed(row.node_id)
 
-    async def _meet(self, peers: Peers) -> None:
-        """Tells other servers that this one is there, and hears of their nodes."""
+    async def meet(self) -> None:
+        """Tells other servers over the store that this one is there, and hears of their nodes."""
+        if (peers := self._store.peers) is None:
+            return
         try:
             await peers.say_alive()
             found = await peers.nodes(self._nodes_known)

@@ -16,7 +16,7 @@ _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 _LABELS: Final[Mapping[str, str]] = {info.type_url: info.type_url.rpartition(".")[2] for info in KINDS}
 _OTHER_TYPE: Final = "other"
 
-READY, DRAINING, DISCONNECTED = "ready", "draining", "disconnected"
+READY, CONNECTED, DRAINING, DISCONNECTED = "ready", "connected", "draining", "disconnected"
 
 
 class Metrics:
@@ -71,7 +71,7 @@ class _State(Collector):
     def collect(self) -> Iterator[Metric]:
         yield GaugeMetricFamily("janua_xds_streams", "Discovery streams that are open here.", self._streams())
         yield GaugeMetricFamily("janua_config_revision", "The newest revision.", self._revision())
-        counts = dict.fromkeys((READY, DRAINING, DISCONNECTED), 0)
+        counts = dict.fromkeys((READY, CONNECTED, DRAINING, DISCONNECTED), 0)
         for node in self._nodes():
             counts[state_of(node)] += 1
         family = GaugeMetricFamily("janua_nodes", "Nodes of the fleet, by state.", labels=["state"])
@@ -81,6 +81,10 @@ class _State(Collector):
 
 
 def state_of(node: NodeRecord) -> str:
+    """Connected is one that has not said that it takes requests: a node in its first sync, or a client of another kind,
+    which never says anything of itself."""
     if not node.is_connected:
         return DISCONNECTED
-    return DRAINING if node.status is not None and node.status.draining else READY
+    if node.status is None or not (node.status.ready or node.status.draining):
+        return CONNECTED
+    return DRAINING if node.status.draining else READY

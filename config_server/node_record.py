@@ -3,19 +3,16 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from types import MappingProxyType
-from typing import Final
 
 from google.rpc import status_pb2
 from janua.config.v1.config_service_pb2 import Node, NodeStatus
-from janua_resources.kinds import KINDS
+from janua_resources.kinds import SYNC_STATE_TYPE_URL
 
 from config_server.node_selector import Selection
 from config_server.progress import TypeProgress, progress_from_proto
 from config_server.resources import timestamp
 from config_server.subscription import Delivery
-
-_ORDER: Final = MappingProxyType({info.type_url: position for position, info in enumerate(KINDS)})
+from config_server.type_order import place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,12 +42,20 @@ class NodeSession:
     def progress(self, type_url: str) -> TypeProgress:
         found = self.types.get(type_url)
         if found is None:
-            found = self.types[type_url] = TypeProgress(type_url=type_url)
+            found = self.types[type_url] = TypeProgress(type_url=type_url, acked_revision=self._acked_before())
         return found
+
+    def _acked_before(self) -> int:
+        """What the node has acknowledged of a type that it asks for from now on: after its first sync all that it has
+        acknowledged of others, since it lacked nothing of this one until now."""
+        sync = self.types.get(SYNC_STATE_TYPE_URL)
+        if sync is None or not sync.acked_revision:
+            return 0
+        return min((each.acked_revision for each in self.types.values() if each is not sync), default=0)
 
     def by_order(self) -> Sequence[TypeProgress]:
         """The types in make-before-break order, which puts a refusal before those that follow from it."""
-        return sorted(self.types.values(), key=lambda each: (_ORDER.get(each.type_url, len(_ORDER)), each.type_url))
+        return sorted(self.types.values(), key=lambda each: (place(each.type_url), each.type_url))
 
     def sent(self, type_url: str, revision: int) -> None:
         self.progress(type_url).sent(revision)

@@ -1,5 +1,6 @@
 """The gateway nodes: who is connected, who was seen before, and how far each has come. Knows no gRPC."""
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -21,9 +22,18 @@ FORGET_AFTER: Final = timedelta(days=7)
 class NodeRegistry:
     """All nodes, by id. What it holds is written down in batches: a write per acknowledgement would be too many."""
 
-    def __init__(self, kept: Iterable[NodeRow], *, clock: Callable[[], datetime], replica: str = "") -> None:
+    def __init__(
+        self,
+        kept: Iterable[NodeRow],
+        *,
+        clock: Callable[[], datetime],
+        monotonic: Callable[[], float] = time.monotonic,
+        replica: str = "",
+    ) -> None:
+        """`clock` tells the time, and may be set; `monotonic` measures it."""
         self.changes: Final = NodeChanges()
         self._clock = clock
+        self._monotonic = monotonic
         nodes = [Node.FromString(row.record) for row in kept]
         self._records = {node.id: record_of(node) for node in nodes}
         self._peers = NodesElsewhere()
@@ -57,8 +67,8 @@ class NodeRegistry:
 
     def take_peers(self, nodes: Sequence[PeerNode], alive: frozenset[str]) -> None:
         """What other servers have written of their nodes since the last time, and which servers are there."""
-        now = self._clock()
-        changed = self._peers.take(nodes, alive, now=now, forget_before=now - FORGET_AFTER)
+        forget_before = self._clock() - FORGET_AFTER
+        changed = self._peers.take(nodes, alive, now=self._monotonic(), forget_before=forget_before)
         for node_id in sorted(changed):
             self.changes.changed(node_id)
         if changed or alive != self._servers:

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from janua.config.v1.config_service_pb2 import Node
@@ -11,7 +11,7 @@ from config_server.node_record import NodeRecord, record_of
 from config_server.store.base import PeerNode
 
 # A node that has lost its server tries the next one within 15 seconds, and then says how it is.
-_ON_ITS_WAY: Final = timedelta(seconds=20)
+_ON_ITS_WAY_S: Final = 20.0
 
 
 @dataclass(slots=True)
@@ -19,7 +19,7 @@ class _Known:
     row: bytes
     record: NodeRecord
     was_connected: bool
-    server_gone_since: datetime | None = None
+    server_gone_since: float | None = None
 
 
 class NodesElsewhere:
@@ -33,9 +33,12 @@ class NodesElsewhere:
         self._best: dict[str, NodeRecord] = {}
 
     def take(
-        self, nodes: Sequence[PeerNode], alive: Collection[str], *, now: datetime, forget_before: datetime
+        self, nodes: Sequence[PeerNode], alive: Collection[str], *, now: float, forget_before: datetime
     ) -> frozenset[str]:
-        """What servers have written, and which of them are there. Gives the nodes of which something is new."""
+        """What servers have written, and which of them are there. Gives the nodes of which something is new.
+
+        `now` is in seconds of a clock that nobody sets.
+        """
         changed = set()
         for row in nodes:
             known = self._known.get((row.node_id, row.replica))
@@ -44,11 +47,14 @@ class NodesElsewhere:
                 changed.add(row.node_id)
         for (node_id, replica), known in self._known.items():
             is_connected = known.was_connected and replica in alive
-            known.server_gone_since = None if replica in alive else known.server_gone_since or now
+            if replica in alive:
+                known.server_gone_since = None
+            elif known.server_gone_since is None:
+                known.server_gone_since = now
             has_lost_its_server = (
                 known.was_connected
                 and known.server_gone_since is not None
-                and now < known.server_gone_since + _ON_ITS_WAY
+                and now < known.server_gone_since + _ON_ITS_WAY_S
             )
             before = known.record.is_connected_to_peer, known.record.has_lost_its_server
             if before != (is_connected, has_lost_its_server):

@@ -51,8 +51,7 @@ class Rollbacks:
 
     async def _before(self, revision: int) -> tuple[Mapping[Key, StoredEntry], set[Key]]:
         """The state before a revision, and the keys that it changed, none of which has been changed since."""
-        before = await self._history.resources_at(revision - 1)
-        after = await self._history.resources_at(revision)
+        before, after = await self._history.around(revision)
         changed = {key for key in {*before, *after} if before.get(key) != after.get(key)}
         current = self._cache.resources
         moved = [key for key in sorted(changed) if (current[key].entry if key in current else None) != after.get(key)]

@@ -151,7 +151,7 @@ def _refusal(error: Exception) -> ApiError:
             text = "this config server cannot read what is in its store: see its log, or ask another one"
             return ApiError(code_pb2.UNAVAILABLE, "STORE_UNREADABLE", text)
         case RevisionCompactedError():
-            return ApiError(code_pb2.OUT_OF_RANGE, "REVISION_COMPACTED", f"{error}: begin from the current state")
+            return ApiError(code_pb2.OUT_OF_RANGE, "REVISION_COMPACTED", str(error))
         case _:
             reference = secrets.token_hex(4)
             _log.error("unexpected error", reference=reference, exc_info=error)

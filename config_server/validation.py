@@ -5,12 +5,13 @@ The rules themselves stand in `janua_resources` and in the .proto files; here th
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Final, Protocol, cast
+from typing import Final
 
 from janua.config.v1.config_service_pb2 import Warning as ApplyWarning
 from janua_resources import rules, world
 from janua_resources.field_rules import check_fields
 from janua_resources.kinds import ConfigMessage, World
+from janua_resources.unknown_fields import discard_unknown_fields
 from janua_resources.violations import Violation, first_per_field
 
 from config_server.batch import BatchChange
@@ -21,12 +22,6 @@ from config_server.resources import Key, Kind, key_to_proto
 MAX_RESOURCE_BYTES: Final = 1024 * 1024
 
 
-class _Discarding(Protocol):
-    """What every message has, and its published types lack."""
-
-    def DiscardUnknownFields(self) -> None: ...  # noqa: N802 (the name is protobuf's)
-
-
 def check_resource(path: str, message: ConfigMessage, size: int) -> Sequence[RequestViolation]:
     """What is wrong with a resource, seen alone. `path` leads to it in the request; `size` is that of its bytes."""
     if size > MAX_RESOURCE_BYTES:
@@ -35,7 +30,7 @@ def check_resource(path: str, message: ConfigMessage, size: int) -> Sequence[Req
     found = first_per_field([*check_fields(message), *rules.check(message)])
     violations = [_in_request(path, violation) for violation in found]
     # Last, because it changes the message: what this version does not know would be kept and never acted on.
-    cast("_Discarding", message).DiscardUnknownFields()
+    discard_unknown_fields(message)
     if message.ByteSize() != size:
         text = "has fields that this version does not know"
         violations.append(RequestViolation(path=path, message=text, reason="UNKNOWN_FIELD"))

@@ -13,7 +13,7 @@ from config_server.errors import ApiError
 from config_server.resources import Kind, StoredChange, stored_resource, timestamp
 from config_server.revision_signal import RevisionSignal, SignalClosedError
 from config_server.snapshot_cache import CachedResource, SnapshotCache
-from config_server.store.base import Store
+from config_server.store.base import RevisionCompactedError, Store
 
 _PAGE_RESOURCES: Final = 500
 # How long a watch waits for the revision that it is to begin after.
@@ -46,10 +46,17 @@ class Watcher:
             yield await self._timed(_bookmark(revision))
         while True:
             for each in range(revision + 1, await self._newest(revision) + 1):
-                response = _response(await self._store.changes_of(each), each, request.kind)
+                response = _response(await self._changes(each), each, request.kind)
                 if response.events:
                     yield await self._timed(response)
                 revision = each
+
+    async def _changes(self, revision: int) -> Sequence[StoredChange]:
+        try:
+            return await self._store.changes_of(revision)
+        except RevisionCompactedError as error:
+            text = f"{error}: begin without after_revision"
+            raise ApiError(code_pb2.OUT_OF_RANGE, "REVISION_COMPACTED", text) from None
 
     async def _timed(self, response: WatchResourcesResponse) -> WatchResourcesResponse:
         """The response, with when its revision was made."""

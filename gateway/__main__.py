@@ -144,6 +144,7 @@ _FAILURES = (
     type=click.Choice([each.value for each in HttpServer]),
     default=HttpServer.HYPERCORN.value,
     envvar="JANUA_HTTP_SERVER",
+    allow_from_autoenv=False,  # JANUA_SERVER says to `janua` where the config server is
     help="What speaks HTTP on --http; granian: faster, without TLS and WebSockets. Variable: JANUA_HTTP_SERVER.",
 )
 @click.option(

@@ -332,7 +332,9 @@ class RoutesInUse:
             return
         known = self._in_router
         changed = [name for name, route in routes.items() if known.get(name) is not route]
+        yield
         changed += [name for name in known if name not in routes]
+        yield
         for start in range(0, len(changed), self._routes_a_step):
             names = changed[start : start + self._routes_a_step]
             removed = [known.pop(name) for name in names if name in known]

@@ -4,6 +4,11 @@ import signal
 
 from hypothesis import HealthCheck, settings
 
+from tests.support.forked.popen import install
+
+# Half of what a program costs at its start is imports, and tests start programs a thousand times.
+install()
+
 # A background job of a shell ignores SIGINT, and so would every process that tests start and interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

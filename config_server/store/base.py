@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol, TypeAlias
+from typing import Protocol, Self, TypeAlias
 
 from config_server.resources import Key, StoredChange, StoredEntry, StoredWorld
 
@@ -29,11 +29,21 @@ class RevisionConflictError(Exception):
 
 
 class RevisionCompactedError(Exception):
-    """The revision is older than the horizon: what was then is no longer known."""
+    """What a revision left, or what it changed, is no longer known. `oldest`: of this revision it still is."""
 
-    def __init__(self, revision: int, horizon: int) -> None:
-        super().__init__(f"revision {revision} is compacted; the oldest that can be read is {horizon}")
-        self.horizon = horizon
+    def __init__(self, what: str, oldest: int) -> None:
+        super().__init__(f"{what} is not kept any more; the oldest that is kept is that of revision {oldest}")
+        self.oldest = oldest
+
+    @classmethod
+    def of_content(cls, revision: int, horizon: int) -> Self:
+        """For a revision before the horizon."""
+        return cls(f"the configuration of revision {revision}", horizon)
+
+    @classmethod
+    def of_changes(cls, revision: int, horizon: int) -> Self:
+        """For a revision up to the horizon: it takes the one before to tell what has changed."""
+        return cls(f"what revision {revision} changed", horizon + 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

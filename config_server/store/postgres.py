@@ -93,7 +93,7 @@ class PostgresStore:
             rows = await connection.fetch(_SELECT_CHANGES, revision)
         horizon = rows[0]["horizon"] if rows else 0
         if 0 < revision <= horizon:
-            raise RevisionCompactedError(revision, horizon)
+            raise RevisionCompactedError.of_changes(revision, horizon)
         return tuple(
             StoredChange(operation=Operation(operation), entry=entry_of(tuple(entry)))
             for _, operation, *entry in rows
@@ -104,7 +104,7 @@ class PostgresStore:
         async with self._reading() as connection:
             horizon = await connection.fetchval("SELECT horizon FROM meta")
             if revision < horizon:
-                raise RevisionCompactedError(revision, horizon)
+                raise RevisionCompactedError.of_content(revision, horizon)
             rows = await connection.fetch(_SELECT_RESOURCES_AT, revision, int(Operation.DELETED))
         return self._checked(rows)
 

@@ -20,8 +20,9 @@ _POLL_S: Final = 1.0
 _ANSWER_S: Final = 5.0
 _FIRST_WAIT_S: Final = 0.1
 _LONGEST_WAIT_S: Final = 5.0
-# A server that says nothing for longer is gone, and its nodes are not connected to it.
-_SILENCE: Final = "5 seconds"
+# A server that says nothing for longer is gone, and its nodes are not connected to it. So is one that was last heard
+# later than that from now: it has said nothing since the database's clock was put back.
+_SILENCE: Final = "interval '5 seconds'"
 # Rows written since so long before are read again: what is committed late must not be missed.
 _OVERLAP: Final = "15 seconds"
 # How long the nodes of a server that is gone are known, unless another has heard of them since.
@@ -30,7 +31,7 @@ _FORGET_AFTER: Final = "7 days"
 # An advisory lock that no other program takes: "JanL" in ASCII.
 _LINE: Final = 0x4A616E4C
 
-ALIVE: Final = f"SELECT replica FROM replicas WHERE heard > now() - interval '{_SILENCE}'"
+ALIVE: Final = f"SELECT replica FROM replicas WHERE heard > now() - {_SILENCE} AND heard < now() + {_SILENCE}"
 _POSITION: Final = """
   SELECT meta.epoch, meta.revision, newest.time, known.time FROM meta
   LEFT JOIN revisions AS newest ON newest.revision = meta.revision
@@ -106,6 +107,8 @@ class PostgresPeers:
         recent = f"AND ($2::timestamptz IS NULL OR written > $2 - interval '{_OVERLAP}')"
         async with self._told("read") as connection:
             now = await connection.fetchval("SELECT now()")
+            if since is not None and now < since:
+                since = None  # the clock was put back: what was written since then has an earlier time
             rows = await connection.fetch(
                 f"SELECT replica, node_id, record FROM nodes WHERE replica <> $1 {recent}", self._instance, since
             )

@@ -222,7 +222,7 @@ def _changes_of(connection: sqlite3.Connection, revision: int) -> Sequence[Store
         horizon = _horizon(connection)
         rows = connection.execute(_SELECT_CHANGES, (revision,)).fetchall()
     if 0 < revision <= horizon:
-        raise RevisionCompactedError(revision, horizon)
+        raise RevisionCompactedError.of_changes(revision, horizon)
     return tuple(StoredChange(operation=Operation(row[0]), entry=entry_of(row[1:])) for row in rows)
 
 
@@ -230,7 +230,7 @@ def _entries_at(connection: sqlite3.Connection, revision: int, path: Path) -> Ma
     with _one_moment(connection):
         horizon = _horizon(connection)
         if revision < horizon:
-            raise RevisionCompactedError(revision, horizon)
+            raise RevisionCompactedError.of_content(revision, horizon)
         rows = connection.execute(_SELECT_RESOURCES_AT, {"revision": revision, "deleted": Operation.DELETED}).fetchall()
     return _checked(rows, path)
 

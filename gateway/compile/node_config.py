@@ -1,7 +1,7 @@
 """The configuration of a running node: takes what discovery, a file or the disk bring, and publishes snapshots."""
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -87,15 +87,9 @@ class NodeConfig:
         names = [resource.name for resource in upserts]
         # It takes many turns, and no other update publishes a part of it.
         async with self._updating:
-            async for _ in in_turns(self.table.update_in_steps(type_url, upserts, removals)):
+            async for _ in in_turns(self._update_in_steps(type_url, revision, upserts, removals)):
                 pass
-            if type_url == SERVICE:
-                self.table.drop_unnamed_secrets()
-            if revision.isdigit():
-                self.revision = max(self.revision, int(revision))
-            self._listener.on_secret_names()
-            async for _ in in_turns(self._listener.prepare(self.table.snapshot())):
-                pass
+            await asyncio.sleep(0)  # to publish takes a turn of its own
             await self._changed()
         if self.table.waiting(type_url, names):
             await self._wait_for_references(type_url, names)
@@ -103,6 +97,21 @@ class NodeConfig:
         for rejection in rejections:
             _log.warning("resource refused", resource=str(rejection), version=rejection.version[:12])
         return rejections
+
+    def _update_in_steps(
+        self, type_url: str, revision: str, upserts: Sequence[ReceivedResource], removals: Sequence[str]
+    ) -> Iterator[None]:
+        """All but publishing."""
+        yield from self.table.update_in_steps(type_url, upserts, removals)
+        if type_url == SERVICE:
+            self.table.drop_unnamed_secrets()
+        if revision.isdigit():
+            self.revision = max(self.revision, int(revision))
+        self._listener.on_secret_names()
+        yield
+        snapshot = self.table.snapshot()
+        yield
+        yield from self._listener.prepare(snapshot)
 
     async def _wait_for_references(self, type_url: str, names: Sequence[str]) -> None:
         try:

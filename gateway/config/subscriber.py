@@ -50,6 +50,9 @@ _REFUSALS: Final = frozenset(
     }
 )
 
+# How long the status of a stream that has ended may stay away.
+_STATUS_S: Final = 0.1
+
 _METHOD: Final = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
 
 _Call: TypeAlias = aio.StreamStreamCall[Message, bytes]
@@ -223,12 +226,20 @@ class Subscriber:
                 await self._updates.deliver(stream, response)
                 data = await call.read()
         except aio.AioRpcError as error:
-            return _StreamEnd(error.code().name, one_line(error.details() or ""), error.code() in _REFUSALS)
+            return await _end_of(call, error)
         except DecodeError as error:
             return _StreamEnd("MALFORMED", one_line(f"not a discovery response: {error}"))
         except TimeoutError:
             return _StreamEnd("SILENT", f"no response within {self._times.first_response_s:g} s")
         return _StreamEnd("ENDED", "the server ended the stream")
+
+
+async def _end_of(call: _Call, error: aio.AioRpcError) -> _StreamEnd:
+    """Why the stream has ended. Where a write fails before grpcio has read the status, it says INTERNAL until then."""
+    if error.code() is grpc.StatusCode.INTERNAL:
+        await asyncio.sleep(_STATUS_S)
+    code = await call.code()
+    return _StreamEnd(code.name, one_line(await call.details() or ""), code in _REFUSALS)
 
 
 def _stop_writing(writing: asyncio.Task[None], _: _Call) -> None:

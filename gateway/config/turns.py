@@ -7,11 +7,11 @@ from typing import Final, TypeVar
 
 T = TypeVar("T")
 
-_TURN_S: Final = 0.002
+_TURN_S: Final = 0.001
 
 
 async def in_turns(items: Iterable[T]) -> AsyncIterator[T]:
-    """The items; after each two milliseconds of work on them everything else on the event loop has its turn."""
+    """The items; after each millisecond of work on them everything else on the event loop has its turn."""
     end = time.perf_counter() + _TURN_S
     for item in items:
         yield item

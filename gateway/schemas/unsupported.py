@@ -18,6 +18,7 @@ _DEFAULTS: Mapping[str, tuple[Any, ...]] = MappingProxyType(
         "service_tier": ("auto", "default"),
         "modalities": (["text"],),
         "logit_bias": ({},),
+        "additionalModelResponseFieldPaths": (["/stop_sequence"],),
     }
 )
 

@@ -68,7 +68,7 @@ class UsageInHeaders(Protocol):
 def read_answer(dialect: WholeTarget[Q, A], body: bytes, headers: Iterable[tuple[bytes, bytes]]) -> A:
     """The canonical answer, with the usage of the headers where the body has none. Raises `BadGatewayError`."""
     answer = dialect.decode_answer(body)
-    if isinstance(dialect, UsageInHeaders) and answer.usage == Usage():
+    if answer.usage == Usage() and isinstance(dialect, UsageInHeaders):
         usage = dialect.read_header_usage(headers)
         return answer if usage is None else cast("A", replace(cast("Any", answer), usage=usage))
     return answer

@@ -1,8 +1,9 @@
 """A gateway node that also tells for how long its event loop was held up.
 
-Usage: `python -m tests.benchmarks.node_stalls --config-server HOST:PORT --state-dir DIR` with ports as of `python -m
-gateway`. At each SIGUSR1 it prints a line of JSON, `{"event": "stalls", "cpu_ms": …, "wall_ms": …}`, with the longest
-since the last: in CPU time of the loop's own thread, which other processes do not lengthen, and by the clock.
+Usage: `python -m tests.benchmarks.node_stalls --config-server HOST:PORT --state-dir DIR --server NAME` with ports as of
+`python -m gateway`. At each SIGUSR1 it prints a line of JSON, `{"event": "stalls", "cpu_ms": …, "wall_ms": …}`, with
+the longest since the last: in CPU time of the loop's own thread, which other processes do not lengthen, and by the
+clock.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import uvloop
 
-from gateway.bootstrap import ListenAddress, NodeSettings
+from gateway.bootstrap import HttpServer, ListenAddress, NodeSettings
 from gateway.node import run_node
 
 _TICK_S = 0.001
@@ -57,6 +58,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="A node that tells how long its event loop was held up.")
     parser.add_argument("--config-server", required=True)
     parser.add_argument("--state-dir", type=Path, required=True)
+    parser.add_argument("--server", type=HttpServer, default=HttpServer.HYPERCORN)
     for port in ("--http", "--grpc", "--admin"):
         parser.add_argument(port, type=ListenAddress.parse, required=True)
     args = parser.parse_args()
@@ -73,6 +75,7 @@ def main() -> None:
         max_body_bytes=32 << 20,
         access_log="-",
         cache_bytes=64 << 20,
+        server=args.server,
     )
     uvloop.run(run(settings))
 

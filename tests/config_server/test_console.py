@@ -8,6 +8,8 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from janua.config.v1.config_service_pb2 import NodeStatus
+from janua.config.v1.node_service_pb2 import ReportStatusRequest
 
 from tests.clients.janua_client.cli_runner import janua
 from tests.config_server.access.principals import TOKENS, write
@@ -65,7 +67,10 @@ async def test_metrics_count_what_happens(server: RunningServer) -> None:
         await eventually(is_refused)
         found = await values(server)
         assert found["janua_xds_streams"] == 1
-        assert found['janua_nodes{state="ready"}'] == 1
+        assert found['janua_nodes{state="connected"}'] == 1, "it has not said that it is ready"
+        for status, state in ((NodeStatus(ready=True), "ready"), (NodeStatus(ready=True, draining=True), "draining")):
+            await server.nodes.ReportStatus(ReportStatusRequest(node_id="node-1", status=status))
+            assert (await values(server))[f'janua_nodes{{state="{state}"}}'] == 1
     assert found["janua_config_revision"] == 2
     assert found["janua_apply_seconds_count"] == 2
     assert found['janua_xds_pushes_total{type="Route"}'] == 2
@@ -89,6 +94,8 @@ async def test_the_page_shows_nodes_revisions_and_counts(server: RunningServer) 
     async with ads_client(server.channel, "edge-<b>", version="9.9") as client:
         await client.send(TYPE["route"])
         await client.receive()
+        report = ReportStatusRequest(node_id="edge-<b>", status=NodeStatus(ready=True))
+        await server.nodes.ReportStatus(report)
         _, text = await get(server, "/")
     assert "Revision 1, 2 routes, 1 service, 1 upstream." in text
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text

@@ -6,6 +6,7 @@ from google.rpc.status_pb2 import Status
 from hypothesis import given
 from hypothesis import strategies as st
 from janua.config.v1.config_service_pb2 import NodeRollout, Rejection
+from janua_resources.kinds import SYNC_STATE_TYPE_URL
 
 from config_server.node_record import NodeIdentity, NodeRecord, NodeSession
 from config_server.progress import TypeProgress
@@ -14,7 +15,7 @@ from config_server.rollout import changed_versions, node_rollout
 from config_server.subscription import Delivery, Page
 from config_server.wire import EncodedResource
 from tests.config_server.stored import NOW, stored
-from tests.config_server.worlds import ROUTE, SERVICE, route, service
+from tests.config_server.worlds import ROUTE, SECRET, SERVICE, route, service
 
 SYNCED, STALE = NodeRollout.STATE_SYNCED, NodeRollout.STATE_STALE
 NOT_SENT, ERROR = NodeRollout.STATE_NOT_SENT, NodeRollout.STATE_ERROR
@@ -75,6 +76,20 @@ def test_a_type_of_which_nothing_had_to_be_sent_is_synced() -> None:
     progress.nothing_to_send(4)
     assert state(record(progress), 4, a="v4") == SYNCED
     assert state(record(progress), 5, a="v5") == NOT_SENT
+
+
+def test_what_a_node_asks_for_later_it_had_all_of_until_then() -> None:
+    """A first secret, for example: until a service named one there was none to accept."""
+    node = record()
+    assert node.latest.progress(SECRET).acked_revision == 0, "in its first sync it has nothing yet"
+    node.latest.types.clear()
+    for type_url in (ROUTE, SERVICE, SYNC_STATE_TYPE_URL):
+        node.latest.progress(type_url).nothing_to_send(2)
+    progress = node.latest.progress(SECRET)
+    progress.sent(3)
+    progress.refused(delivery(3), REFUSED)
+    rollout = node_rollout(node, 3, {SECRET: {"a": "v3"}})
+    assert (rollout.state, rollout.acked_revision) == (ERROR, 2)
 
 
 def test_a_refused_resource_of_the_revision_is_an_error() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import grpc
 import pytest
 from janua.config.v1 import config_service_pb2 as pb
+from janua.config.v1.node_service_pb2 import ReportStatusRequest
 from janua.config.v1.policy_pb2 import Policy
 from janua.config.v1.resource_pb2 import Kind
 from janua.config.v1.route_pb2 import Route
@@ -129,6 +130,16 @@ async def test_a_kind_that_is_not_known_cannot_be_asked_for(older: RunningServer
     assert (await refused(listed)).code is grpc.StatusCode.INVALID_ARGUMENT
     watch = older.config.WatchResources(pb.WatchResourcesRequest(kind=_NEW_KIND))
     assert (await refused(watch.read())).code is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_what_a_newer_node_says_of_itself_is_told_in_full(older: RunningServer) -> None:
+    status = pb.NodeStatus(ready=True)
+    status.MergeFromString(_NEW_FIELD)
+    async with ads_client(older.channel) as client:
+        await client.ask(ROUTE)
+        await older.nodes.ReportStatus(ReportStatusRequest(node_id="node-1", status=status))
+        (node,) = (await older.config.ListNodes(pb.ListNodesRequest())).nodes
+    assert node.status.SerializeToString() == status.SerializeToString()
 
 
 def test_what_a_newer_server_writes_beside_this_one() -> None:

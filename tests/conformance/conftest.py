@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 import aiohttp
 import grpc
 import pytest
+import pytest_asyncio
 
 from tests.conformance.calls import Caller, Wire
 from tests.conformance.configuration import EMPTY
@@ -18,6 +19,7 @@ from tests.conformance.granian_deviations import NOT_OFFERED, OTHERWISE
 from tests.conformance.grpc_caller import GrpcCaller
 from tests.conformance.http_caller import HttpCaller
 from tests.conformance.open_inference import GrpcInferCaller, InferCaller, RestInferCaller, make_backend
+from tests.conformance.translation_world import World, before_all_dialects
 from tests.support.faulty_upstream import FaultyUpstream
 from tests.support.open_inference_backends import Backend, GrpcBackend, RestBackend, started
 
@@ -123,6 +125,23 @@ async def grpc_caller(channel: grpc.aio.Channel) -> GrpcCaller:
 def inference_node(gateway: Gateway, session: aiohttp.ClientSession, channel: grpc.aio.Channel) -> Node:
     """The node, for clients of any dialect."""
     return Node(http=gateway.addresses.http, session=session, channel=channel)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_world(
+    gateway_process: GatewayProcess, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[World]:
+    """The node before backends of all dialects."""
+    async with before_all_dialects(gateway_process, tmp_path_factory.mktemp("world")) as world:
+        yield world
+
+
+@pytest.fixture
+def world(shared_world: World) -> Iterator[World]:
+    """The same, with nothing of the test before. Its tests run in the loop of their module: `loop_scope="module"`."""
+    shared_world.begin()
+    yield shared_world
+    assert shared_world.upstream.errors == []
 
 
 @pytest.fixture(params=list(Wire), ids=lambda wire: wire.value)

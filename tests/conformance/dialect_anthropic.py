@@ -7,8 +7,11 @@ from typing import Any
 
 from tests.conformance.dialect_backends import SECRET, Seen, event, halves, parts_of, provider_service, text_of
 from tests.conformance.dialects import (
-    MODEL,
+    CHOICES,
+    PDF_NAME,
+    TEXT_NAME,
     TOOL_PARAMETERS,
+    TOOLS,
     UPSTREAM_MODEL,
     Ask,
     Call,
@@ -16,10 +19,50 @@ from tests.conformance.dialects import (
     Json,
     Reply,
     Told,
+    base64_of,
     given,
+    settings_in,
     sse_events,
 )
 from tests.support.http_wire import ReceivedRequest
+
+SETTINGS = {
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "top_k": "top_k",
+    "stop sequences": "stop_sequences",
+    "limit of tokens": "max_tokens",
+    "user": "metadata.user_id",
+}
+HAS = (
+    TOOLS
+    | CHOICES
+    | SETTINGS.keys()
+    | {
+        "system prompt",
+        "image",
+        "image by address",
+        "PDF",
+        "PDF by address",
+        "document of text",
+        "name of a document",
+        "marks to cache",
+        "failure of a tool",
+        "JSON schema",
+        "one call at a time",
+        "thinking",
+        "thinking replayed",
+        "cached tokens",
+        "thinking tokens",
+        "sources",
+        "refusal",
+        "stop by a filter",
+        "stop sequence told",
+    }
+)
+_REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal"}
+_FINISHES = {reason: finish for finish, reason in _REASONS.items()} | {"stop_sequence": "stop"}
+_MODES = {"required": "any", "none": "none", "auto": "auto"}
 
 
 class AnthropicClient(HttpClient):
@@ -35,10 +78,11 @@ class AnthropicClient(HttpClient):
         503: "overloaded_error",
         504: "timeout_error",
     }
-    fields = frozenset({"user"})
+    has = HAS
+    settings = SETTINGS
     own_field = ("container", "container_1")
 
-    def path(self, *, streamed: bool) -> str:
+    def path(self, model: str, *, streamed: bool) -> str:
         return "/v1/messages"
 
     def key(self, key: str) -> Mapping[str, str]:
@@ -46,26 +90,54 @@ class AnthropicClient(HttpClient):
         return {**headers, "x-api-key": key} if key else headers
 
     def body(self, ask: Ask, *, streamed: bool) -> Json:
-        source = {"type": "base64", "media_type": "image/png", "data": ask.image}
-        image = [{"type": "image", "source": source}] if ask.image else []
-        messages: list[Json] = [{"role": "user", "content": [{"type": "text", "text": ask.text}, *image]}]
+        mark = {"cache_control": {"type": "ephemeral"}} if ask.caches else {}
+        question = [{"type": "text", "text": ask.text, **mark}, *self.media(ask)]
+        messages: list[Json] = [{"role": "user", "content": question}]
         if ask.before is not None:
             results = [
-                {"type": "tool_result", "tool_use_id": call.id, "content": ask.result} for call in ask.before.calls
+                given(type="tool_result", tool_use_id=call.id, content=ask.result, is_error=ask.failed or None)
+                for call in ask.before.calls
             ]
             messages.append({"role": "assistant", "content": self.blocks(ask.before)})
             messages.append({"role": "user", "content": results or "and now?"})
         return given(
-            model=MODEL,
+            model=ask.model,
             max_tokens=2000,
             system=ask.system or None,
             messages=messages,
-            tools=[{"name": "weather", "input_schema": TOOL_PARAMETERS}] if ask.has_tool else None,
+            tools=[{"name": name, "input_schema": TOOL_PARAMETERS} for name in ask.tools] or None,
+            tool_choice=self.choice(ask),
             thinking={"type": "enabled", "budget_tokens": 1024} if ask.thinks else None,
             output_config={"format": {"type": "json_schema", "schema": ask.schema}} if ask.schema else None,
-            metadata={"user_id": ask.user} if ask.user else None,
             stream=streamed or None,
         )
+
+    def media(self, ask: Ask) -> list[Json]:
+        """What a question brings along."""
+        blocks: list[Json] = []
+        if ask.image_url:
+            blocks.append({"type": "image", "source": {"type": "url", "url": ask.image_url}})
+        if ask.image:
+            source = {"type": "base64", "media_type": "image/png", "data": ask.image}
+            blocks.append({"type": "image", "source": source})
+        if ask.pdf:
+            source = {"type": "base64", "media_type": "application/pdf", "data": ask.pdf}
+            blocks.append({"type": "document", "title": PDF_NAME, "source": source})
+        if ask.pdf_url:
+            blocks.append({"type": "document", "source": {"type": "url", "url": ask.pdf_url}})
+        if ask.document:
+            source = {"type": "text", "media_type": "text/plain", "data": ask.document}
+            blocks.append({"type": "document", "title": TEXT_NAME, "source": source})
+        return blocks
+
+    def choice(self, ask: Ask) -> Json | None:
+        """How freely the model chooses among the tools."""
+        if not (ask.choice or ask.one_call):
+            return None
+        choice = (
+            {"type": "tool", "name": ask.choice} if ask.choice in ask.tools else {"type": _MODES[ask.choice or "auto"]}
+        )
+        return {**choice, "disable_parallel_tool_use": True} if ask.one_call else choice
 
     def blocks(self, told: Told) -> list[Json]:
         """A turn of the model."""
@@ -81,27 +153,36 @@ class AnthropicClient(HttpClient):
 
     def read_whole(self, body: Json) -> Reply:
         assert (body["type"], body["role"]) == ("message", "assistant")
-        return Reply(
-            models=frozenset({body["model"]}), told=self._told(body["content"], body["stop_reason"], body["usage"])
-        )
+        return Reply(models=frozenset({body["model"]}), told=self._told(body["content"], body, body["usage"]))
 
-    def _told(self, blocks: Sequence[Json], stop_reason: str | None, usage: Json) -> Told:
+    def _told(self, blocks: Sequence[Json], end: Json, usage: Json) -> Told:
         of = {kind: [block for block in blocks if block["type"] == kind] for kind in ("thinking", "text", "tool_use")}
-        finishes = {"end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length", "tool_use": "tool_calls"}
         cached = usage.get("cache_read_input_tokens") or 0
         written = usage.get("cache_creation_input_tokens") or 0
+        text = "".join(block["text"] for block in of["text"])
+        finish = _FINISHES.get(end["stop_reason"] or "", "")
+        refusal = (end.get("stop_details") or {}).get("explanation") or ""
         return Told(
             thinking="".join(block["thinking"] for block in of["thinking"]),
             signature="".join(block["signature"] for block in of["thinking"]),
-            text="".join(block["text"] for block in of["text"]),
+            text=text,
+            refusal=refusal or (text if finish == "content_filter" else ""),
             calls=tuple(Call(id=each["id"], name=each["name"], arguments=each["input"]) for each in of["tool_use"]),
-            finish=finishes.get(stop_reason or "", ""),
+            sources=tuple(
+                (source["url"], source["title"])
+                for block in of["text"]
+                for source in block.get("citations") or ()
+                if "url" in source
+            ),
+            finish=finish,
+            stop_sequence=end.get("stop_sequence") or "",
             usage=(usage["input_tokens"] + cached + written, cached, usage["output_tokens"]),
+            thought_tokens=(usage.get("output_tokens_details") or {}).get("thinking_tokens") or 0,
         )
 
     def read_stream(self, data: bytes) -> Reply:
         blocks: list[Json] = []
-        stop_reason: str | None = None
+        end: Json = {"stop_reason": None}
         usage: Json = {}
         models: list[str] = []
         error: Reply | None = None
@@ -124,12 +205,12 @@ class AnthropicClient(HttpClient):
                     if block["type"] == "tool_use":
                         block["input"] = json.loads(block["partial"] or "{}")
                 case "message_delta":
-                    stop_reason = event["delta"]["stop_reason"]
+                    end = event["delta"]
                     usage |= {name: value for name, value in event["usage"].items() if value is not None}
                 case "error":
                     assert error is None, "the last event is one"
                     error = self.read_error(event)
-        told = self._told(blocks, stop_reason, usage) if models else Told()
+        told = self._told(blocks, end, usage) if models else Told()
         reply = Reply(models=frozenset(models), told=told)
         if error is not None:
             assert "message_stop" not in kinds
@@ -146,8 +227,8 @@ class AnthropicClient(HttpClient):
                 block["signature"] = signature
             case {"type": "input_json_delta", "partial_json": text}:
                 block["partial"] += text
-            case {"type": "citations_delta"}:
-                pass
+            case {"type": "citations_delta", "citation": citation}:
+                block["citations"] = [*(block.get("citations") or ()), citation]
             case _:
                 raise AssertionError(delta)
 
@@ -161,9 +242,8 @@ class AnthropicBackend:
 
     name = "anthropic"
     credential = ("x-api-key", SECRET)
-    keeps_signatures = True
-    counts_cached = True
-    lacks = frozenset({"seed"})
+    has = HAS
+    own: frozenset[str] = frozenset()
     stream_type = "text/event-stream"
 
     def path(self, *, streamed: bool) -> str:
@@ -182,13 +262,12 @@ class AnthropicBackend:
             "role": "assistant",
             "model": UPSTREAM_MODEL,
             "content": self._blocks(told),
-            "stop_reason": self._stop_reason(told),
-            "stop_sequence": None,
+            **self._end(told),
             "usage": self._usage(told),
         }
 
     def pieces(self, told: Told) -> list[bytes]:
-        message = {**self.whole(told), "content": [], "stop_reason": None}
+        message = {**self.whole(told), "content": [], "stop_reason": None, "stop_sequence": None, "stop_details": None}
         message["usage"] = {**message["usage"], "output_tokens": 1}
         pieces = [_named("message_start", message=message), _named("ping")]
         for number, block in enumerate(self._blocks(told)):
@@ -196,9 +275,8 @@ class AnthropicBackend:
             pieces.append(_named("content_block_start", index=number, content_block=begun))
             pieces += (_named("content_block_delta", index=number, delta=delta) for delta in deltas)
             pieces.append(_named("content_block_stop", index=number))
-        delta = {"stop_reason": self._stop_reason(told), "stop_sequence": None}
-        usage = {"output_tokens": told.usage[2]}
-        return [*pieces, _named("message_delta", delta=delta, usage=usage), _named("message_stop")]
+        usage = {"output_tokens": told.usage[2], **self._output_details(told)}
+        return [*pieces, _named("message_delta", delta=self._end(told), usage=usage), _named("message_stop")]
 
     def end_pieces(self) -> int:
         return 2
@@ -214,21 +292,33 @@ class AnthropicBackend:
                 texts = halves(json.dumps(block["input"]))
                 return {**block, "input": {}}, [{"type": "input_json_delta", "partial_json": text} for text in texts]
             case _:
-                return {**block, "text": ""}, [{"type": "text_delta", "text": text} for text in halves(block["text"])]
+                cited = [{"type": "citations_delta", "citation": citation} for citation in block.get("citations", ())]
+                said = [{"type": "text_delta", "text": text} for text in halves(block["text"])]
+                return {"type": "text", "text": ""}, [*said, *cited]
 
     def _blocks(self, told: Told) -> list[Json]:
         blocks: list[Json] = []
         if told.thinking:
             blocks.append({"type": "thinking", "thinking": told.thinking, "signature": told.signature})
         if told.text:
-            blocks.append({"type": "text", "text": told.text})
+            found = {"type": "web_search_result_location", "cited_text": "words", "encrypted_index": "i"}
+            sources = [{**found, "url": url, "title": title} for url, title in told.sources]
+            blocks.append(given(type="text", text=told.text, citations=sources or None))
         blocks += (
             {"type": "tool_use", "id": call.id, "name": call.name, "input": dict(call.arguments)} for call in told.calls
         )
         return blocks
 
-    def _stop_reason(self, told: Told) -> str:
-        return {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}[told.finish]
+    def _end(self, told: Told) -> Json:
+        if told.stop_sequence:
+            return {"stop_reason": "stop_sequence", "stop_sequence": told.stop_sequence}
+        if told.refusal:
+            details = {"type": "refusal", "explanation": told.refusal}
+            return {"stop_reason": "refusal", "stop_sequence": None, "stop_details": details}
+        return {"stop_reason": _REASONS[told.finish], "stop_sequence": None}
+
+    def _output_details(self, told: Told) -> Json:
+        return {"output_tokens_details": {"thinking_tokens": told.thought_tokens}} if told.thought_tokens else {}
 
     def _usage(self, told: Told) -> Json:
         read, cached, written = told.usage
@@ -237,6 +327,7 @@ class AnthropicBackend:
             "cache_read_input_tokens": cached,
             "cache_creation_input_tokens": 0,
             "output_tokens": written,
+            **self._output_details(told),
         }
 
     def error_body(self, kind: str, message: str) -> Json:
@@ -252,13 +343,29 @@ class AnthropicBackend:
         own = [block for role, block in blocks if role == "assistant"]
         asked = [block for role, block in blocks if role == "user"]
         thoughts = [block for block in own if block["type"] == "thinking"]
+        choice: Json = body.get("tool_choice", {})
+        sources = {
+            kind: [block["source"] for block in asked if block["type"] == kind] for kind in ("image", "document")
+        }
         return Seen(
             model=body["model"],
             is_streaming=self.is_streaming(request),
             system=text_of(body.get("system", "")),
             texts=tuple(block["text"] for block in asked if block["type"] == "text"),
-            images=tuple(block["source"]["data"] for block in asked if block["type"] == "image"),
+            images=tuple(source.get("data", source.get("url")) for source in sources["image"]),
+            files=tuple(
+                (block["title"], block["source"]["media_type"], _data_of(block["source"]))
+                for block in asked
+                if block["type"] == "document" and "data" in block["source"]
+            ),
+            caches=any("cache_control" in block for block in asked),
+            failed=any(block.get("is_error") for block in asked),
+            file_urls=tuple(source["url"] for source in sources["document"] if source["type"] == "url"),
             tools={tool["name"]: tool["input_schema"] for tool in body.get("tools", ())},
+            choice=choice.get("name") or {"any": "required", "none": "none"}.get(choice.get("type", ""), ""),
+            one_call=choice.get("disable_parallel_tool_use") is True,
+            thinks="thinking" in body,
+            settings=settings_in(body, SETTINGS),
             schema=body.get("output_config", {}).get("format", {}).get("schema"),
             said=Told(
                 thinking="".join(block["thinking"] for block in thoughts),
@@ -274,6 +381,12 @@ class AnthropicBackend:
                 (block["tool_use_id"], text_of(block["content"])) for block in asked if block["type"] == "tool_result"
             ),
         )
+
+
+def _data_of(source: Json) -> str:
+    """The data of a document in base64."""
+    data: str = source["data"]
+    return base64_of(data) if source["type"] == "text" else data
 
 
 def _named(kind: str, **fields: Any) -> bytes:

@@ -3,7 +3,7 @@ request. They answer whole or streamed, as they are asked."""
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,22 +18,35 @@ SECRET = "sk-of-the-provider"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """What a backend is asked. `said` is what the model is reminded of, `results` are (call's id or name, text)."""
+    """What a backend is asked: see `Ask`. `said` is what the model is reminded of, `results` are (call's id or name,
+    text), `files` are (name, media type, base64); pictures by their address stand among the others. With
+    `wants_stop_sequence` it is to tell which sequence ended the answer; most tell that unasked."""
 
     model: str
     is_streaming: bool
     system: str = ""
     texts: tuple[str, ...] = ()
     images: tuple[str, ...] = ()
+    sounds: tuple[str, ...] = ()
+    files: tuple[tuple[str, str, str], ...] = ()
+    file_urls: tuple[str, ...] = ()
+    caches: bool = False
     tools: Mapping[str, Json] = field(default_factory=dict)
+    choice: str = ""
+    one_call: bool = False
+    thinks: bool = False
     schema: Json | None = None
+    is_json: bool = False
+    logprobs: int | None = None
     said: Told = field(default_factory=Told)
     results: tuple[tuple[str, str], ...] = ()
+    failed: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    wants_stop_sequence: bool = True
 
 
 class Backend(Protocol):
-    """A backend of one dialect. `path` is that of streams and of whole answers; `lacks` are the fields of `Ask` that
-    the dialect has no place for."""
+    """A backend of one dialect. `path` is that of streams and of whole answers."""
 
     @property
     def name(self) -> str: ...
@@ -43,13 +56,12 @@ class Backend(Protocol):
         """The header with the operator's key."""
 
     @property
-    def keeps_signatures(self) -> bool: ...
+    def has(self) -> frozenset[str]:
+        """What the dialect has of what not all have: rows of docs/conformance.md."""
 
     @property
-    def counts_cached(self) -> bool: ...
-
-    @property
-    def lacks(self) -> frozenset[str]: ...
+    def own(self) -> frozenset[str]:
+        """What it has beside that for clients of its own dialect."""
 
     def path(self, *, streamed: bool) -> str: ...
 
@@ -181,6 +193,11 @@ def halves(text: str) -> list[str]:
 def event(value: Json) -> bytes:
     """One server-sent event."""
     return b"data: " + json.dumps(value).encode() + b"\n\n"
+
+
+def pictures_of(urls: Iterable[str]) -> tuple[str, ...]:
+    """Pictures, those inline without what stands before their data."""
+    return tuple(url.removeprefix("data:image/png;base64,") for url in urls)
 
 
 def parts_of(content: Any) -> Sequence[Json]:

@@ -8,10 +8,41 @@ from typing import Any
 from urllib.parse import quote
 
 from tests.conformance.dialect_backends import Seen, halves, upstream_service
-from tests.conformance.dialects import UPSTREAM_MODEL, Call, Json, Told, given
+from tests.conformance.dialects import CHOICES, TOOLS, UPSTREAM_MODEL, Call, Json, Told, given, settings_in
 from tests.support.http_wire import ReceivedRequest
 
-_REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
+SETTINGS = {
+    "temperature": "inferenceConfig.temperature",
+    "top_p": "inferenceConfig.topP",
+    "top_k": "additionalModelRequestFields.top_k",
+    "stop sequences": "inferenceConfig.stopSequences",
+    "limit of tokens": "inferenceConfig.maxTokens",
+    "labels": "requestMetadata",
+}
+HAS = (
+    TOOLS
+    | CHOICES
+    | SETTINGS.keys()
+    | {
+        "system prompt",
+        "image",
+        "audio",
+        "PDF",
+        "document of text",
+        "name of a document",
+        "marks to cache",
+        "failure of a tool",
+        "JSON schema",
+        "thinking",
+        "thinking replayed",
+        "cached tokens",
+        "sources",
+        "stop by a filter",
+        "stop sequence told",
+    }
+)
+_REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "content_filter": "content_filtered"}
+_MEDIA_TYPES = {"pdf": "application/pdf", "txt": "text/plain"}
 
 
 class BedrockBackend:
@@ -19,9 +50,8 @@ class BedrockBackend:
 
     name = "bedrock"
     credential = None
-    keeps_signatures = True
-    counts_cached = True
-    lacks = frozenset({"seed", "user"})
+    has = HAS
+    own: frozenset[str] = frozenset()
     stream_type = "application/vnd.amazon.eventstream"
 
     def path(self, *, streamed: bool) -> str:
@@ -38,13 +68,16 @@ class BedrockBackend:
         if told.thinking:
             thought = given(text=told.thinking, signature=told.signature or None)
             blocks.append({"reasoningContent": {"reasoningText": thought}})
-        if told.text:
+        if told.sources:
+            cited = {"content": [{"text": told.text}], "citations": _citations(told)}
+            blocks.append({"citationsContent": cited})
+        elif told.text:
             blocks.append({"text": told.text})
         calls = [{"toolUseId": call.id, "name": call.name, "input": dict(call.arguments)} for call in told.calls]
         blocks += ({"toolUse": call} for call in calls)
         return {
             "output": {"message": {"role": "assistant", "content": blocks}},
-            "stopReason": _REASONS[told.finish],
+            **_end(told),
             "metrics": {"latencyMs": 1},
             "usage": self._usage(told),
         }
@@ -56,7 +89,9 @@ class BedrockBackend:
             signed = [{"signature": told.signature}] if told.signature else []
             blocks.append([self._delta(0, reasoningContent=delta) for delta in (*thoughts, *signed)])
         if told.text:
-            blocks.append([self._delta(len(blocks), text=half) for half in halves(told.text)])
+            deltas: list[Json] = [{"text": half} for half in halves(told.text)]
+            deltas += ({"citation": citation} for citation in _citations(told))
+            blocks.append([self._delta(len(blocks), **delta) for delta in deltas])
         for call in told.calls:
             number = len(blocks)
             start = {"toolUse": {"toolUseId": call.id, "name": call.name}}
@@ -67,7 +102,7 @@ class BedrockBackend:
         for number, block in enumerate(blocks):
             pieces += [*block, _frame("contentBlockStop", contentBlockIndex=number)]
         metadata = {"usage": self._usage(told), "metrics": {"latencyMs": 1}}
-        return [*pieces, _frame("messageStop", stopReason=_REASONS[told.finish]), _frame("metadata", **metadata)]
+        return [*pieces, _frame("messageStop", **_end(told)), _frame("metadata", **metadata)]
 
     def _delta(self, number: int, **delta: Any) -> bytes:
         return _frame("contentBlockDelta", contentBlockIndex=number, delta=delta)
@@ -99,13 +134,23 @@ class BedrockBackend:
         results = [block["toolResult"] for block in asked if "toolResult" in block]
         tools = [tool["toolSpec"] for tool in body.get("toolConfig", {}).get("tools", ())]
         text_format = body.get("outputConfig", {}).get("textFormat")
+        choice: Json = body.get("toolConfig", {}).get("toolChoice", {})
+        documents = [block["document"] for block in asked if "document" in block]
         return Seen(
             model=request.target.removeprefix("/model/").partition("/")[0],
             is_streaming=self.is_streaming(request),
             system="".join(block["text"] for block in body.get("system", ())),
             texts=tuple(block["text"] for block in asked if "text" in block),
             images=tuple(block["image"]["source"]["bytes"] for block in asked if "image" in block),
+            sounds=tuple(block["audio"]["source"]["bytes"] for block in asked if "audio" in block),
+            files=tuple((each["name"], _MEDIA_TYPES[each["format"]], each["source"]["bytes"]) for each in documents),
+            caches=any("cachePoint" in block for block in asked),
+            failed=any(each.get("status") == "error" for each in results),
             tools={tool["name"]: tool["inputSchema"]["json"] for tool in tools},
+            choice="required" if "any" in choice else choice.get("tool", {}).get("name", ""),
+            thinks="thinking" in body.get("additionalModelRequestFields", {}),
+            settings=settings_in(body, SETTINGS),
+            wants_stop_sequence="/stop_sequence" in body.get("additionalModelResponseFieldPaths", ()),
             schema=json.loads(text_format["structure"]["jsonSchema"]["schema"]) if text_format else None,
             said=Told(
                 thinking="".join(thought["text"] for thought in thoughts),
@@ -118,6 +163,22 @@ class BedrockBackend:
             ),
             results=tuple((each["toolUseId"], "".join(part["text"] for part in each["content"])) for each in results),
         )
+
+
+def _citations(told: Told) -> list[Json]:
+    return [
+        {"title": title, "location": {"web": {"url": url}}, "sourceContent": [{"text": "words"}]}
+        for url, title in told.sources
+    ]
+
+
+def _end(told: Told) -> Json:
+    if not told.stop_sequence:
+        return {"stopReason": _REASONS[told.finish]}
+    return {
+        "stopReason": "stop_sequence",
+        "additionalModelResponseFields": {"stop_sequence": told.stop_sequence},
+    }
 
 
 def _frame(name: str, **payload: Any) -> bytes:

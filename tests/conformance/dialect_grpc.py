@@ -10,14 +10,30 @@ from google.protobuf.struct_pb2 import Struct
 from janua.inference.v1 import chat_pb2, usage_pb2
 from janua.inference.v1.inference_service_pb2_grpc import InferenceServiceStub
 
-from tests.conformance.dialects import MODEL, TOOL_PARAMETERS, Ask, Call, Node, Reply, Told
+from tests.conformance.dialect_openai import HAS
+from tests.conformance.dialects import PDF_NAME, TEXT_NAME, TOOL_PARAMETERS, Ask, Call, Node, Reply, Token, Told
 from tests.conformance.grpc_caller import failure_of
 
+_SETTINGS = {
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "top_k": "top_k",
+    "seed": "seed",
+    "presence penalty": "presence_penalty",
+    "frequency penalty": "frequency_penalty",
+    "stop sequences": "stop",
+    "limit of tokens": "max_output_tokens",
+    "several choices": "n",
+    "user": "user",
+    "labels": "metadata",
+}
 _FINISH = {
     chat_pb2.FINISH_REASON_STOP: "stop",
     chat_pb2.FINISH_REASON_LENGTH: "length",
     chat_pb2.FINISH_REASON_TOOL_CALLS: "tool_calls",
+    chat_pb2.FINISH_REASON_CONTENT_FILTER: "content_filter",
 }
+_MODES = {"required": chat_pb2.ToolChoice.MODE_REQUIRED, "none": chat_pb2.ToolChoice.MODE_NONE}
 
 
 class GrpcClient:
@@ -34,10 +50,8 @@ class GrpcClient:
         504: "DEADLINE_EXCEEDED",
     }
     event_status = ""  # the status comes last
-    keeps_signatures = True
     names_model = True
-    counts_cached = True
-    fields = frozenset({"seed", "user"})
+    has = HAS | {"PDF by address"}
     own_field = None
 
     async def ask(self, node: Node, ask: Ask, *, streamed: bool, key: str = "") -> Reply:
@@ -75,10 +89,7 @@ class GrpcClient:
 def _request(ask: Ask) -> chat_pb2.ChatCompletionRequest:
     message, part = chat_pb2.Message, chat_pb2.ContentPart
     messages = [message(role=message.ROLE_SYSTEM, content=[part(text=ask.system)])] if ask.system else []
-    question = message(role=message.ROLE_USER, content=[part(text=ask.text)])
-    if ask.image:
-        image = chat_pb2.Image(data=base64.b64decode(ask.image), media_type="image/png")
-        question.content.append(part(image=image))
+    question = message(role=message.ROLE_USER, content=[part(text=ask.text), *_media(ask)])
     messages.append(question)
     if ask.before is not None:
         messages.append(_turn(ask.before))
@@ -88,18 +99,52 @@ def _request(ask: Ask) -> chat_pb2.ChatCompletionRequest:
         if not ask.before.calls:
             messages.append(message(role=message.ROLE_USER, content=[part(text="and now?")]))
     parameters = ParseDict(TOOL_PARAMETERS, Struct())
+    settings = {_SETTINGS[name]: value for name, value in ask.settings.items()}
     return chat_pb2.ChatCompletionRequest(
-        model=MODEL,
+        model=ask.model,
         messages=messages,
-        tools=[chat_pb2.Tool(name="weather", parameters=parameters)] if ask.has_tool else [],
+        tools=[chat_pb2.Tool(name=name, parameters=parameters) for name in ask.tools],
+        tool_choice=_choice(ask),
+        parallel_tool_calls=False if ask.one_call else None,
         reasoning=chat_pb2.Reasoning(effort=chat_pb2.Reasoning.EFFORT_LOW) if ask.thinks else None,
         response_format=_format(ask),
-        seed=ask.seed,
-        user=ask.user or "",
+        top_logprobs=ask.logprobs,
+        **settings,
     )
 
 
+def _media(ask: Ask) -> list[chat_pb2.ContentPart]:
+    """What a question brings along."""
+    part, image, file = chat_pb2.ContentPart, chat_pb2.Image, chat_pb2.File
+    parts: list[chat_pb2.ContentPart] = []
+    if ask.image_url:
+        parts.append(part(image=image(url=ask.image_url)))
+    if ask.image:
+        parts.append(part(image=image(data=base64.b64decode(ask.image), media_type="image/png")))
+    if ask.audio:
+        parts.append(part(audio=chat_pb2.Audio(data=base64.b64decode(ask.audio), format="wav")))
+    if ask.pdf:
+        paper = file(data=base64.b64decode(ask.pdf), media_type="application/pdf", name=PDF_NAME)
+        parts.append(part(file=paper))
+    if ask.pdf_url:
+        parts.append(part(file=file(url=ask.pdf_url)))
+    if ask.document:
+        notes = file(data=ask.document.encode(), media_type="text/plain", name=TEXT_NAME)
+        parts.append(part(file=notes))
+    return parts
+
+
+def _choice(ask: Ask) -> chat_pb2.ToolChoice | None:
+    if not ask.choice:
+        return None
+    if ask.choice in ask.tools:
+        return chat_pb2.ToolChoice(function_name=ask.choice)
+    return chat_pb2.ToolChoice(mode=_MODES[ask.choice])
+
+
 def _format(ask: Ask) -> chat_pb2.ResponseFormat | None:
+    if ask.is_json:
+        return chat_pb2.ResponseFormat(json_object=True)
     if ask.schema is None:
         return None
     wanted = chat_pb2.ResponseFormat.JsonSchema(name="answer", schema=ParseDict(ask.schema, Struct()))
@@ -120,25 +165,36 @@ def _turn(told: Told) -> chat_pb2.Message:
 
 
 def _whole(answer: chat_pb2.CreateChatCompletionResponse) -> Reply:
-    (choice,) = answer.choices
+    choice, *others = answer.choices
     message = choice.message
     told = Told(
         thinking="".join(block.text for block in message.reasoning_blocks) or message.reasoning,
         signature="".join(block.signature for block in message.reasoning_blocks)
         + "".join(call.signature for call in message.tool_calls),
-        text="".join(part.text for part in message.content),
+        text=_text(choice),
+        refusal=message.refusal,
         calls=tuple(
             Call(id=call.id, name=call.name, arguments=json.loads(call.arguments or "{}"))
             for call in message.tool_calls
         ),
+        sources=tuple((source.url, source.title) for source in choice.citations),
+        tokens=tuple(map(_token, choice.logprobs)),
+        others=tuple(map(_text, others)),
         finish=_FINISH.get(choice.finish_reason, ""),
         usage=_usage(answer.usage),
+        thought_tokens=answer.usage.reasoning_tokens,
     )
     return Reply(status="OK", models=frozenset({answer.model}), told=told)
 
 
+def _text(choice: chat_pb2.Choice) -> str:
+    return "".join(part.text for part in choice.message.content)
+
+
 def _joined(messages: list[chat_pb2.StreamChatCompletionResponse]) -> Reply:
-    deltas = [delta for message in messages for delta in message.choices]
+    all_deltas = [delta for message in messages for delta in message.choices]
+    others = sorted({delta.index for delta in all_deltas} - {0})
+    deltas = [delta for delta in all_deltas if delta.index == 0]
     pieces = [piece for delta in deltas for piece in delta.tool_calls]
     numbers = sorted({piece.index for piece in pieces})
     calls = [[piece for piece in pieces if piece.index == number] for number in numbers]
@@ -147,6 +203,7 @@ def _joined(messages: list[chat_pb2.StreamChatCompletionResponse]) -> Reply:
         thinking="".join(delta.reasoning for delta in deltas),
         signature="".join(delta.reasoning_signature for delta in deltas) + "".join(piece.signature for piece in pieces),
         text="".join(delta.content for delta in deltas),
+        refusal="".join(delta.refusal for delta in deltas),
         calls=tuple(
             Call(
                 id="".join(piece.id for piece in call),
@@ -155,10 +212,18 @@ def _joined(messages: list[chat_pb2.StreamChatCompletionResponse]) -> Reply:
             )
             for call in calls
         ),
+        sources=tuple((source.url, source.title) for delta in deltas for source in delta.citations),
+        tokens=tuple(_token(token) for delta in deltas for token in delta.logprobs),
+        others=tuple("".join(delta.content for delta in all_deltas if delta.index == number) for number in others),
         finish="".join(_FINISH.get(delta.finish_reason, "") for delta in deltas),
         usage=_usage(usage),
+        thought_tokens=usage.reasoning_tokens,
     )
     return Reply(status="OK", models=frozenset(message.model for message in messages), told=told)
+
+
+def _token(token: chat_pb2.TokenLogprob) -> Token:
+    return Token(token.token, token.logprob, tuple((other.token, other.logprob) for other in token.top_logprobs))
 
 
 def _usage(usage: usage_pb2.Usage) -> tuple[int, int, int]:

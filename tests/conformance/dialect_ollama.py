@@ -3,22 +3,50 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import zip_longest
 from typing import Any
 
 from tests.conformance.dialect_backends import Seen, halves, system_of, upstream_service
+from tests.conformance.dialect_openai import read_token, token_fields
 from tests.conformance.dialects import (
-    MODEL,
     TOOL_PARAMETERS,
+    TOOLS,
     UPSTREAM_MODEL,
     Ask,
     Call,
     HttpClient,
     Json,
     Reply,
+    Token,
     Told,
     given,
+    settings_in,
 )
 from tests.support.http_wire import ReceivedRequest
+
+SETTINGS = {
+    "temperature": "options.temperature",
+    "top_p": "options.top_p",
+    "top_k": "options.top_k",
+    "seed": "options.seed",
+    "presence penalty": "options.presence_penalty",
+    "frequency penalty": "options.frequency_penalty",
+    "stop sequences": "options.stop",
+    "limit of tokens": "options.num_predict",
+}
+HAS = (
+    TOOLS
+    | SETTINGS.keys()
+    | {
+        "system prompt",
+        "image",
+        "JSON schema",
+        "JSON without a schema",
+        "thinking",
+        "logprobs",
+        "logprobs of other tokens",
+    }
+)
 
 
 class OllamaClient(HttpClient):
@@ -26,13 +54,12 @@ class OllamaClient(HttpClient):
 
     name = "ollama"
     kinds = dict.fromkeys((400, 404, 413, 429, 502, 503, 504), "")
-    keeps_signatures = False
-    counts_cached = False
-    fields = frozenset({"seed"})
+    has = HAS
+    settings = SETTINGS
     own_field = ("keep_alive", "5m")
     stream_type = "application/x-ndjson"
 
-    def path(self, *, streamed: bool) -> str:
+    def path(self, model: str, *, streamed: bool) -> str:
         return "/api/chat"
 
     def body(self, ask: Ask, *, streamed: bool) -> Json:
@@ -42,14 +69,15 @@ class OllamaClient(HttpClient):
             messages.append(self.turn(ask.before))
             messages += [{"role": "tool", "tool_name": call.name, "content": ask.result} for call in ask.before.calls]
             messages += [] if ask.before.calls else [{"role": "user", "content": "and now?"}]
-        function = {"name": "weather", "parameters": TOOL_PARAMETERS}
+        functions = [{"name": name, "parameters": TOOL_PARAMETERS} for name in ask.tools]
         return given(
-            model=MODEL,
+            model=ask.model,
             messages=messages,
-            tools=[{"type": "function", "function": function}] if ask.has_tool else None,
+            tools=[{"type": "function", "function": function} for function in functions] or None,
             think=ask.thinks or None,
-            format=ask.schema,
-            options=given(seed=ask.seed) or None,
+            format="json" if ask.is_json else ask.schema,
+            logprobs=True if ask.logprobs is not None else None,
+            top_logprobs=ask.logprobs or None,
             stream=None if streamed else False,  # streams are what is asked for with nothing said
         )
 
@@ -87,6 +115,7 @@ class OllamaClient(HttpClient):
                     )
                     for call in calls
                 ),
+                tokens=tuple(read_token(token) for line in lines for token in line.get("logprobs") or ()),
                 finish="tool_calls" if calls and finish == "stop" else finish,
                 usage=(last.get("prompt_eval_count", 0), 0, last.get("eval_count", 0)),
             ),
@@ -102,9 +131,8 @@ class OllamaBackend:
 
     name = "ollama"
     credential = None
-    keeps_signatures = False
-    counts_cached = False
-    lacks = frozenset({"user"})
+    has = HAS | {"tool choice: none"}  # by naming no tools
+    own: frozenset[str] = frozenset()
     stream_type = "application/x-ndjson"
 
     def path(self, *, streamed: bool) -> str:
@@ -120,6 +148,7 @@ class OllamaBackend:
         read, _, written = told.usage
         return {
             **self._line(
+                told.tokens,
                 content=told.text,
                 thinking=told.thinking or None,
                 tool_calls=[self._call(call) for call in told.calls] or None,
@@ -132,21 +161,23 @@ class OllamaBackend:
 
     def pieces(self, told: Told) -> list[bytes]:
         lines = [self._line(content="", thinking=text) for text in halves(told.thinking)]
-        lines += (self._line(content=text) for text in halves(told.text))
+        for text, token in zip_longest(halves(told.text), told.tokens):
+            lines.append(self._line([token] if token else (), content=text))
         lines += (self._line(content="", tool_calls=[self._call(call)]) for call in told.calls)
-        last = {**self.whole(told), "message": {"role": "assistant", "content": ""}}
+        last = {**self.whole(replace(told, tokens=())), "message": {"role": "assistant", "content": ""}}
         return [json.dumps(line).encode() + b"\n" for line in (*lines, last)]
 
     def end_pieces(self) -> int:
         return 1
 
-    def _line(self, **message: Any) -> Json:
-        return {
-            "model": UPSTREAM_MODEL,
-            "created_at": "2026-01-01T00:00:00Z",
-            "message": given(role="assistant", **message),
-            "done": False,
-        }
+    def _line(self, tokens: Sequence[Token] = (), **message: Any) -> Json:
+        return given(
+            model=UPSTREAM_MODEL,
+            created_at="2026-01-01T00:00:00Z",
+            message=given(role="assistant", **message),
+            logprobs=[token_fields(token) for token in tokens] or None,
+            done=False,
+        )
 
     def _call(self, call: Call) -> Json:
         return {"function": {"name": call.name, "arguments": dict(call.arguments)}}
@@ -169,7 +200,11 @@ class OllamaBackend:
             texts=tuple(each["content"] for each in asked),
             images=tuple(image for each in asked for image in each.get("images") or ()),
             tools={tool["function"]["name"]: tool["function"]["parameters"] for tool in body.get("tools", ())},
-            schema=body.get("format"),
+            thinks=body.get("think") is True,
+            schema=body.get("format") if body.get("format") != "json" else None,
+            is_json=body.get("format") == "json",
+            logprobs=body.get("top_logprobs", 0) if body.get("logprobs") else None,
+            settings=settings_in(body, SETTINGS),
             said=Told(
                 thinking=said.get("thinking", ""),
                 text=said.get("content", ""),

@@ -7,10 +7,12 @@ from tests.conformance.dialect_anthropic import AnthropicBackend, AnthropicClien
 from tests.conformance.dialect_backends import Backend
 from tests.conformance.dialect_bedrock import BedrockBackend
 from tests.conformance.dialect_cohere import CohereBackend, CohereClient
+from tests.conformance.dialect_completions import CompletionsBackend, CompletionsClient
 from tests.conformance.dialect_gemini import GeminiBackend, GeminiClient
 from tests.conformance.dialect_grpc import GrpcClient
 from tests.conformance.dialect_ollama import OllamaBackend, OllamaClient
 from tests.conformance.dialect_openai import OpenAIBackend, OpenAIClient
+from tests.conformance.dialect_responses import ResponsesAloneBackend, ResponsesBackend, ResponsesClient
 from tests.conformance.dialects import Client, HttpClient
 
 HTTP_CLIENTS: Final[Sequence[HttpClient]] = (
@@ -28,4 +30,15 @@ BACKENDS: Final[Sequence[Backend]] = (
     BedrockBackend(),
     CohereBackend(),
     OllamaBackend(),
+)
+
+RESPONSES_ALONE: Final[Backend] = ResponsesAloneBackend()
+"""One more, which every client is translated to."""
+
+# OpenAI's other APIs, which most of its backends lack, are for the tests of translation alone.
+PAIRS: Final[Sequence[tuple[Client, Backend]]] = (
+    *((CLIENTS[0], backend) for backend in BACKENDS),
+    *((ResponsesClient(), backend) for backend in (ResponsesBackend(), *BACKENDS)),
+    *((CompletionsClient(), backend) for backend in (CompletionsBackend(), *BACKENDS[1:])),
+    *((client, backend) for client in CLIENTS[1:] for backend in BACKENDS),
 )

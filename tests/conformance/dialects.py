@@ -18,6 +18,10 @@ UPSTREAM_MODEL = "their-claude"
 """What backends call it. Bedrock has no way to ask models to think that have another name."""
 
 IMAGE = base64.b64encode(b"\x89PNG\r\n\x1a\nand so on").decode()
+SOUND = base64.b64encode(b"RIFF....WAVE").decode()
+PDF = base64.b64encode(b"%PDF-1.7 and so on").decode()
+PDF_NAME, TEXT_NAME = "paper", "notes"
+"""What the documents are called that a question brings along."""
 TOOL_PARAMETERS: Json = {"type": "object", "properties": {"city": {"type": "string"}}}
 
 
@@ -30,36 +34,70 @@ class Call:
     arguments: Mapping[str, Any] = field(default_factory=lambda: {"city": "Oslo"})
 
 
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token, the natural logarithm of its probability, and the same of those that could have stood there."""
+
+    text: str
+    logprob: float
+    others: tuple[tuple[str, float], ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """What a model says in one turn. `finish` is `stop`, `length` or `tool_calls`; `usage` is what was read, the part
-    of it that was cached, and what was written."""
+    """What a model says in one turn.
+
+    `finish` is `stop`, `length`, `tool_calls` or `content_filter`; `usage` is what was read, the part of it that was
+    cached, and what was written, of which `thought_tokens` are a part. `others` are the texts of further alternatives,
+    `sources` are addresses with their titles.
+    """
 
     thinking: str = ""
     signature: str = ""
     text: str = ""
+    refusal: str = ""
     calls: tuple[Call, ...] = ()
+    sources: tuple[tuple[str, str], ...] = ()
+    tokens: tuple[Token, ...] = ()
+    others: tuple[str, ...] = ()
     finish: str = "stop"
+    stop_sequence: str = ""
     usage: tuple[int, int, int] = (9, 0, 4)
+    thought_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
     """A question: `before` is what the model has said in the turn before, and `result` what its calls gave.
 
-    `seed` and `user` are fields that some dialects have no place for; `has_own` asks for one that no other has.
+    Pictures, sound and documents are base64, `document` is text. `choice` is `required`, `none` or the function that
+    must be called; with `one_call` there may be no second one. With `caches` the text is marked as worth caching, with
+    `failed` the calls have given an error. `logprobs` asks for the probabilities of tokens, and of
+    so many others at each place. `settings` are by the names that `Client.settings` has; `has_own` asks for what no
+    other dialect has.
     """
 
+    model: str = MODEL
     text: str = "hello"
     system: str = ""
     image: str = ""
-    has_tool: bool = False
+    image_url: str = ""
+    audio: str = ""
+    pdf: str = ""
+    pdf_url: str = ""
+    document: str = ""
+    caches: bool = False
+    tools: tuple[str, ...] = ()
+    choice: str = ""
+    one_call: bool = False
     thinks: bool = False
     schema: Json | None = None
+    is_json: bool = False
+    logprobs: int | None = None
     before: Told | None = None
     result: str = ""
-    seed: int | None = None
-    user: str | None = None
+    failed: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
     has_own: bool = False
 
 
@@ -91,20 +129,12 @@ class Client(Protocol):
         """The status that a client sees whose answer fails after it has begun."""
 
     @property
-    def keeps_signatures(self) -> bool:
-        """Whether thoughts have signatures in the dialect."""
-
-    @property
     def names_model(self) -> bool:
         """Whether answers name the model."""
 
     @property
-    def counts_cached(self) -> bool:
-        """Whether answers tell which tokens came from a cache."""
-
-    @property
-    def fields(self) -> frozenset[str]:
-        """Those of `seed` and `user` that the dialect has."""
+    def has(self) -> frozenset[str]:
+        """What the dialect has of what not all have: rows of docs/conformance.md."""
 
     @property
     def own_field(self) -> tuple[str, Any] | None:
@@ -132,16 +162,18 @@ class HttpClient:
     name: str
     kinds: Mapping[int, str]
     event_status = "200"
-    keeps_signatures = True
     names_model = True
-    counts_cached = True
-    fields: frozenset[str]
+    has: frozenset[str]
+    settings: Mapping[str, str]
+    """Where the settings of `Ask` stand in a body, with dots between the names."""
     own_field: tuple[str, Any] | None
 
     async def ask(self, node: Node, ask: Ask, *, streamed: bool, key: str = "") -> Reply:
         """Posts the question and reads all that comes."""
-        url = f"http://{node.http}{self.path(streamed=streamed)}"
+        url = f"http://{node.http}{self.path(ask.model, streamed=streamed)}"
         body = self.body(ask, streamed=streamed)
+        for name, value in ask.settings.items():
+            put(body, self.settings[name], value)
         if ask.has_own and self.own_field is not None:
             name, value = self.own_field
             body[name] = value
@@ -156,7 +188,7 @@ class HttpClient:
 
     async def first_words(self, node: Node, ask: Ask, until: str) -> None:
         """Posts the question and reads until the text has come."""
-        url = f"http://{node.http}{self.path(streamed=True)}"
+        url = f"http://{node.http}{self.path(ask.model, streamed=True)}"
         async with node.session.post(url, json=self.body(ask, streamed=True), headers=self.key("")) as response:
             data = b""
             while until.encode() not in data:
@@ -167,7 +199,7 @@ class HttpClient:
 
     stream_type = "text/event-stream"
 
-    def path(self, *, streamed: bool) -> str:
+    def path(self, model: str, *, streamed: bool) -> str:
         raise NotImplementedError
 
     def key(self, key: str) -> Mapping[str, str]:
@@ -187,9 +219,49 @@ class HttpClient:
         raise NotImplementedError
 
 
+TOOLS = frozenset({"tool call", "tool result", "parallel tool calls"})
+CHOICES = frozenset({"tool choice: required", "tool choice: none", "tool choice: one function"})
+
+
 def openai_function(call: Call) -> Json:
     """A function call as OpenAI writes it."""
     return {"name": call.name, "arguments": json.dumps(dict(call.arguments))}
+
+
+def data_url(media_type: str, data: str) -> str:
+    """The address of data in base64."""
+    return f"data:{media_type};base64,{data}"
+
+
+def read_data_url(url: str) -> tuple[str, str]:
+    """The media type in such an address, and its data."""
+    head, _, data = url.partition(",")
+    return head.removeprefix("data:").removesuffix(";base64"), data
+
+
+def base64_of(text: str) -> str:
+    """A text as the data of a document."""
+    return base64.b64encode(text.encode()).decode()
+
+
+def put(body: Json, path: str, value: Any) -> None:
+    """Puts a value into objects within each other, whose names have dots between."""
+    *outer, name = path.split(".")
+    for each in outer:
+        body = body.setdefault(each, {})
+    body[name] = value
+
+
+def settings_in(body: Json, settings: Mapping[str, str]) -> Json:
+    """The settings that stand in a body, by the names of `Ask.settings`."""
+    found: Json = {}
+    for name, path in settings.items():
+        value: Any = body
+        for each in path.split("."):
+            value = value.get(each, {})
+        if value != {}:
+            found[name] = value
+    return found
 
 
 def given(**fields: Any) -> Json:

@@ -5,35 +5,26 @@ What fails before its content is never a 200, and what fails after it ends with 
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gateway.framing.aws_event_stream import encode_frame
 from gateway.framing.sse import MAX_EVENT_BYTES
-from tests.conformance.conftest import Upstreams
-from tests.conformance.dialect_backends import (
-    SECRET,
-    Backend,
-    answering,
-    configuration,
-    upstream_service,
-)
-from tests.conformance.dialect_responses import ResponsesBackend
-from tests.conformance.dialect_table import BACKENDS, CLIENTS
-from tests.conformance.dialects import MODEL, Ask, Call, Client, Node, Reply, Told
-from tests.conformance.gateway import Gateway
-from tests.support.faulty_upstream import FaultyUpstream
+from tests.conformance.dialect_backends import Backend
+from tests.conformance.dialect_table import BACKENDS, CLIENTS, RESPONSES_ALONE
+from tests.conformance.dialects import Ask, Call, Client, Reply, Told
+from tests.conformance.translation_world import World
 from tests.support.http_wire import LAST_CHUNK, chunk, chunked_response, json_response, response, sse
 from tests.support.pieces import single_bytes
-from tests.support.scripts import Exchange, Script, answer, chat, cut, reset, stall
+from tests.support.scripts import Exchange, Script, answer, cut, reset, stall
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 HELLO = Told(text="hello there")
 GREETING = Told(text="Grüße, 世界 🌍🏽")
 HTML = b"<html><body><h1>502 Bad Gateway</h1></body></html>"
 MIB = 1024 * 1024
-LIMIT = "200ms"
 
 
 @pytest.fixture(params=CLIENTS, ids=lambda client: f"from-{client.name}")
@@ -43,37 +34,11 @@ def client(request: pytest.FixtureRequest) -> Client:
     return found
 
 
-@pytest.fixture(params=[*BACKENDS, ResponsesBackend()], ids=lambda backend: f"to-{backend.name}")
+@pytest.fixture(params=[*BACKENDS, RESPONSES_ALONE], ids=lambda backend: f"to-{backend.name}")
 def backend(request: pytest.FixtureRequest) -> Backend:
     """A backend of each dialect."""
     found: Backend = request.param
     return found
-
-
-@pytest.fixture
-async def node(
-    gateway: Gateway, upstream: FaultyUpstream, backend: Backend, inference_node: Node, tmp_path: Path
-) -> Node:
-    """A node before that backend."""
-    key = tmp_path / "key"
-    key.write_text(SECRET, "utf-8")
-    await gateway.apply(configuration(backend, upstream.address, key))
-    return inference_node
-
-
-@pytest.fixture
-async def impatient_node(
-    request: pytest.FixtureRequest,
-    node: Node,
-    gateway: Gateway,
-    upstream: FaultyUpstream,
-    backend: Backend,
-    tmp_path: Path,
-) -> Node:
-    """The same, but there is one thing that it does not wait for long."""
-    timeouts = {request.param: LIMIT}
-    await gateway.apply(configuration(backend, upstream.address, tmp_path / "key", timeouts=timeouts))
-    return node
 
 
 def stream_of(backend: Backend, *pieces: bytes) -> bytes:
@@ -117,33 +82,30 @@ FAULTS = list(bad_beginnings(BACKENDS[0]))
 
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_what_fails_before_its_content_is_never_a_200(
-    client: Client, backend: Backend, fault: str, node: Node, upstream: FaultyUpstream
+    client: Client, backend: Backend, fault: str, world: World
 ) -> None:
     """Field failure: a failed upstream answer turned into 200 with an empty `stop`."""
-    upstream.script = bad_beginnings(backend)[fault]
-    reply = await client.ask(node, Ask(), streamed=True)
+    world.upstream.script = bad_beginnings(backend)[fault]
+    reply = await world.ask(client, backend, streamed=True)
     assert reply.status in {"502", "504", client.kinds[502], client.kinds[504]}, reply
     assert reply.kind in {client.kinds[502], client.kinds[504]}
     assert reply.error
 
 
-@pytest.mark.parametrize("impatient_node", ["first_token"], indirect=True)
-async def test_silence_before_content_is_never_a_200(
-    client: Client, backend: Backend, impatient_node: Node, upstream: FaultyUpstream
-) -> None:
+async def test_silence_before_content_is_never_a_200(client: Client, backend: Backend, world: World) -> None:
     begun = open_stream(backend)
-    upstream.script = stall(begun, len(begun))
-    reply = await client.ask(impatient_node, Ask(), streamed=True)
+    world.upstream.script = stall(begun, len(begun))
+    reply = await world.ask(client, backend, streamed=True, service="-impatient")
     assert reply.status in {"504", client.kinds[504]}, reply
     assert reply.kind == client.kinds[504]
 
 
 @pytest.mark.parametrize("fault", ["a page", "an error that is none by its status"])
 async def test_whole_answer_that_is_an_error_is_never_a_200(
-    client: Client, backend: Backend, fault: str, node: Node, upstream: FaultyUpstream
+    client: Client, backend: Backend, fault: str, world: World
 ) -> None:
-    upstream.script = bad_beginnings(backend)[fault]
-    reply = await client.ask(node, Ask(), streamed=False)
+    world.upstream.script = bad_beginnings(backend)[fault]
+    reply = await world.ask(client, backend, streamed=False)
     assert reply.status in {"502", client.kinds[502]}, reply
     assert reply.error
 
@@ -152,43 +114,16 @@ PAGE_STATUSES = ((400, 400), (403, 502), (404, 404), (429, 429), (500, 502), (50
 
 
 async def test_page_instead_of_an_error_is_an_error_of_the_clients_dialect(
-    client: Client, backend: Backend, node: Node, upstream: FaultyUpstream
+    client: Client, backend: Backend, world: World
 ) -> None:
     """What a proxy or a firewall before the provider answers is nothing that a client could read."""
     for status, shown in PAGE_STATUSES:
-        upstream.script = answer(response(status, HTML, content_type="text/html"))
-        reply = await client.ask(node, Ask(), streamed=False)
+        world.upstream.script = answer(response(status, HTML, content_type="text/html"))
+        reply = await world.ask(client, backend, streamed=False)
         assert reply.status in {str(shown), client.kinds[shown]}, reply
         assert reply.kind == client.kinds[shown]
         assert reply.error
         assert "html" not in reply.error
-
-
-async def test_another_service_answers_instead_of_one_that_fails_before_its_content(
-    gateway: Gateway, upstreams: Upstreams, backend: Backend, inference_node: Node, tmp_path: Path
-) -> None:
-    """Field failure: fallback never runs on a stalled or malformed first event."""
-    failing, well = await upstreams(2)
-    key = tmp_path / "key"
-    key.write_text(SECRET, "utf-8")
-    config = dict(configuration(backend, failing.address, key, timeouts={"first_token": LIMIT}))
-    config["upstreams"] = [*config["upstreams"], {"name": "well", "endpoints": [{"address": well.address}]}]
-    config["services"] = [*config["services"], {"name": "well", "upstream_service": {"upstream": "well"}}]
-    backends = [{"service": "llm"}, {"service": "well", "priority": 1}]
-    config["routes"] = [{"name": "chat", "match": {"models": ["*"]}, "backends": backends}]
-    await gateway.apply(config)
-    well.script = chat("hello there")
-    faults = {
-        **bad_beginnings(backend),
-        "silence": stall(open_stream(backend), len(open_stream(backend))),
-        "a frame that is none": answer(stream_of(backend, b"\x00" * 40)),
-        "a damaged frame": answer(stream_of(backend, damaged(backend.pieces(HELLO)[0], 9))),
-    }
-    for number, (fault, script) in enumerate(faults.items(), 1):
-        failing.script = script
-        reply = await CLIENTS[0].ask(inference_node, Ask(), streamed=True)
-        assert (reply.error, reply.told.text, reply.is_ended) == (None, "hello there", True), fault
-        assert len(failing.requests) == len(well.requests) == number
 
 
 def assert_broken(reply: Reply, client: Client, said: str) -> None:
@@ -198,35 +133,28 @@ def assert_broken(reply: Reply, client: Client, said: str) -> None:
     assert reply.status in {client.event_status, client.kinds[502], client.kinds[504]}
 
 
-async def test_cut_after_content(client: Client, backend: Backend, node: Node, upstream: FaultyUpstream) -> None:
+async def test_cut_after_content(client: Client, backend: Backend, world: World) -> None:
     """Field failure: the upstream is cut mid-stream, and the client sees a clean end."""
     begun = open_stream(backend, *content(backend)) + b"5\r\nda"  # within a chunk
-    upstream.script = cut(begun, len(begun))
-    assert_broken(await client.ask(node, Ask(), streamed=True), client, "hello")
+    world.upstream.script = cut(begun, len(begun))
+    assert_broken(await world.ask(client, backend, streamed=True), client, "hello")
 
 
-@pytest.mark.parametrize("impatient_node", ["stream_idle"], indirect=True)
-async def test_silence_after_content(
-    client: Client, backend: Backend, impatient_node: Node, upstream: FaultyUpstream
-) -> None:
+async def test_silence_after_content(client: Client, backend: Backend, world: World) -> None:
     begun = open_stream(backend, *content(backend))
-    upstream.script = stall(begun, len(begun))
-    assert_broken(await client.ask(impatient_node, Ask(), streamed=True), client, "hello there")
+    world.upstream.script = stall(begun, len(begun))
+    assert_broken(await world.ask(client, backend, streamed=True, service="-soon-tired"), client, "hello there")
 
 
 @pytest.mark.parametrize("data", [b'{"broken', b"[7]", HTML], ids=["no JSON", "another JSON", "a page"])
-async def test_event_that_is_none_after_content(
-    client: Client, backend: Backend, node: Node, upstream: FaultyUpstream, data: bytes
-) -> None:
+async def test_event_that_is_none_after_content(client: Client, backend: Backend, world: World, data: bytes) -> None:
     if client.name == backend.name:
         pytest.skip("what is relayed is not looked into")
-    upstream.script = answer(stream_of(backend, *content(backend), event(backend, data)))
-    assert_broken(await client.ask(node, Ask(), streamed=True), client, "hello there")
+    world.upstream.script = answer(stream_of(backend, *content(backend), event(backend, data)))
+    assert_broken(await world.ask(client, backend, streamed=True), client, "hello there")
 
 
-async def test_event_without_end_after_content(
-    client: Client, backend: Backend, node: Node, upstream: FaultyUpstream
-) -> None:
+async def test_event_without_end_after_content(client: Client, backend: Backend, world: World) -> None:
     """It is given up once it is larger than any event may be, and not held."""
     begun = open_stream(backend, *content(backend))
 
@@ -236,35 +164,31 @@ async def test_event_without_end_after_content(
             await exchange.send(chunk(b"x" * MIB))
         await exchange.until_client_gone()
 
-    upstream.script = script
-    assert_broken(await client.ask(node, Ask(), streamed=True), client, "hello there")
+    world.upstream.script = script
+    assert_broken(await world.ask(client, backend, streamed=True), client, "hello there")
 
 
 async def test_events_out_of_order_neither_hang_nor_look_cut_off(
-    client: Client, backend: Backend, node: Node, upstream: FaultyUpstream
+    client: Client, backend: Backend, world: World
 ) -> None:
     if client.name == backend.name:
         pytest.skip("what is relayed stays in its order")
-    upstream.script = answer(stream_of(backend, *reversed(backend.pieces(HELLO))))
-    reply = await client.ask(node, Ask(), streamed=True)
+    world.upstream.script = answer(stream_of(backend, *reversed(backend.pieces(HELLO))))
+    reply = await world.ask(client, backend, streamed=True)
     assert reply.error or reply.is_ended
 
 
-async def test_beginning_that_comes_twice_is_told_once(
-    client: Client, backend: Backend, node: Node, upstream: FaultyUpstream
-) -> None:
+async def test_beginning_that_comes_twice_is_told_once(client: Client, backend: Backend, world: World) -> None:
     """Field failure: `message_start` twice."""
     first, *others = backend.pieces(HELLO)
     if b"hello" in first:
         pytest.skip("its streams begin with content")
-    upstream.script = answer(stream_of(backend, first, first, *others))
-    reply = await client.ask(node, Ask(), streamed=True)
+    world.upstream.script = answer(stream_of(backend, first, first, *others))
+    reply = await world.ask(client, backend, streamed=True)
     assert (reply.error, reply.is_ended, reply.told.text) == (None, True, "hello there")
 
 
-async def test_characters_of_several_bytes_may_be_cut_anywhere(
-    client: Client, backend: Backend, node: Node, upstream: FaultyUpstream
-) -> None:
+async def test_characters_of_several_bytes_may_be_cut_anywhere(client: Client, backend: Backend, world: World) -> None:
     """Field failure: multi-byte UTF-8 split across reads. Each byte comes in a write of its own."""
     stream = b"".join(backend.pieces(GREETING))
     unescaped = json.dumps(GREETING.text).strip('"').encode()
@@ -276,22 +200,19 @@ async def test_characters_of_several_bytes_may_be_cut_anywhere(
             await exchange.send(chunk(byte))
         await exchange.send(LAST_CHUNK)
 
-    upstream.script = script
-    reply = await client.ask(node, Ask(), streamed=True)
+    world.upstream.script = script
+    reply = await world.ask(client, backend, streamed=True)
     assert (reply.error, reply.is_ended, reply.told.text) == (None, True, GREETING.text)
 
 
 LARGE = Told(calls=(Call(arguments={"text": "x" * (10 * MIB)}),), finish="tool_calls")
 
 
-async def test_arguments_of_ten_megabytes(
-    client: Client, backend: Backend, node: Node, upstream: FaultyUpstream
-) -> None:
+async def test_arguments_of_ten_megabytes(client: Client, backend: Backend, world: World) -> None:
     """In as few events as the backend writes them in."""
-    if backend.name == "openai_responses" and client is not CLIENTS[0]:
-        pytest.skip("it writes them five times, and once is enough to see them read")
-    upstream.script = answering(backend, LARGE)
-    reply = await client.ask(node, Ask(has_tool=True), streamed=True)
+    if backend is RESPONSES_ALONE and client is not CLIENTS[0]:
+        pytest.skip("it writes them several times, and once is enough to see them read")
+    reply = await world.ask(client, backend, Ask(tools=("weather",)), streamed=True, told=LARGE)
     assert (reply.error, reply.is_ended) == (None, True)
     (call,) = reply.told.calls
     assert (call.name, len(call.arguments["text"])) == ("weather", 10 * MIB)
@@ -323,13 +244,13 @@ def interleaved(backend: Backend, pieces: int, size: int) -> list[bytes]:
 @pytest.mark.parametrize("backend", [each for each in BACKENDS if each.name in ("openai", "anthropic")], indirect=True)
 @pytest.mark.parametrize(("pieces", "size"), [(3, 1), (1280, 4096)], ids=["short", "10 MB in pieces of 4 KB"])
 async def test_arguments_of_calls_that_come_by_turns(
-    client: Client, backend: Backend, node: Node, upstream: FaultyUpstream, pieces: int, size: int
+    client: Client, backend: Backend, world: World, pieces: int, size: int
 ) -> None:
     """Field failure: tool-call arguments lost."""
     if client.name == backend.name == "anthropic":
         pytest.skip("its own clients want one block after another, and what is relayed stays as it is")
-    upstream.script = answer(stream_of(backend, *interleaved(backend, pieces, size)))
-    reply = await client.ask(node, Ask(has_tool=True), streamed=True)
+    world.upstream.script = answer(stream_of(backend, *interleaved(backend, pieces, size)))
+    reply = await world.ask(client, backend, Ask(tools=("weather",)), streamed=True)
     assert (reply.error, reply.is_ended, reply.told.finish) == (None, True, "tool_calls")
     assert [(call.name, len(call.arguments["text"])) for call in reply.told.calls] == [
         ("f0", pieces * size),
@@ -352,17 +273,7 @@ def damaged(data: bytes, at: int) -> bytes:
     return data[:at] + bytes((data[at] ^ 1,)) + data[at + 1 :]
 
 
-@pytest.fixture
-async def before_bedrock(gateway: Gateway, upstream: FaultyUpstream, inference_node: Node) -> Node:
-    """A node before endpoints that speak Bedrock's Converse."""
-    await gateway.apply(
-        {
-            "upstreams": [{"name": "pool", "endpoints": [{"address": upstream.address}]}],
-            "services": [{"name": "llm", "retry_policy": {"num_retries": 0}, **upstream_service("BEDROCK")}],
-            "routes": [{"name": "chat", "match": {"models": [MODEL]}, "backends": [{"service": "llm"}]}],
-        }
-    )
-    return inference_node
+BEDROCK = next(backend for backend in BACKENDS if backend.name == "bedrock")
 
 
 def frames(*pieces: bytes) -> Script:
@@ -370,20 +281,16 @@ def frames(*pieces: bytes) -> Script:
 
 
 @pytest.mark.parametrize("at", [1, 9, -1, 40], ids=["length", "sum of the prelude", "sum of the frame", "a header"])
-async def test_damaged_frame_is_an_error_and_never_a_200(
-    client: Client, before_bedrock: Node, upstream: FaultyUpstream, at: int
-) -> None:
+async def test_damaged_frame_is_an_error_and_never_a_200(client: Client, world: World, at: int) -> None:
     whole = frame(*DELTA)
-    upstream.script = frames(frame(*START), damaged(whole, at % len(whole)), frame(*STOP))
-    reply = await client.ask(before_bedrock, Ask(), streamed=True)
+    world.upstream.script = frames(frame(*START), damaged(whole, at % len(whole)), frame(*STOP))
+    reply = await world.ask(client, BEDROCK, streamed=True)
     assert reply.status in {"502", client.kinds[502]}, reply
     assert reply.error
 
 
 @pytest.mark.parametrize("at", [1, 9, -1, 40], ids=["length", "sum of the prelude", "sum of the frame", "a header"])
-async def test_damaged_frame_after_content_is_the_last_event(
-    client: Client, before_bedrock: Node, upstream: FaultyUpstream, at: int
-) -> None:
+async def test_damaged_frame_after_content_is_the_last_event(client: Client, world: World, at: int) -> None:
     whole = frame(*DELTA)
-    upstream.script = frames(frame(*START), whole, damaged(whole, at % len(whole)), frame(*STOP))
-    assert_broken(await client.ask(before_bedrock, Ask(), streamed=True), client, "hello")
+    world.upstream.script = frames(frame(*START), whole, damaged(whole, at % len(whole)), frame(*STOP))
+    assert_broken(await world.ask(client, BEDROCK, streamed=True), client, "hello")

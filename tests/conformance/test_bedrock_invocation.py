@@ -5,6 +5,7 @@ import asyncio
 import base64
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -394,10 +395,12 @@ async def test_botocore_takes_the_node_for_bedrock(
 
     def streamed() -> list[bytes]:
         told = aws.invoke_model_with_response_stream(modelId="claude", body=json.dumps(ASKED))
-        return [event["chunk"]["bytes"] for event in told["body"]]
+        with closing(told["body"]) as events:
+            return [event["chunk"]["bytes"] for event in events]
 
     def whole() -> Any:
-        return json.loads(aws.invoke_model(modelId="claude", body=json.dumps(ASKED))["body"].read())
+        with closing(aws.invoke_model(modelId="claude", body=json.dumps(ASKED))["body"]) as body:
+            return json.loads(body.read())
 
     try:
         upstream.script = answer(json_response(200, CLAUDE))

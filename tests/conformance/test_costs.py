@@ -194,7 +194,7 @@ async def test_cached_tokens_are_counted_once_in_every_pair_of_dialects(
     streamed: bool,
     costs: Costs,
 ) -> None:
-    cached = 400 if backend.counts_cached else 0
+    cached = 400 if "cached tokens" in backend.has else 0
     upstream.script = answering(backend, Told(text="hello", usage=(1000, cached, 100)))
     await gateway.apply(
         {

@@ -2,30 +2,20 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from tests.conformance.dialect_backends import (
-    SECRET,
-    configuration,
-)
+from tests.conformance.dialect_backends import Backend
 from tests.conformance.dialect_table import BACKENDS, CLIENTS, HTTP_CLIENTS
-from tests.conformance.dialects import (
-    Ask,
-    Client,
-    HttpClient,
-    Node,
-    Reply,
-    Told,
-)
-from tests.conformance.gateway import Gateway
+from tests.conformance.dialects import Client, HttpClient, Reply, Told
+from tests.conformance.translation_world import World
 from tests.gateway.schemas import bedrock_recordings
 from tests.support import recordings
-from tests.support.faulty_upstream import FaultyUpstream
 from tests.support.http_wire import response
 from tests.support.recordings import Recording
 from tests.support.scripts import answer
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 ANSWERS = (
     "openai/chat-completions/basic",
@@ -73,20 +63,12 @@ def client(request: pytest.FixtureRequest) -> Client:
     return found
 
 
-@pytest.fixture
-def key(tmp_path: Path) -> Path:
-    """The file with the credential of providers."""
-    path = tmp_path / "key"
-    path.write_text(SECRET, "utf-8")
-    return path
-
-
-async def replay(gateway: Gateway, upstream: FaultyUpstream, recording: Recording, key: Path) -> None:
-    """Puts a backend behind the node that answers as the provider did."""
+def replay(world: World, recording: Recording) -> Backend:
+    """A backend that answers as the provider did."""
     (backend,) = (each for each in BACKENDS if each.name == _provider(recording.name))
-    await gateway.apply(configuration(backend, upstream.address, key))
     content_type = backend.stream_type if recording.is_streaming else "application/json"
-    upstream.script = answer(response(recording.status, recording.answer, content_type=content_type))
+    world.upstream.script = answer(response(recording.status, recording.answer, content_type=content_type))
+    return backend
 
 
 def _provider(name: str) -> str:
@@ -95,40 +77,37 @@ def _provider(name: str) -> str:
 
 
 def comparable(told: Told, client: Client) -> Told:
-    """What all dialects can tell: ids of calls and signatures are not in all, nor are cached tokens in Ollama's."""
+    """What the client's dialect can tell; not the ids of calls, signatures and stop sequences, which few can."""
     read, cached, written = told.usage
     return replace(
         told,
         signature="",
+        stop_sequence="",
         calls=tuple(replace(call, id="") for call in told.calls),
-        usage=(read, 0 if client.name == "ollama" else cached, written),
+        sources=told.sources if "sources" in client.has else (),
+        usage=(read, cached if "cached tokens" in client.has else 0, written),
+        thought_tokens=told.thought_tokens if "thinking tokens" in client.has else 0,
     )
 
 
 @pytest.mark.component("recordings")
 @pytest.mark.parametrize("name", ANSWERS)
-async def test_answer_is_what_a_client_of_the_provider_reads(
-    client: Client, name: str, inference_node: Node, gateway: Gateway, upstream: FaultyUpstream, key: Path
-) -> None:
+async def test_answer_is_what_a_client_of_the_provider_reads(client: Client, name: str, world: World) -> None:
     recording = recordings.load(name)
     (speaker,) = (each for each in HTTP_CLIENTS if each.name == _provider(name))
-    await replay(gateway, upstream, recording, key)
     told = _read(speaker, recording).told
-    reply = await client.ask(inference_node, Ask(), streamed=recording.is_streaming)
+    reply = await world.ask(client, replay(world, recording), streamed=recording.is_streaming)
     assert (reply.error, reply.is_ended) == (None, True)
     assert comparable(reply.told, client) == comparable(told, client)
 
 
 @pytest.mark.component("recordings")
 @pytest.mark.parametrize("name", bedrock_recordings.STREAMS)
-async def test_recorded_frames_of_bedrock_are_read_to_their_end(
-    client: Client, name: str, inference_node: Node, gateway: Gateway, upstream: FaultyUpstream, key: Path
-) -> None:
+async def test_recorded_frames_of_bedrock_are_read_to_their_end(client: Client, name: str, world: World) -> None:
     recording = bedrock_recordings.load(name)
     (backend,) = (each for each in BACKENDS if each.name == "bedrock")
-    await gateway.apply(configuration(backend, upstream.address, key))
-    upstream.script = answer(response(200, recording.answer, content_type=backend.stream_type))
-    reply = await client.ask(inference_node, Ask(), streamed=True)
+    world.upstream.script = answer(response(200, recording.answer, content_type=backend.stream_type))
+    reply = await world.ask(client, backend, streamed=True)
     assert (reply.error, reply.is_ended) == (None, True)
     told = [(event.event, json.loads(event.data)) for event in recording.events]
     deltas = [data["delta"] for kind, data in told if kind == "contentBlockDelta"]
@@ -143,18 +122,9 @@ def _read(speaker: HttpClient, recording: Recording) -> Reply:
 
 @pytest.mark.component("recordings")
 @pytest.mark.parametrize("name", REFUSALS)
-async def test_refusal_keeps_its_class_and_text(
-    client: Client,
-    name: str,
-    inference_node: Node,
-    gateway: Gateway,
-    upstream: FaultyUpstream,
-    key: Path,
-    streamed: bool,
-) -> None:
+async def test_refusal_keeps_its_class_and_text(client: Client, name: str, world: World, streamed: bool) -> None:
     recording = recordings.load(name)
-    await replay(gateway, upstream, recording, key)
-    reply = await client.ask(inference_node, Ask(), streamed=streamed)
+    reply = await world.ask(client, replay(world, recording), streamed=streamed)
     shown = SHOWN.get(recording.status, recording.status)
     assert reply.status in (str(shown), client.kinds[shown])
     text: str = recording.json()["error"]["message"]

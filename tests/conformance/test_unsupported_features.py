@@ -158,7 +158,7 @@ async def test_grpc_names_the_field_of_its_messages(
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda client: f"from-{client.name}")
 @pytest.mark.parametrize(
     ("feature", "asked"),
-    [("IMAGES", Ask(image=IMAGE)), ("TOOLS", Ask(has_tool=True)), ("JSON_SCHEMA", Ask(schema={"type": "object"}))],
+    [("IMAGES", Ask(image=IMAGE)), ("TOOLS", Ask(tools=("weather",))), ("JSON_SCHEMA", Ask(schema={"type": "object"}))],
     ids=["images", "tools", "schema"],
 )
 async def test_every_client_is_refused_or_goes_without(

@@ -1,7 +1,9 @@
 """What docs/operations.md walks through, done: its commands run as they stand, on ports and files of the test's own."""
 
 import asyncio
+import os
 import shlex
+import stat
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -85,6 +87,8 @@ async def test_every_command_works(
             words = shlex.split(line.partition(" < ")[0], comments=True)
             if words[0] == "restart":
                 await planes.restart(words[1])
+            elif words[0] == "umask":
+                stack.callback(os.umask, os.umask(int(words[1], 8)))
             elif words[0] != "janua":
                 await asyncio.to_thread(subprocess.run, ["bash", "-c", line], check=True)
             elif words[1] in PLANES:
@@ -104,6 +108,7 @@ async def test_every_command_works(
     assert "laptop" in outputs["keys list"]
     assert "1 of 1 nodes have it" in outputs["rollout status"]
     assert len((tmp_path / "keys").read_text().split()) == 1
+    assert stat.S_IMODE((tmp_path / "keys").stat().st_mode) == 0o600
 
 
 async def is_as_in_the_backup(server: str) -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shlex
+import stat
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -28,8 +29,10 @@ async def test_every_command_works(tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
         for line in commands(PAGE):
             here = line.replace("0.0.0.0:18000", "0.0.0.0:0").replace("localhost:18000", f"localhost:{port}")
-            words = shlex.split(here)
-            if words[0] == "export":
+            words = shlex.split(here, comments=True)
+            if words[0] == "umask":
+                stack.callback(os.umask, os.umask(int(words[1], 8)))
+            elif words[0] == "export":
                 environment.update(await exported(here, tmp_path, environment))
             elif words[1] in PLANES:
                 ready = await started(stack, words, tmp_path, environment)
@@ -38,6 +41,7 @@ async def test_every_command_works(tmp_path: Path) -> None:
                 outputs[" ".join(words[1:3])] = await shell(here, tmp_path, environment)
     assert outputs["access list"].splitlines()[-1].split() == ["edge", "node", "1", "-", "edge-*"]
     assert "1 of 1" in outputs["apply -f"]
+    assert stat.S_IMODE((tmp_path / "edge.token").stat().st_mode) == 0o600
     assert outputs["nodes"].splitlines()[1].startswith("edge-1 ")
 
 

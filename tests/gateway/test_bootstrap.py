@@ -40,6 +40,14 @@ def test_only_ip_addresses_of_one_machine_can_be_dialled(text: str, can_be_diall
     assert ListenAddress.parse(text).can_be_dialled == can_be_dialled
 
 
+@pytest.mark.parametrize(("variable", "is_read"), [("JANUA_HTTP_SERVER", True), ("JANUA_SERVER", False)])
+def test_what_speaks_http_has_a_variable_that_is_not_the_one_of_the_config_server(variable: str, is_read: bool) -> None:
+    """Whoever has `janua` look there must be able to start a node in the same shell."""
+    result = CliRunner(env={variable: "127.0.0.1:18000"}).invoke(main, [])
+    assert result.exit_code == 2
+    assert ("'127.0.0.1:18000' is not one of 'hypercorn', 'granian'" in result.output) == is_read, result.output
+
+
 @pytest.mark.parametrize("text", ["0.0.0.0:8081", "gateway.example:8081"])
 def test_what_nobody_can_dial_is_not_advertised(text: str) -> None:
     result = CliRunner().invoke(main, ["--config-file", "janua.yaml", "--advertise-grpc", text])

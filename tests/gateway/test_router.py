@@ -383,6 +383,22 @@ def test_what_has_been_tried_is_not_chosen_again() -> None:
     assert [backend.service for backend in tried] == ["a", "b", "c", "d"]
 
 
+def test_fallback_to_a_service_that_has_failed_before_ends() -> None:
+    """Each line of a route is tried once, whichever services they name: a, b, a and the same a again."""
+    choice = BackendChoice(
+        [
+            BackendConfig(service="a"),
+            BackendConfig(service="b", priority=1),
+            BackendConfig(service="a", priority=2),
+            BackendConfig(service="a", priority=2),
+        ]
+    )
+    tried: list[BackendConfig] = []
+    while (backend := choice.choose(lambda _: True, tried)) is not None:
+        tried.append(backend)
+    assert [backend.service for backend in tried] == ["a", "b", "a"]
+
+
 def test_live_backend_of_a_later_tier_comes_before_a_dead_one() -> None:
     choice = BackendChoice(TIERS)
     order: list[BackendConfig] = []

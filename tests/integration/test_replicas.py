@@ -140,6 +140,24 @@ async def test_nodes_are_known_to_all_servers_and_lost_with_the_one_they_are_at(
     assert await gateway.stop() == 0
 
 
+async def connected_nodes(client: ConfigClient) -> list[str]:
+    return [each.id for each in (await client.nodes()).nodes if each.connected]
+
+
+async def test_a_server_that_has_just_started_knows_of_nodes_elsewhere(fleet: Fleet, node: NodeFactory) -> None:
+    await node(fleet.servers[0].address)
+    async with fleet.client(1) as second:
+
+        async def is_known() -> bool:
+            return await connected_nodes(second) == ["node-1"]
+
+        await eventually(is_known)
+    async with AsyncExitStack() as stack:
+        new = await start(stack, fleet.url, "replica-d")
+        async with ConfigClient(new.address) as client:
+            assert await connected_nodes(client) == ["node-1"]
+
+
 async def test_a_database_that_restarts_is_waited_for(own_postgres: PostgresServer) -> None:
     url = await own_postgres.new_database()
     async with AsyncExitStack() as stack:

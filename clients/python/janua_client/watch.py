@@ -107,5 +107,7 @@ class FirstList:
 
 
 def _key(resource: StoredResource) -> tuple[int, str]:
+    if resource.resource.WhichOneof("kind") is None:
+        return 0, resource.etag  # of a kind that is newer than this client, which cannot tell its name
     key = key_of(unwrap(resource.resource))
     return key.kind, key.name

@@ -76,7 +76,9 @@ class BudgetBook:
             _log.error("what is spent of budgets cannot be kept", path=str(self._path), error=str(error))
 
     def _entries(self) -> list[_Entry]:
-        current = {period_at(kind, self._wall_clock()).name for kind in BudgetPeriod}
+        now = self._wall_clock()
+        # The periods of now, and those that come next: they may have begun before the clock was put back.
+        current = {period_at(kind, at).name for kind in BudgetPeriod for at in (now, period_at(kind, now).end)}
         counted = [
             _Entry(budget, key, purse.period, purse.spent)
             for budget, table in self._tables.items()

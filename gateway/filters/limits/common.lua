@@ -5,9 +5,22 @@
 --                  nobody renews is one of a node that has died: what it held is given back.
 local STEPS = 120
 local LEASE = 60000000
+local CLOCK = 'janua:limit:clock'
+local DAY_MS = 86400000
 
-local time = redis.call('TIME')
-local now = time[1] * 1000000 + time[2]
+-- Time by the store's clock, which never goes back: if somebody has put that back, or another store that is behind has
+-- taken over, it goes on from where it was. Otherwise nothing that was taken would become free until then.
+local function time_now()
+  local time = redis.call('TIME')
+  local seen, ahead = string.match(redis.call('GET', CLOCK) or '', '^(%d+) (%d+)$')
+  ahead = tonumber(ahead) or 0
+  local told = time[1] * 1000000 + time[2] + ahead
+  local now = math.max(told, tonumber(seen) or 0)
+  redis.call('SET', CLOCK, string.format('%.0f %.0f', now, ahead + now - told), 'PX', DAY_MS)
+  return now
+end
+
+local now = time_now()
 
 local function number(key, field)
   return tonumber(redis.call('HGET', key, field)) or 0

@@ -27,8 +27,13 @@ class Purse:
         return self._period.name
 
     def restore(self, period: str, spent: int) -> None:
-        """Takes up what was spent before, if it is of the period of now."""
-        if period == self._current().name:
+        """Takes up what was spent before, if it is of the period of now, or of the next, which had begun before the
+        clock was put back: that one goes on, or it would be filled up twice."""
+        current = self._current()
+        following = period_at(self._kind, current.end)
+        if period == following.name:
+            self._period = following
+        if period == self._period.name:
             self.spent += spent
 
     def _current(self) -> Period:

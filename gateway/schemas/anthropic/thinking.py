@@ -103,8 +103,11 @@ def _decode_display(thinking: Fields) -> bool | None:
     return _DISPLAYS[display]
 
 
-def encode_thinking(reasoning: Reasoning | None, model: str, *, is_own: bool, max_tokens: int | None) -> Thinking:
-    """The wish in Anthropic's words. One that came in this dialect (`is_own`) goes back as it was.
+def encode_thinking(
+    reasoning: Reasoning | None, model: str, *, is_own: bool, max_tokens: int | None, can_show: bool = True
+) -> Thinking:
+    """The wish in Anthropic's words. One that came in this dialect (`is_own`) goes back as it was. `can_show`: the
+    backend can be told to show thoughts that the model would keep to itself.
 
     Of other dialects a model that thinks adaptively is told the effort, any other a budget. It is what was asked for if
     the model takes that, and else leaves at least half of `max_tokens` for the answer; with fewer tokens than thinking
@@ -123,7 +126,9 @@ def encode_thinking(reasoning: Reasoning | None, model: str, *, is_own: bool, ma
     if thinks_adaptively(model):
         if word is None and budget is not None and budget > 0:
             word = _word_of(budget)
-        return Thinking(config=_shown({"type": "adaptive"}, reasoning.is_shown), effort=word)
+        # The later of these models keep their thoughts to themselves unless it is said that they are to be shown.
+        is_shown = True if reasoning.is_shown is None and can_show else reasoning.is_shown
+        return Thinking(config=_shown({"type": "adaptive"}, is_shown), effort=word)
     asked = None if budget is None or budget < 0 else budget
     wished = _BUDGETS[effort or ReasoningEffort.MEDIUM] if asked is None else max(asked, MIN_BUDGET)
     if max_tokens is not None:

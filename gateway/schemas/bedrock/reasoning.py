@@ -87,7 +87,10 @@ def add_thinking(own: dict[str, Any], request: ChatRequest, model: str, unsuppor
         return None
     is_own = request.dialect == NAME
     if is_claude(model) or (is_own and reasoning.budget_tokens is not None):
-        thinking = encode_thinking(reasoning, model, is_own=is_own, max_tokens=request.max_output_tokens)
+        # AWS documents no way to have thoughts shown.
+        thinking = encode_thinking(
+            reasoning, model, is_own=is_own, max_tokens=request.max_output_tokens, can_show=False
+        )
         if thinking.is_on and not is_own and _must_call(request):
             unsupported.field("reasoning", "thinking before a call that must be made")
             return None

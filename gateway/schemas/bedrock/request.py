@@ -27,8 +27,11 @@ from gateway.types import (
     ToolMode,
 )
 
-# The fields that models have of their own.
+# The fields that models have of their own, and which of them an answer is to have: Claude tells only if it is asked
+# which sequence ended one.
 _OWN = "additionalModelRequestFields"
+_WANTED_OF_ANSWERS = "additionalModelResponseFieldPaths"
+_WHAT_ENDED_IT = "/stop_sequence"
 
 _ROLES = {role.value: role for role in (Role.USER, Role.ASSISTANT, Role.SYSTEM)}
 _EFFORTS = {effort.value: effort for effort in ReasoningEffort}
@@ -156,6 +159,8 @@ def request_fields(request: ChatRequest, model: str, unsupported: Unsupported) -
             raise InvalidRequestError(
                 f"'{name}' has a field of its own and cannot be in 'extra'", param=f"extra.{name}"
             )
+    if request.stop and request.dialect != NAME and is_claude(model):
+        fields.setdefault(_WANTED_OF_ANSWERS, [_WHAT_ENDED_IT])
     return {name: value for name, value in fields.items() if value is not None}
 
 

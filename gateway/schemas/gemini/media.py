@@ -60,8 +60,11 @@ def encode_audio(audio: AudioPart) -> dict[str, Any]:
     return {"inlineData": {"mimeType": f"audio/{form}", "data": audio.data}}
 
 
-def encode_file(file: FilePart, unsupported: Unsupported) -> dict[str, Any] | None:
-    """The part for a file; None if it cannot be sent. Raises `InvalidRequestError` as `Unsupported` does."""
+def encode_file(file: FilePart, unsupported: Unsupported, *, is_own: bool) -> dict[str, Any] | None:
+    """The part for a file; None if it cannot be sent. Raises `InvalidRequestError` as `Unsupported` does.
+
+    Its name is sent only if it came in this dialect (`is_own`): Vertex AI takes it, the Gemini API refuses it.
+    """
     url = file.url or (file.file_id if (file.file_id or "").startswith("https://") else None)
     if url is None:
         unsupported.field("messages", "a file by its id at another provider")
@@ -69,7 +72,8 @@ def encode_file(file: FilePart, unsupported: Unsupported) -> dict[str, Any] | No
     unsupported.file_details(file, known=_DETAILS)
     details = {name: value for name, value in (file.extra or {}).items() if name in _DETAILS}
     if (inline := _inline(url)) is not None:
-        return {"inlineData": inline if file.name is None else {**inline, "displayName": file.name}, **details}
+        name = {"displayName": file.name} if is_own and file.name is not None else {}
+        return {"inlineData": {**inline, **name}, **details}
     # Gemini wants a type; what is sent without one is mostly a document.
     return {"fileData": {"fileUri": url, "mimeType": file.media_type or "application/pdf"}, **details}
 

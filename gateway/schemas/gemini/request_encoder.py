@@ -18,7 +18,6 @@ from gateway.types import (
     FilePart,
     ImagePart,
     JsonSchemaFormat,
-    Message,
     NamedTool,
     OpaquePart,
     OpaqueTool,
@@ -53,7 +52,7 @@ def request_fields(request: ChatRequest, model: str, unsupported: Unsupported) -
         unsupported.field("parallel_tool_calls")
     if request.metadata is not None and request.dialect != NAME:
         unsupported.field("metadata")
-    system, contents = _contents(request.messages, unsupported)
+    system, contents = _contents(request, unsupported)
     fields: dict[str, Any] = {
         "contents": contents,
         "systemInstruction": {"parts": system} if system else None,
@@ -100,7 +99,7 @@ def _config(request: ChatRequest, model: str) -> dict[str, Any]:
         "seed": request.seed,
         "responseLogprobs": True if request.top_logprobs is not None else None,
         "logprobs": request.top_logprobs or None,
-        "thinkingConfig": encode_thinking(request.reasoning, model),
+        "thinkingConfig": encode_thinking(request.reasoning, model, is_own=request.dialect == NAME),
     }
     match request.response_format:
         case None:
@@ -114,9 +113,7 @@ def _config(request: ChatRequest, model: str) -> dict[str, Any]:
     return {name: value for name, value in config.items() if value is not None}
 
 
-def _contents(
-    messages: Sequence[Message], unsupported: Unsupported
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _contents(request: ChatRequest, unsupported: Unsupported) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The instructions, and the turns.
 
     The results of calls made together must stand in one turn, and nothing else in it; they come first.
@@ -124,10 +121,13 @@ def _contents(
     names: dict[str, str] = {}
     system: list[dict[str, Any]] = []
     contents: list[dict[str, Any]] = []
-    for message in messages:
+    is_own = request.dialect == NAME
+    for message in request.messages:
         unsupported.message_details(message)
-        results = [_result(part, names, unsupported) for part in message.content if isinstance(part, ToolResult)]
-        parts = list(_parts(message.content, unsupported))
+        results = [
+            _result(part, names, unsupported, is_own=is_own) for part in message.content if isinstance(part, ToolResult)
+        ]
+        parts = list(_parts(message.content, unsupported, is_own=is_own))
         names |= {part.id: part.name for part in message.content if isinstance(part, ToolCall)}
         if message.role in (Role.SYSTEM, Role.DEVELOPER):
             system += parts
@@ -153,7 +153,7 @@ def _has_result(parts: Sequence[dict[str, Any]]) -> bool:
     return bool(parts) and "functionResponse" in parts[0]
 
 
-def _parts(content: Iterable[ContentPart], unsupported: Unsupported) -> Iterator[dict[str, Any]]:
+def _parts(content: Iterable[ContentPart], unsupported: Unsupported, *, is_own: bool) -> Iterator[dict[str, Any]]:
     for part in content:
         match part:
             case TextPart(text=text) | RefusalPart(text=text):
@@ -164,7 +164,7 @@ def _parts(content: Iterable[ContentPart], unsupported: Unsupported) -> Iterator
             case AudioPart():
                 yield encode_audio(part)
             case FilePart():
-                if (file := encode_file(part, unsupported)) is not None:
+                if (file := encode_file(part, unsupported, is_own=is_own)) is not None:
                     yield file
             case ToolCall():
                 yield _call(part)
@@ -197,7 +197,7 @@ def call_arguments(arguments: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {"arguments": value}
 
 
-def _result(result: ToolResult, names: dict[str, str], unsupported: Unsupported) -> dict[str, Any]:
+def _result(result: ToolResult, names: dict[str, str], unsupported: Unsupported, *, is_own: bool) -> dict[str, Any]:
     texts: list[str] = []
     media: list[dict[str, Any]] = []
     for part in result.content:
@@ -207,7 +207,7 @@ def _result(result: ToolResult, names: dict[str, str], unsupported: Unsupported)
             case ImagePart():
                 media.append(encode_image(part))
             case FilePart():
-                if (file := encode_file(part, unsupported)) is not None:
+                if (file := encode_file(part, unsupported, is_own=is_own)) is not None:
                     media.append(file)
             case _:
                 assert_never(part)

@@ -41,8 +41,12 @@ def decode_thinking(thinking: Fields) -> Reasoning | None:
     return None if reasoning == Reasoning() else reasoning
 
 
-def encode_thinking(reasoning: Reasoning | None, model: str) -> dict[str, Any] | None:
-    """The `thinkingConfig` for a model. Where a budget is given it is sent: it is exact, and all models know it."""
+def encode_thinking(reasoning: Reasoning | None, model: str, *, is_own: bool) -> dict[str, Any] | None:
+    """The `thinkingConfig` for a model. Where a budget is given it is sent: it is exact, and all models know it.
+
+    Thoughts that are asked for in another dialect are shown unless it is said that they are not to be: elsewhere they
+    come unasked, here only if they are asked for too.
+    """
     if reasoning is None:
         return None
     thinking: dict[str, Any] = {}
@@ -52,9 +56,18 @@ def encode_thinking(reasoning: Reasoning | None, model: str) -> dict[str, Any] |
         thinking["thinkingLevel"] = _level(reasoning.effort, model)
     elif reasoning.effort is not None:
         thinking["thinkingBudget"] = _BUDGETS[reasoning.effort]
-    if reasoning.is_shown is not None:
-        thinking["includeThoughts"] = reasoning.is_shown
+    is_shown = reasoning.is_shown
+    if is_shown is None and not is_own and not _is_off(reasoning):
+        is_shown = True
+    if is_shown is not None:
+        thinking["includeThoughts"] = is_shown
     return thinking or None
+
+
+def _is_off(reasoning: Reasoning) -> bool:
+    return reasoning.budget_tokens == 0 or (
+        reasoning.budget_tokens is None and reasoning.effort is ReasoningEffort.NONE
+    )
 
 
 def _takes_levels(model: str) -> bool:

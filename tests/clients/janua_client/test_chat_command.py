@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import pty
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,7 +12,7 @@ import grpc
 import pytest
 from aiohttp import web
 from janua.inference.v1.chat_pb2 import ChoiceDelta, StreamChatCompletionRequest, StreamChatCompletionResponse
-from janua_client.cli.chat_transports import sse_data
+from janua_client.cli.chat_transports import HttpChat, Turn, sse_data
 
 from tests.clients.janua_client.cli_runner import JANUA, janua
 from tests.clients.janua_client.scripted_server import serving
@@ -37,6 +37,12 @@ async def http_gateway(status: int = 200, body: bytes = b"", **kept: list[Any]) 
         kept.get("keys", []).append(request.headers.get("authorization"))
         return web.Response(status=status, body=body, headers=HEADERS)
 
+    async with http_server(answer) as url:
+        yield url
+
+
+@asynccontextmanager
+async def http_server(answer: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncIterator[str]:
     app = web.Application()
     app.router.add_post("/v1/chat/completions", answer)
     runner = web.AppRunner(app)
@@ -204,6 +210,23 @@ async def test_a_models_words_do_not_steer_a_terminal(is_terminal: bool) -> None
     assert process.returncode == 0
     assert ("\\x1b[2Jé" if is_terminal else "\x1b[2Jé") in text
     assert is_terminal != ("\x1b" in text)
+
+
+async def test_turns_go_over_one_connection_even_if_the_end_of_an_answer_is_late() -> None:
+    connections = set()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        connections.add(request.transport)
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(events("hi"))
+        await asyncio.sleep(0.05)
+        return response
+
+    async with http_server(answer) as url, HttpChat(url, "") as chat:
+        for _ in range(2):
+            assert [text async for text in chat.answer("m", [Turn("user", "a")], lambda _: None)] == ["hi"]
+    assert len(connections) == 1
 
 
 async def test_events_are_found_however_the_bytes_are_cut() -> None:

@@ -56,6 +56,7 @@ EDGE = Node(
     ],
     status=NodeStatus(
         addresses=NodeAddresses(http="10.0.0.1:8080", grpc="10.0.0.1:8081", admin="10.0.0.1:9901"),
+        ready=True,
         active_requests=3,
         endpoints=[
             EndpointStatus(
@@ -79,6 +80,7 @@ EDGE = Node(
 )
 OTHERS = [
     Node(id="edge-2", connected=True, status=NodeStatus(draining=True)),
+    Node(id="envoy", connected=True),
     Node(id="gone", status=NodeStatus(endpoints=[EndpointStatus(upstream="pool", address="old:1")])),
 ]
 
@@ -109,10 +111,11 @@ def cells(line: str) -> list[str]:
 
 async def test_nodes_in_a_table() -> None:
     out, err = await run("nodes")
-    header, edge, draining, gone = out.splitlines()
+    header, edge, draining, connected, gone = out.splitlines()
     assert cells(header)[:7] == ["NODE", "CLUSTER", "VERSION", "STATE", "CONFIG", "ACKED", "REFUSED"]
     assert cells(edge)[:7] == ["edge-1", "edge", "0.1.0", "ready", "error", "6", "1"]
     assert cells(draining) == ["edge-2", "-", "-", "draining", "synced", "7", "0", "-"]
+    assert cells(connected)[:5] == ["envoy", "-", "-", "connected", "-"]
     assert cells(gone)[3:6] == ["disconnected", "not", "sent"]
     assert err == "warning: edge-1 refuses route/chat: match.path.regex: no regex (INVALID_FIELD)\n"
 
@@ -158,7 +161,7 @@ async def test_nodes_as_data() -> None:
         "addresses": {"http": "10.0.0.1:8080", "grpc": "10.0.0.1:8081", "admin": "10.0.0.1:9901"},
         "active_requests": 3,
     }
-    assert [node["state"] for node in data["nodes"]] == ["ready", "draining", "disconnected"]
+    assert [node["state"] for node in data["nodes"]] == ["ready", "draining", "connected", "disconnected"]
 
 
 async def test_status_shows_endpoints_as_connected_nodes_see_them() -> None:
@@ -179,7 +182,7 @@ async def test_status_shows_endpoints_as_connected_nodes_see_them() -> None:
 async def test_status_as_data() -> None:
     out, _ = await run("status", "-o", "json")
     data = json.loads(out)
-    assert [node["id"] for node in data["nodes"]] == ["edge-1", "edge-2", "gone"]
+    assert [node["id"] for node in data["nodes"]] == ["edge-1", "edge-2", "envoy", "gone"]
     assert data["endpoints"][1] == {
         "upstream": "pool",
         "address": "b:1",

@@ -93,6 +93,24 @@ async def test_diff_of_what_is_no_range(config_server: ConfigServer, revision: s
     assert "is not A..B or A" in refused.err
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("history",),
+        ("rollout", "status"),
+        ("rollback", "--yes"),
+        ("rollback", "--yes", "--undo"),
+        ("canary", "promote"),
+        ("get", "routes", "--revision"),
+        ("diff", "--revision"),
+    ],
+    ids=" ".join,
+)
+async def test_a_number_that_no_revision_can_have(words: tuple[str, ...]) -> None:
+    done = await janua(*words, "9" * 20, "--server", "127.0.0.1:1")
+    assert (done.code, done.out, len(done.errors)) == (2, "", 1), done.err
+
+
 async def test_diff_wants_files_or_revisions(config_server: ConfigServer, write: Write) -> None:
     for arguments in ((), ("-f", write(upstreams=[POOL]), "--revision", "1")):
         refused = await run(config_server, "diff", *arguments)
@@ -125,6 +143,13 @@ async def test_rollback_undoes_one_revision(filled: ConfigServer) -> None:
     refused = await run(filled, "rollback", "--undo", "1", "--yes")
     assert refused.code == 1
     assert "changed again after revision 1" in refused.err
+
+
+async def test_what_was_never_made_cannot_be_undone(filled: ConfigServer) -> None:
+    never = await run(filled, "rollback", "--undo", "99", "--yes")
+    assert (never.code, never.errors) == (1, ["janua rollback: revision 99 was never made; the current one is 3"])
+    first = await run(filled, "rollback", "--undo", "0", "--yes")
+    assert (first.code, first.errors) == (2, ["janua rollback: there is nothing to undo before revision 1"])
 
 
 async def test_rollback_asks_first(filled: ConfigServer) -> None:

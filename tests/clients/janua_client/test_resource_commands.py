@@ -7,10 +7,14 @@ from typing import Any
 import pytest
 import yaml
 from google.protobuf import json_format
+from janua.config.v1.config_service_pb2 import ListResourcesRequest, ListResourcesResponse
+from janua.config.v1.resource_pb2 import Resource, StoredResource
+from janua.config.v1.route_pb2 import Route
 from janua_client.cli.summaries import summarize
 from janua_resources.kinds import KINDS
 
 from tests.clients.janua_client.cli_runner import Finished, janua
+from tests.clients.janua_client.scripted_server import serving
 from tests.support.processes import ConfigServer
 
 EVERYTHING: Mapping[str, list[dict[str, Any]]] = {
@@ -101,6 +105,29 @@ async def test_an_export_is_taken_back_unchanged(server: str, form: str) -> None
     assert got.out == exported.out
     loaded = json.loads(exported.out) if form == "json" else yaml.safe_load(exported.out)
     assert list(loaded) == ["upstreams", "services", "routes", "policies", "consumers", "secrets"]
+
+
+async def test_what_a_newer_config_server_has_is_listed_and_lost_in_no_file() -> None:
+    new_field = b"\xc2\x3e\x03new"  # field 1000
+    route = Route.FromString(Route(name="chat").SerializeToString() + new_field)
+    listed = ListResourcesResponse(
+        resources=[
+            StoredResource(resource=Resource(route=route), revision=1),
+            StoredResource(resource=Resource.FromString(new_field), revision=2),
+        ]
+    )
+
+    async def list_resources(request: ListResourcesRequest, context: object) -> ListResourcesResponse:
+        return listed
+
+    async with serving(ListResources=list_resources) as address:
+        table = await janua("get", "all", "--server", address)
+        assert [line.split("  ")[0] for line in table.out.splitlines()] == ["NAME", "route/chat", "(of a newer kind)"]
+        for words in (("export",), ("get", "all", "-o", "json")):
+            done = await janua(*words, "--server", address)
+            assert (done.code, done.out) == (1, "")
+            assert done.errors[:2] == ["route/chat", "(of a newer kind)"]
+            assert done.errors[2].endswith("use the version of the config server")
 
 
 async def test_an_export_of_one_set(server: str) -> None:

@@ -114,8 +114,8 @@ async def test_a_config_server_that_goes_is_told_of_and_comes_back(
             assert told.endswith("): this is how it was, tried again\n")
             async with server_process(*listen, server.address):
                 assert await watching.stdout.readline() == before
-        watching.send_signal(signal.SIGINT)
-        assert await watching.wait() == 130
+                watching.send_signal(signal.SIGINT)
+                assert await watching.wait() == 130
         assert await watching.stderr.read() == b"", "told once"
 
 

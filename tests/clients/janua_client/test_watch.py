@@ -154,6 +154,18 @@ async def test_a_first_list_that_was_lost_gives_only_the_differences_the_second_
     assert script.resumed_after == [None, None, None, 9]
 
 
+async def test_kinds_that_are_newer_than_the_client_are_handed_out_as_they_came() -> None:
+    unknown = [
+        ResourceEvent(
+            type=ADDED, resource=StoredResource(resource=Resource.FromString(b"\xc2\x3e\x01x"), etag=f"-unknown-{each}")
+        )
+        for each in range(2)
+    ]
+    script = Script([page(event(ADDED, "a"), *unknown), grpc.StatusCode.UNAVAILABLE], [page(*unknown), bookmark(3)])
+    seen, _ = await script.play()
+    assert seen == ["0: +a1 +-unknown-0 +-unknown-1", "0:", "3: -a1 bookmark"]
+
+
 async def test_waits_longer_after_each_failure_and_little_again_after_an_answer() -> None:
     lost: list[Step] = [grpc.StatusCode.UNAVAILABLE]
     script = Script([bookmark(1), *lost], lost, lost, lost, lost, lost, lost, lost, [bookmark(2), *lost], lost)

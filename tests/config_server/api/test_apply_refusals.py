@@ -4,10 +4,13 @@ from collections.abc import AsyncIterator
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from grpc import aio
 from janua.config.v1.config_service_pb2 import ApplyRequest, Change, ListResourcesRequest
+from janua.config.v1.policy_pb2 import Cache, Policy, SemanticCache
 from janua.config.v1.resource_pb2 import KIND_CONSUMER, KIND_ROUTE, KIND_UNSPECIFIED, Kind, Resource, ResourceKey
 from janua.config.v1.route_pb2 import Route
+from janua.config.v1.service_pb2 import Service
 from janua.config.v1.upstream_pb2 import PROTOCOL_GRPC, Upstream
 
 from tests.config_server.api.refusals import refused
@@ -136,6 +139,23 @@ async def test_one_key_in_two_consumers(filled: RunningServer) -> None:
         "changes[1].upsert.consumer.api_keys[0].key_sha256",
     }
     assert refusal.reason == "DUPLICATE"
+
+
+@pytest.mark.parametrize("length", [1, 2, 3])
+async def test_a_cycle_of_caches_and_the_services_that_they_ask(filled: RunningServer, length: int) -> None:
+    """The only one that can be written: routes, which fall back from service to service, are named by nobody."""
+    cycle: list[Policy | Service] = []
+    for number in range(length):
+        semantic = SemanticCache(service=f"e{number}", model="vectors")
+        cycle.append(Policy(name=f"p{number}", cache=Cache(ttl=Duration(seconds=60), semantic=semantic)))
+        embedder = service(f"e{number}")
+        embedder.policies.append(f"p{(number + 1) % length}")
+        cycle.append(embedder)
+    refusal = await refused(filled.apply(*cycle))
+    assert refusal.fields == {
+        f"changes[{2 * number + 1}].upsert.service.policies[0]": "INVALID_FIELD" for number in range(length)
+    }
+    assert all("which is for routes, not for a service" in text for text in refusal.texts.values())
 
 
 async def test_fields_that_this_version_does_not_know(filled: RunningServer) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from janua.config.v1 import config_service_pb2 as pb
 from janua.config.v1.resource_pb2 import KIND_SECRET, KIND_UNSPECIFIED
 from janua_resources.kinds import ConfigMessage, kind_of, unwrap
 
+from config_server.store.sqlite import open_sqlite
 from tests.config_server.api.refusals import refused
 from tests.config_server.running_server import RunningServer, running_server
 from tests.config_server.worlds import batch, consumer, delete, key, proxy_service, route, secret, upstream
@@ -79,8 +80,9 @@ async def test_revisions_come_in_pages(filled: RunningServer) -> None:
             break
         request.page_token = page.next_page_token
     assert pages == [[5, 4], [3, 2], [1]]
-    refusal = await refused(filled.config.ListRevisions(pb.ListRevisionsRequest(page_token="x")))
-    assert (refusal.code, list(refusal.fields)) == (grpc.StatusCode.INVALID_ARGUMENT, ["page_token"])
+    for token in ("x", "9" * 19):  # the second is a number, and larger than any revision can be
+        refusal = await refused(filled.config.ListRevisions(pb.ListRevisionsRequest(page_token=token)))
+        assert (refusal.code, list(refusal.fields)) == (grpc.StatusCode.INVALID_ARGUMENT, ["page_token"])
 
 
 async def test_a_revision_tells_what_it_changed(filled: RunningServer) -> None:
@@ -124,6 +126,45 @@ async def test_a_revision_that_was_never_made(filled: RunningServer, revision: i
     for call in calls:
         refusal = await refused(call)
         assert (refusal.code, refusal.reason) == (grpc.StatusCode.NOT_FOUND, "REVISION_NOT_FOUND")
+        assert refusal.text == f"revision {revision} was never made; the current one is 1"
+
+
+async def test_what_is_not_kept_any_more_is_out_of_range(tmp_path: Path) -> None:
+    path = tmp_path / "config.db"
+    async with running_server(path) as server:
+        for number in range(5):
+            await server.apply(upstream("u", description=f"{number}"))
+    async with open_sqlite(f"sqlite:///{path}") as store:
+        await store.compact(3)
+    content = "the configuration of revision 2 is not kept any more; the oldest that is kept is that of revision 3"
+    changes = "what revision 3 changed is not kept any more; the oldest that is kept is that of revision 4"
+    async with running_server(path) as server:
+        config = server.config
+        asked: list[tuple[Awaitable[object], str]] = [
+            (config.GetResource(pb.GetResourceRequest(key=key("upstream", "u"), revision=2)), content),
+            (config.ListResources(pb.ListResourcesRequest(revision=2)), content),
+            (config.DiffRevisions(pb.DiffRevisionsRequest(from_revision=2)), content),
+            (config.Rollback(pb.RollbackRequest(to_revision=2)), content),
+            (config.Rollback(pb.RollbackRequest(undo_revision=3)), changes),
+            (config.GetRevision(pb.GetRevisionRequest(revision=3)), changes),
+            (config.GetRollout(pb.GetRolloutRequest(revision=3)), changes),
+            (
+                config.WatchResources(pb.WatchResourcesRequest(after_revision=2)).read(),
+                f"{changes}: begin without after_revision",
+            ),
+        ]
+        for call, text in asked:
+            refusal = await refused(call)
+            assert (refusal.code, refusal.reason) == (grpc.StatusCode.OUT_OF_RANGE, "REVISION_COMPACTED")
+            assert refusal.text == text
+        listed = await config.ListRevisions(pb.ListRevisionsRequest())
+        assert (len(listed.revisions), listed.oldest_kept_revision) == (5, 3), "who made them is known of all"
+        # What is kept: from the oldest on.
+        assert len(await state(server, 3)) == 1
+        assert len((await config.GetRevision(pb.GetRevisionRequest(revision=4))).changes) == 1
+        watch: Any = config.WatchResources(pb.WatchResourcesRequest(after_revision=3))
+        assert [(await watch.read()).revision for _ in range(2)] == [4, 5]
+        watch.cancel()
 
 
 async def test_a_rollback_is_a_new_revision_with_old_content(filled: RunningServer) -> None:

@@ -44,7 +44,8 @@ class Fleet:
 
     def __init__(self, kept: list[NodeRow] | None = None, *, has_peers: bool = False) -> None:
         self.now = NOW
-        self.nodes = NodeRegistry(kept or [], clock=lambda: self.now)
+        self._waited_s = 0.0
+        self.nodes = NodeRegistry(kept or [], clock=lambda: self.now, monotonic=lambda: self._waited_s)
         self.view = FleetView(self.nodes, has_peers=has_peers)
         self._streams: dict[str, ExitStack] = {}
 
@@ -64,6 +65,11 @@ class Fleet:
 
     def wait(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
+        self._waited_s += seconds
+
+    def set_clock(self, by: timedelta) -> None:
+        """Somebody sets the clock, without any time going by."""
+        self.now += by
 
     def rows(self) -> list[NodeRow]:
         """What a server that starts now finds."""

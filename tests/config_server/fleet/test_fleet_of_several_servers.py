@@ -1,5 +1,7 @@
 """Nodes that come from one server to another, as those see it whose clients follow them."""
 
+from datetime import timedelta
+
 import pytest
 
 from config_server.store.base import PeerNode
@@ -70,6 +72,17 @@ def test_a_node_that_comes_to_no_other_server_leaves(pair: Pair) -> None:
     pair.meet()
     assert pair.meet(ONLY_TWO) == [A, B]
     pair.two.wait(20)
+    assert pair.meet(ONLY_TWO) == [B]
+
+
+@pytest.mark.parametrize("by", [timedelta(hours=-1), timedelta(hours=1)], ids=str)
+def test_a_clock_that_is_set_gives_a_node_neither_more_nor_less_time_to_come(pair: Pair, by: timedelta) -> None:
+    pair.meet()
+    assert pair.meet(ONLY_TWO) == [A, B]
+    pair.two.set_clock(by)
+    pair.two.wait(19)
+    assert pair.meet(ONLY_TWO) == [A, B]
+    pair.two.wait(1)
     assert pair.meet(ONLY_TWO) == [B]
 
 

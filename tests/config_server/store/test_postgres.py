@@ -125,6 +125,23 @@ async def test_a_database_that_is_read_only(postgres_url: str) -> None:
         await eventually(lambda: takes(store, commit(0)))
 
 
+async def test_a_database_that_is_full(postgres_url: str) -> None:
+    async with open_postgres(postgres_url, replica_id="a") as store:
+        await store.commit(commit(0))
+        await execute(
+            postgres_url,
+            "CREATE FUNCTION janua.is_full() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN RAISE 'could not extend file' USING ERRCODE = 'disk_full'; END $$",
+            "CREATE TRIGGER is_full BEFORE INSERT ON janua.changes EXECUTE FUNCTION janua.is_full()",
+        )
+        with pytest.raises(StoreUnavailableError, match="its disk is full") as full:
+            await store.commit(commit(1))
+        assert not isinstance(full.value, OutcomeUnknownError), "it is known that nothing was written"
+        assert (await store.load()).revision == 1
+        await execute(postgres_url, "DROP TRIGGER is_full ON janua.changes")
+        await store.commit(commit(1))
+
+
 async def test_a_schema_of_another_program(postgres_url: str) -> None:
     await execute(postgres_url, "CREATE SCHEMA janua", "CREATE TABLE janua.things (x integer)")
     assert "is not this program's" in await fail_to_open(postgres_url)
@@ -306,13 +323,28 @@ async def test_nodes_of_other_servers_are_seen_and_gone_with_them(postgres_url: 
         assert (node.node_id, node.record) == ("n", b"1")
         assert found.alive == {node.replica}
         assert (await b.peers.nodes(found.time)).nodes == found.nodes, "what may have been committed late is told again"
-        assert (await b.peers.nodes(found.time + timedelta(minutes=1))).nodes == []
+        await execute(postgres_url, "UPDATE janua.nodes SET written = now() - interval '1 minute'")
+        assert (await b.peers.nodes(found.time)).nodes == [], "what is older is not"
         assert await b.load_nodes() == ()
         await execute(postgres_url, "UPDATE janua.replicas SET heard = now() - interval '1 minute'")
         assert (await b.peers.nodes(None)).alive == frozenset()
         await a.peers.say_alive()
         await a.peers.say_gone()
         assert (await b.peers.nodes(None)).alive == frozenset()
+
+
+async def test_a_clock_of_the_database_that_is_put_back_brings_no_server_back(postgres_url: str) -> None:
+    async with open_postgres(postgres_url, replica_id="a") as a, open_postgres(postgres_url, replica_id="b") as b:
+        await a.save_nodes([NodeRow(node_id="n", record=b"1")], [])
+        await a.peers.say_alive()
+        # As if it had said so an hour later than now, and the clock had then been put back.
+        await execute(postgres_url, "UPDATE janua.replicas SET heard = now() + interval '1 hour'")
+        found = await b.peers.nodes(None)
+        assert found.alive == frozenset()
+        await a.peers.say_alive()
+        later = await b.peers.nodes(found.time + timedelta(hours=1))
+        assert len(later.alive) == 1, "a server that is there is heard again at once"
+        assert later.nodes == found.nodes, "what it has written since then has an earlier time"
 
 
 async def test_what_servers_wrote_that_are_gone_is_dropped_when_it_is_old_or_others_know_better(

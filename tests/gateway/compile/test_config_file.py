@@ -24,6 +24,17 @@ routes:
   backends: [{service: llm}]
 """
 
+# A cache has vectors made by a service that names the cache.
+CYCLE = """\
+upstreams:
+- name: pool
+  endpoints: [{address: "127.0.0.1:9001"}]
+services:
+- {name: embedder, policies: [kept], upstream_service: {upstream: pool}}
+policies:
+- {name: kept, cache: {ttl: 60s, semantic: {service: embedder, model: vectors}}}
+"""
+
 
 class Node:
     """A configuration and what it has published."""
@@ -103,6 +114,12 @@ def test_variables_of_the_environment_are_filled_in(node: Node, monkeypatch: pyt
             GOOD + GOOD.split("routes:\n")[1].replace("name: chat", "name: other"), ["FILE:", "chat"], id="same match"
         ),
         pytest.param(GOOD + "policies: [{name: p}]\n", ["FILE:11:"], id="policy without a kind"),
+        pytest.param(
+            GOOD.replace("{upstream: pool}", "{upstream: pool}\n  fallback: {service: llm}"),
+            ["FILE:7:3: ", "fallback"],
+            id="fallback of a service",
+        ),
+        pytest.param(CYCLE, ["FILE:5:31: ", "which is for routes, not for a service"], id="cycle"),
         pytest.param(
             GOOD + "secrets: [{name: key, env: NO_SUCH_VARIABLE_OF_JANUA}]\n",
             ["FILE: key SECRET_UNREADABLE env: environment variable NO_SUCH_VARIABLE_OF_JANUA is not set on this node"],

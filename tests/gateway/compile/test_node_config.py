@@ -1,7 +1,7 @@
 """The configuration of a running node: when it is published, what waits and how long, and who is told of what."""
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import pytest
 
@@ -22,6 +22,7 @@ from tests.gateway.compile.resources import (
     unresolved,
     upstream,
 )
+from tests.support.polling import eventually
 
 NEVER_S = 3600.0
 SOON_S = 0.05
@@ -34,14 +35,14 @@ class Node:
         self.snapshots: list[Snapshot] = []
         self.recovered: list[tuple[str, list[str]]] = []
         self.secret_names: list[set[str]] = []
-        listener = ConfigListener(
+        self.listener = ConfigListener(
             prepare=lambda _: (),
             on_snapshot=self._on_snapshot,
             on_secret_names=lambda: self.secret_names.append(set(self.config.secret_names())),
             on_recovered=self._on_recovered,
         )
         self.table = ResourceTable(SecretReader(environ=environ))
-        self.config = NodeConfig(self.table, listener, reference_timeout_s=reference_timeout_s)
+        self.config = NodeConfig(self.table, self.listener, reference_timeout_s=reference_timeout_s)
 
     def _on_snapshot(self, snapshot: Snapshot) -> None:
         assert unresolved(snapshot) == []
@@ -110,6 +111,21 @@ async def test_large_update_lets_others_have_their_turn_and_is_published_as_one(
     assert [len(snapshot.upstreams) for snapshot in node.snapshots[1:]] == [1000]
 
 
+async def test_publishing_is_a_turn_of_its_own() -> None:
+    node = Node()
+    node.config.synced("e", 1)
+    turns: list[int] = []
+
+    def prepare(_: Snapshot) -> Iterator[None]:
+        asyncio.get_running_loop().call_soon(lambda: turns.append(len(node.snapshots)))
+        yield
+
+    node.listener.prepare = prepare
+    await node.config.update(UPSTREAM, "2", [upstream("u")], [])
+    assert turns == [1]
+    assert len(node.snapshots) == 2
+
+
 async def test_update_of_another_kind_publishes_no_part_of_a_large_one(node: Node) -> None:
     await asyncio.gather(
         node.config.update(UPSTREAM, "2", [upstream(f"u{number}") for number in range(1000)], []),
@@ -170,8 +186,12 @@ async def test_update_waits_for_what_it_names(node: Node) -> None:
 async def test_update_of_which_a_part_waits_is_in_use_otherwise(node: Node) -> None:
     await node.config.update(UPSTREAM, "2", [upstream("u")], [])
     waiting = asyncio.create_task(node.config.update(SERVICE, "3", [service("v"), service("w", "later")], []))
-    await asyncio.sleep(0)
-    assert names(node.snapshots[-1])["services"] == ["v"]
+
+    async def is_published() -> bool:
+        return names(node.snapshots[-1]).get("services") == ["v"]
+
+    await eventually(is_published)
+    assert not waiting.done()
     await node.config.update(UPSTREAM, "4", [upstream("later")], [])
     assert await waiting == []
 

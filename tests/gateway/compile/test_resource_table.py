@@ -5,6 +5,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import permutations
 from typing import TypeAlias
 
 import pytest
@@ -576,6 +577,21 @@ def test_tokens_are_fetched_only_where_the_secret_may_go() -> None:
 def finding(name: str = "kept", embedder: str = "embedder") -> ReceivedResource:
     semantic = {"service": embedder, "model": "vectors"}
     return resource("policy", name, cache={"ttl": "5s", "semantic": semantic})
+
+
+@pytest.mark.parametrize("length", [1, 2])
+def test_cycle_of_caches_and_the_services_that_they_ask_is_refused_in_any_order(length: int) -> None:
+    """A config server refuses it; another control plane may send it."""
+    services = [
+        resource("service", f"e{each}", upstream_service={"upstream": "u"}, policies=[f"p{(each + 1) % length}"])
+        for each in range(length)
+    ]
+    caches = [finding(f"p{each}", f"e{each}") for each in range(length)]
+    for order in permutations([upstream("u"), *services, *caches]):
+        table = empty_table()
+        put(table, *order)
+        assert sorted(reasons(table)) == [(each.name, INVALID_FIELD, "policies[0]") for each in services]
+        assert names(table.snapshot()) == {"upstreams": ["u"], "policies": [each.name for each in caches]}
 
 
 def test_cache_does_not_wait_for_the_service_that_makes_its_vectors() -> None:

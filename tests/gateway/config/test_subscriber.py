@@ -4,15 +4,17 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any, cast
 
 import grpc
 import pytest
 import structlog
+from grpc import aio
 from janua.discovery.v3.ads_pb2 import DeltaDiscoveryRequest
 
 from gateway.config.back_off import CEILING_S, FLOOR_S
 from gateway.config.resources import ROUTE, SERVICE, SYNC_STATE, UPSTREAM
-from gateway.config.subscriber import ConnectionTimes, Subscriber
+from gateway.config.subscriber import ConnectionTimes, Subscriber, _end_of
 from tests.gateway.config.frozen_proxy import frozen_proxy
 from tests.gateway.config.recording_sink import NODE, Pauses, RecordingSink, running
 from tests.gateway.config.scripted_server import ScriptedServer, is_ack, resource, scripted_server
@@ -159,6 +161,29 @@ async def test_a_server_that_refuses_is_tried_slowly_and_the_log_says_so(
     (entry,) = log
     assert (entry["log_level"], entry["server"], entry["code"]) == ("error", server.address, code.name)
     assert entry["reason"] == "go away"
+
+
+class EndedCall:
+    """A stream whose status is read a moment after a write on it has failed."""
+
+    def __init__(self) -> None:
+        self._status = (grpc.StatusCode.INTERNAL, "Internal error from Core")
+        asyncio.get_running_loop().call_later(0.01, self._read)
+
+    def _read(self) -> None:
+        self._status = (grpc.StatusCode.UNAUTHENTICATED, "this token is not known")
+
+    async def code(self) -> grpc.StatusCode:
+        return self._status[0]
+
+    async def details(self) -> str:
+        return self._status[1]
+
+
+async def test_a_write_that_fails_does_not_hide_why_the_stream_has_ended() -> None:
+    error = aio.AioRpcError(grpc.StatusCode.INTERNAL, aio.Metadata(), aio.Metadata(), "Internal error from Core")
+    end = await _end_of(cast("Any", EndedCall()), error)
+    assert (end.code, end.reason, end.is_refused) == ("UNAUTHENTICATED", "this token is not known", True)
 
 
 async def test_one_server_that_refuses_does_not_slow_the_way_to_the_next(

@@ -77,12 +77,12 @@ class Issuer:
 
 
 class Rig:
-    """A token, its issuer and its clock."""
+    """A token, its issuer and its clocks."""
 
     def __init__(self) -> None:
-        self.now = 1000.0
+        self.now, self.wall = 1000.0, 1_900_000_000.0
         self.issuer = Issuer()
-        self.token = AccessToken(GRANT, clock=lambda: self.now, wall_clock=lambda: 1_900_000_000.0)
+        self.token = AccessToken(GRANT, clock=lambda: self.now, wall_clock=lambda: self.wall)
 
     async def use(self) -> str:
         """What a request carries."""
@@ -109,6 +109,16 @@ async def test_one_token_serves_until_it_is_old(rig: Rig) -> None:
     rig.now += 3200
     assert await rig.use() == "t-1"
     assert rig.issuer.asked == 1
+
+
+async def test_clock_that_is_set_makes_a_token_neither_older_nor_younger(rig: Rig) -> None:
+    await rig.use()
+    for by in (7200, -14_400):
+        rig.wall += by
+        assert await rig.use() == "t-1"
+    assert rig.issuer.asked == 1
+    rig.now += 3601
+    assert await rig.use() == "t-2"
 
 
 async def test_old_token_serves_while_a_new_one_is_fetched(rig: Rig) -> None:

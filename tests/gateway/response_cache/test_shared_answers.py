@@ -12,7 +12,7 @@ from gateway.response_cache.recording import AnswerHead
 from gateway.response_cache.request_key import KeyPattern, request_key
 from gateway.response_cache.response_cache import ResponseCache
 from gateway.response_cache.shared_answers import SharedAnswers
-from gateway.shared_store import SharedStore, StoreUnavailableError
+from gateway.shared_store import Script, SharedStore, StoreUnavailableError
 from tests.gateway.filters.requests import context
 from tests.gateway.upstream.calls import turns
 from tests.support.polling import eventually
@@ -118,7 +118,8 @@ async def test_purge_forgets_what_is_asked_for(
 
 async def test_purge_of_more_than_one_step_forgets_all(redis_server: RedisServer) -> None:
     store = SharedStore(redis_server.url)
-    await asyncio.gather(*(store.set(f"janua:cache:1:chat/c/{number}".encode(), b"1", 60) for number in range(2500)))
+    fill = "for number = 1, 2500 do redis.call('SET', 'janua:cache:1:chat/c/' .. number, 1) end"
+    await store.run(Script.of(fill), [], [])
     await store.set(b"janua:limit:1", b"1", 60)
     assert await ResponseCache(shared=store).purge() == 2500
     assert await store.get(b"janua:limit:1") == b"1"

@@ -91,7 +91,7 @@ def test_wish_of_its_own_client_is_understood_and_goes_back_as_it_was(
         (
             Reasoning(effort=ReasoningEffort.MINIMAL),
             {"thinking": {"type": "enabled", "budget_tokens": 1024}},
-            {"thinking": {"type": "adaptive"}, "output_config": {"effort": "low"}},
+            {"thinking": {"type": "adaptive", "display": "summarized"}, "output_config": {"effort": "low"}},
         ),
         (
             Reasoning(effort=ReasoningEffort.MEDIUM, is_shown=True),
@@ -101,17 +101,17 @@ def test_wish_of_its_own_client_is_understood_and_goes_back_as_it_was(
         (
             Reasoning(effort=ReasoningEffort.XHIGH),
             {"thinking": {"type": "enabled", "budget_tokens": 32768}},
-            {"thinking": {"type": "adaptive"}, "output_config": {"effort": "xhigh"}},
+            {"thinking": {"type": "adaptive", "display": "summarized"}, "output_config": {"effort": "xhigh"}},
         ),
         (
             Reasoning(budget_tokens=-1),
             {"thinking": {"type": "enabled", "budget_tokens": 4096}},
-            {"thinking": {"type": "adaptive"}},
+            {"thinking": {"type": "adaptive", "display": "summarized"}},
         ),
         (
             Reasoning(budget_tokens=2048),
             {"thinking": {"type": "enabled", "budget_tokens": 2048}},
-            {"thinking": {"type": "adaptive"}, "output_config": {"effort": "low"}},
+            {"thinking": {"type": "adaptive", "display": "summarized"}, "output_config": {"effort": "low"}},
         ),
         (
             Reasoning(budget_tokens=9000, is_shown=False),

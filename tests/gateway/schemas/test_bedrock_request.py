@@ -350,6 +350,14 @@ def test_top_k_stands_where_the_model_has_it() -> None:
     assert encode(asking(top_k=5), model=NOVA)["additionalModelRequestFields"] == {"inferenceConfig": {"topK": 5}}
 
 
+def test_claude_is_asked_which_sequence_ended_the_answer() -> None:
+    paths = "additionalModelResponseFieldPaths"
+    assert encode(asking(stop=("END",)))[paths] == ["/stop_sequence"]
+    assert encode(asking(stop=("END",), extra={paths: ["/a"]}))[paths] == ["/a"]
+    assert paths not in encode(asking())
+    assert paths not in encode(asking(stop=("END",)), model=LLAMA)
+
+
 def test_no_function_may_be_called() -> None:
     assert "toolConfig" not in encode(asking(tools=(Tool(name="f"),), tool_choice=ToolMode.NONE))
 

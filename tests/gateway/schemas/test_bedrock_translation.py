@@ -59,7 +59,10 @@ def to_openai(fields: dict[str, Any]) -> Any:
     [
         (
             {"max_tokens": 5, "temperature": 0.5, "top_p": 0.9, "stop": ["a"]},
-            {"inferenceConfig": {"maxTokens": 5, "temperature": 0.5, "topP": 0.9, "stopSequences": ["a"]}},
+            {
+                "inferenceConfig": {"maxTokens": 5, "temperature": 0.5, "topP": 0.9, "stopSequences": ["a"]},
+                "additionalModelResponseFieldPaths": ["/stop_sequence"],
+            },
         ),
         ({"top_k": 3}, {"additionalModelRequestFields": {"top_k": 3}}),
         ({"metadata": {"a": "b"}}, {"requestMetadata": {"a": "b"}}),

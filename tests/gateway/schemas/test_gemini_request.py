@@ -448,7 +448,22 @@ def test_field_is_sent(fields: dict[str, Any], sent: dict[str, Any]) -> None:
     ],
 )
 def test_thinking_is_asked_for_as_the_model_knows_it(model: str, reasoning: Reasoning, sent: dict[str, Any]) -> None:
-    assert encode(model, reasoning=reasoning)["generationConfig"] == {"thinkingConfig": sent}
+    assert encode(model, reasoning=reasoning, dialect=NAME)["generationConfig"] == {"thinkingConfig": sent}
+
+
+@pytest.mark.parametrize(
+    ("reasoning", "is_shown"),
+    [
+        (Reasoning(effort=ReasoningEffort.LOW), True),
+        (Reasoning(budget_tokens=-1), True),
+        (Reasoning(effort=ReasoningEffort.LOW, is_shown=False), False),
+        (Reasoning(effort=ReasoningEffort.NONE), None),
+        (Reasoning(effort=ReasoningEffort.LOW, budget_tokens=0), None),
+    ],
+)
+def test_thoughts_asked_for_in_another_dialect_are_shown(reasoning: Reasoning, is_shown: bool | None) -> None:
+    """Elsewhere they come with the answer unasked."""
+    assert encode(reasoning=reasoning)["generationConfig"]["thinkingConfig"].get("includeThoughts") is is_shown
 
 
 @pytest.mark.parametrize(
@@ -483,7 +498,7 @@ def test_thinking_is_asked_for_as_the_model_knows_it(model: str, reasoning: Reas
         (AudioPart(data="AA==", format="mp3"), [{"inlineData": {"mimeType": "audio/mpeg", "data": "AA=="}}]),
         (
             FilePart(url="data:application/pdf;base64,AA==", name="n"),
-            [{"inlineData": {"mimeType": "application/pdf", "data": "AA==", "displayName": "n"}}],
+            [{"inlineData": {"mimeType": "application/pdf", "data": "AA=="}}],
         ),
         (FilePart(file_id="https://x"), [{"fileData": {"fileUri": "https://x", "mimeType": "application/pdf"}}]),
         (OpaquePart(dialect=NAME, value={"toolCall": {}}), [{"toolCall": {}}]),
@@ -491,6 +506,18 @@ def test_thinking_is_asked_for_as_the_model_knows_it(model: str, reasoning: Reas
 )
 def test_part_is_sent(part: ContentPart, sent: list[dict[str, Any]]) -> None:
     assert written(part) == sent
+
+
+def test_name_of_a_file_is_sent_only_if_geminis_own_client_gave_it() -> None:
+    file = FilePart(url="data:application/pdf;base64,AA==", name="n")
+    messages = (
+        Message(role=Role.USER, content=(file,)),
+        Message(role=Role.TOOL, content=(ToolResult(call_id="f", content=(file,)),)),
+    )
+    assert "displayName" not in str(encode(messages=messages))
+    own = encode(messages=messages, dialect=NAME)["contents"]
+    assert own[0]["parts"][0]["inlineData"]["displayName"] == "n"
+    assert own[1]["parts"][0]["functionResponse"]["parts"][0]["inlineData"]["displayName"] == "n"
 
 
 @pytest.mark.parametrize(

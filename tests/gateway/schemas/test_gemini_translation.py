@@ -216,13 +216,13 @@ def test_features_of_openai_for_gemini() -> None:
             "logprobs": 2,
             "responseMimeType": "application/json",
             "responseJsonSchema": SCHEMA,
-            "thinkingConfig": {"thinkingBudget": 16384},
+            "thinkingConfig": {"thinkingBudget": 16384, "includeThoughts": True},
         },
         "tools": [{"functionDeclarations": [{"name": "f", "parametersJsonSchema": SCHEMA}]}],
         "toolConfig": {"functionCallingConfig": {"mode": "ANY"}},
     }
     levels = to_gemini(OPENAI, "gemini-3-flash", messages=[hi], reasoning_effort="high")
-    assert levels["generationConfig"]["thinkingConfig"] == {"thinkingLevel": "HIGH"}
+    assert levels["generationConfig"]["thinkingConfig"] == {"thinkingLevel": "HIGH", "includeThoughts": True}
 
 
 def test_media_of_openai_for_gemini() -> None:
@@ -239,7 +239,7 @@ def test_media_of_openai_for_gemini() -> None:
         PICTURE,
         {"fileData": {"fileUri": "https://x/y.png", "mimeType": "image/png"}},
         {"inlineData": {"mimeType": "audio/wav", "data": "aGk="}},
-        {"inlineData": {"mimeType": "application/pdf", "data": "aGk=", "displayName": "n.pdf"}},
+        {"inlineData": {"mimeType": "application/pdf", "data": "aGk="}},
     ]
 
 

@@ -46,6 +46,10 @@ LEFT_OUT: Mapping[str, Mapping[str, set[str]]] = {
     },
     "openai_responses/thought": {"cohere_chat": {"sayencrypted"}, "ollama_chat": {"sayencrypted"}},
     "ollama_chat/calls_and_pictures": {"anthropic_messages": {"saythought"}, "bedrock_converse": {"saythought"}},
+    # The Gemini API takes no names of files.
+    "openai_chat/sound_and_file": {"gemini_generate_content": {"saypaperpdf"}},
+    "anthropic_messages/search_result": {"gemini_generate_content": {"saytitle"}},
+    "cohere_chat/documents": {"gemini_generate_content": {"sayid"}},
     # The schema of an answer has a name in OpenAI's dialects and Bedrock's alone.
     "openai_chat/structured": {name: {"sayperson"} for name in _ELSEWHERE},
     "openai_responses/structured": {name: {"sayperson"} for name in _ELSEWHERE},

@@ -3,10 +3,9 @@
 Nobody must be able to hold up a node with a body of a few megabytes.
 """
 
-import gc
 import json
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -37,6 +36,7 @@ from gateway.types import (
     ToolCallDelta,
 )
 from tests.gateway.schemas.dialect_streams import SETTINGS, decoded, streamed
+from tests.support.linear_time import assert_linear
 
 DIALECTS: Sequence[ChatDialect] = (
     OPENAI_CHAT,
@@ -51,32 +51,7 @@ SMALL, LARGE = 200, 1600
 MOST = 24
 """Times as long may what is eight times as large take; what grows with the square takes 64 times as long."""
 
-_NOTHING_S = 0.002
-"""Too short to be compared."""
-
-
-@pytest.fixture(autouse=True)
-def no_garbage_collection() -> Iterator[None]:
-    """Its share grows with what else is in memory."""
-    gc.disable()
-    yield
-    gc.enable()
-
-
-def assert_linear(small: Callable[[], object], large: Callable[[], object]) -> None:
-    """Compares the least of a few runs: what else the machine does only adds to it."""
-    taken = least_seconds(large)
-    assert taken < _NOTHING_S or taken / least_seconds(small) < MOST
-
-
-def least_seconds(action: Callable[[], object]) -> float:
-    found = []
-    for _ in range(3):
-        start = time.process_time()
-        action()
-        found.append(time.process_time() - start)
-    return min(found)
-
+assert_grows_evenly = partial(assert_linear, most=MOST)
 
 # Requests.
 
@@ -254,7 +229,7 @@ REQUESTS: Mapping[str, tuple[ChatDialect, Make]] = {
 def test_request(kind: str) -> None:
     source, make = REQUESTS[kind]
     small, large = (json.dumps({"model": "m", **make(count)}).encode() for count in (SMALL, LARGE))
-    assert_linear(lambda: source.decode_request(small, "m"), lambda: source.decode_request(large, "m"))
+    assert_grows_evenly(lambda: source.decode_request(small, "m"), lambda: source.decode_request(large, "m"))
 
 
 @pytest.mark.parametrize("target", DIALECTS, ids=lambda dialect: f"to-{dialect.name}")
@@ -272,7 +247,7 @@ def test_translated_request(kind: str, target: ChatDialect) -> None:
         encode(small)
     except InvalidRequestError:
         pytest.skip("nothing is left of it here")
-    assert_linear(lambda: encode(small), lambda: encode(large))
+    assert_grows_evenly(lambda: encode(small), lambda: encode(large))
 
 
 # Answers.
@@ -324,17 +299,17 @@ ANSWERS: Mapping[str, Callable[[int], list[ChatEvent]]] = {
 def test_streamed_answer(kind: str, dialect: ChatDialect) -> None:
     """Written event by event, and read again."""
     small, large = (ANSWERS[kind](count) for count in (SMALL, LARGE))
-    assert_linear(
+    assert_grows_evenly(
         lambda: streamed(dialect, [[event] for event in small]), lambda: streamed(dialect, [[event] for event in large])
     )
     read_small, read_large = (streamed(dialect, [[event] for event in events]) for events in (small, large))
-    assert_linear(lambda: decoded(dialect, [read_small]), lambda: decoded(dialect, [read_large]))
+    assert_grows_evenly(lambda: decoded(dialect, [read_small]), lambda: decoded(dialect, [read_large]))
 
 
 @pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
 @pytest.mark.parametrize("kind", ANSWERS)
 def test_whole_answer(kind: str, dialect: ChatDialect) -> None:
     small, large = (ANSWERS[kind](count) for count in (SMALL, LARGE))
-    assert_linear(lambda: dialect.encode_answer(small, SETTINGS), lambda: dialect.encode_answer(large, SETTINGS))
+    assert_grows_evenly(lambda: dialect.encode_answer(small, SETTINGS), lambda: dialect.encode_answer(large, SETTINGS))
     read_small, read_large = (dialect.encode_answer(events, SETTINGS) for events in (small, large))
-    assert_linear(lambda: dialect.decode_answer(read_small), lambda: dialect.decode_answer(read_large))
+    assert_grows_evenly(lambda: dialect.decode_answer(read_small), lambda: dialect.decode_answer(read_large))

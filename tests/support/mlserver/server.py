@@ -16,7 +16,7 @@ from janua_client import tied_exec
 
 from tests.support.environments import MLSERVER
 
-_START_S = 50.0
+_START_S = 120.0
 _STOP_S = 10.0
 _FOLDER = Path(__file__).parent
 _MODELS = ("iris", "echo")
@@ -28,6 +28,13 @@ class MLServer:
 
     http: str
     grpc: str
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whichever test is the first to need it waits for its start."""
+    for item in items:
+        if "mlserver" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.timeout(_START_S + 60))
 
 
 @pytest.fixture(scope="session")

@@ -23,8 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(words, str(error), error.code, error.details)
     except typer.TyperException as error:  # wrong usage, found by the parser
         command = getattr(getattr(error, "ctx", None), "command_path", "janua")
-        wrong = one_line(error.format_message()) or "a command is missing."  # then its help has been printed
-        return _fail(words, f"{wrong} See `{command} --help`.", ExitCode.USAGE)
+        wrong = one_line(error.format_message()) or "a command is missing"  # then its help has been printed
+        return _fail(words, f"{wrong.removesuffix('.')}. See `{command} --help`.", ExitCode.USAGE)
     except (KeyboardInterrupt, typer.Abort):
         return ExitCode.INTERRUPTED
     except BrokenPipeError:

@@ -203,6 +203,8 @@ async def _write(client: ConfigClient, options: ApplyOptions, batch: Batch) -> A
             accept_new_epoch=options.accept_new_epoch,
         )
     except AbortedError as error:
+        if base_revision is None:
+            raise  # nobody was asked: servers write faster than this one, as it says
         raise CommandError("the configuration changed while you were asked: apply again") from error
 
 

@@ -21,7 +21,17 @@ from janua_client.cli.apply_report import (
     summary,
 )
 from janua_client.cli.live import Outage, Watch, check_watch, show_live
-from janua_client.cli.options import DEFAULT_SERVER, Author, Message, Output, Server, Timeout, Wait, duration_seconds
+from janua_client.cli.options import (
+    DEFAULT_SERVER,
+    LAST_REVISION,
+    Author,
+    Message,
+    Output,
+    Server,
+    Timeout,
+    Wait,
+    duration_seconds,
+)
 from janua_client.cli.output import Cell, Json, OutputFormat, make_table, print_data, print_view, stdout
 from janua_client.cli.push import author as default_author
 from janua_client.cli.rollout_report import node_data, print_end, rejection_line, rollout_data, state_words
@@ -37,7 +47,12 @@ _LOOK_EVERY = 1.0  # seconds between two looks of --watch; failures are counted 
 
 Revision = Annotated[
     int,
-    typer.Argument(min=0, metavar="[REVISION]", help="The canary of this revision, and no other. Default: whichever."),
+    typer.Argument(
+        min=0,
+        max=LAST_REVISION,
+        metavar="[REVISION]",
+        help="The canary of this revision, and no other. Default: whichever.",
+    ),
 ]
 
 

@@ -1,13 +1,14 @@
 """The two ways to a model through a gateway, HTTP and gRPC, as one: a conversation goes in, pieces of text come out."""
 
+import asyncio
 import codecs
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from types import TracebackType
-from typing import Literal, Protocol, Self
+from typing import Final, Literal, Protocol, Self
 
 import aiohttp
 from janua.inference.v1.chat_pb2 import ChatCompletionRequest
@@ -26,6 +27,9 @@ from janua_client.tls import Tls
 
 _KEY_ADVICE = "give a key with --api-key or JANUA_API_KEY"
 _ROUTE_ADVICE = "`janua explain --model MODEL` says why"
+
+# How long the end of a body may stay away once the answer is complete.
+_END_S: Final = 1.0
 
 Role = Literal["system", "user", "assistant"]
 
@@ -124,10 +128,20 @@ async def _texts(chunks: AsyncIterator[bytes]) -> AsyncGenerator[str]:
     """The text within OpenAI's stream of server-sent events."""
     async for data in sse_data(chunks):
         if data == "[DONE]":
+            await _read_to_end(chunks)
             return
         if text := _text(data):
             yield text
     raise _cut_off()
+
+
+async def _read_to_end(chunks: AsyncIterator[bytes]) -> None:
+    """Nothing comes after the answer but the end. Before that, a connection cannot be used for the next turn, and with
+    TLS it takes its time to close."""
+    with suppress(aiohttp.ClientError, TimeoutError):
+        async with asyncio.timeout(_END_S):
+            async for _ in chunks:
+                pass
 
 
 def _text(data: str) -> str:

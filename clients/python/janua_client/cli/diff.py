@@ -9,7 +9,7 @@ from janua.config.v1.config_service_pb2 import ApplyResponse
 from janua_client.cli.apply_report import changes, changes_data, print_changes, print_warnings, report_data, summary
 from janua_client.cli.batch import Batch, read_batch
 from janua_client.cli.failures import CommandError, ExitCode, usage_error
-from janua_client.cli.options import DEFAULT_SERVER, Files, Output, Server
+from janua_client.cli.options import DEFAULT_SERVER, LAST_REVISION, Files, Output, Server
 from janua_client.cli.output import OutputFormat, print_data, stdout
 from janua_client.cli.push import push
 from janua_client.cli.server import connect
@@ -73,7 +73,10 @@ def _range(text: str) -> tuple[int, int]:
     begin, dots, end = text.partition("..")
     if not all(part.isascii() and part.isdigit() for part in (begin, *((end,) if dots else ()))):
         raise usage_error(f"--revision: {text!r} is not A..B or A, with numbers of revisions")
-    return int(begin), int(end or 0)
+    numbers = int(begin), int(end or 0)
+    if max(numbers) > LAST_REVISION:
+        raise usage_error(f"--revision: {text!r} is beyond any revision")
+    return numbers
 
 
 async def _compare(begin: int, end: int, server: str, output: OutputFormat) -> bool:

@@ -32,6 +32,9 @@ _COLUMNS = ("NODE", "CLUSTER", "VERSION", "STATE", "CONFIG", "ACKED", "REFUSED",
 def nodes(watch: Watch = False, server: Server = DEFAULT_SERVER, output: Output = OutputFormat.TABLE) -> None:
     """List the gateway nodes: whether they are connected, what they run, and whether they have the configuration.
 
+    STATE is ready, draining, disconnected, or connected: not ready yet, or a client
+    of another kind, which does not say how it is.
+
     Examples:
 
       janua nodes
@@ -186,10 +189,12 @@ async def _read(client: ConfigClient) -> Fleet:
 
 
 def connection(node: Node) -> str:
-    """`ready`, `draining` or `disconnected`."""
+    """`ready`, `draining`, `disconnected`, or `connected` for one that has not said that it takes requests."""
     if not node.connected:
         return "disconnected"
-    return "draining" if node.status.draining else "ready"
+    if node.status.draining:
+        return "draining"
+    return "ready" if node.status.ready else "connected"
 
 
 def _rejections(node: Node) -> Iterator[Rejection]:

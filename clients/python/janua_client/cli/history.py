@@ -19,7 +19,17 @@ from janua_client.cli.apply_report import (
     summary,
 )
 from janua_client.cli.failures import CommandError, one_line, usage_error
-from janua_client.cli.options import DEFAULT_SERVER, Author, Message, Output, Server, Timeout, Wait, duration_seconds
+from janua_client.cli.options import (
+    DEFAULT_SERVER,
+    LAST_REVISION,
+    Author,
+    Message,
+    Output,
+    Server,
+    Timeout,
+    Wait,
+    duration_seconds,
+)
 from janua_client.cli.output import Json, OutputFormat, print_data, print_table, stderr, stdout
 from janua_client.cli.push import author as default_author
 from janua_client.cli.rollout_report import print_end, rollout_data
@@ -32,7 +42,10 @@ from janua_client.rollout import WaitTarget
 
 def history(
     revision: Annotated[
-        int | None, typer.Argument(min=1, metavar="[REVISION]", help="One revision; without it the newest ones.")
+        int | None,
+        typer.Argument(
+            min=1, max=LAST_REVISION, metavar="[REVISION]", help="One revision; without it the newest ones."
+        ),
     ] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, envvar="JANUA_LIMIT", help="How many to list.")] = 20,
     server: Server = DEFAULT_SERVER,
@@ -99,7 +112,9 @@ def _first_line(text: str) -> str:
 
 
 def rollback(
-    revision: Annotated[int, typer.Argument(min=0, metavar="REVISION", help="The revision to go back to.")],
+    revision: Annotated[
+        int, typer.Argument(min=0, max=LAST_REVISION, metavar="REVISION", help="The revision to go back to.")
+    ],
     undo: Annotated[
         bool, typer.Option("--undo", envvar="JANUA_UNDO", help="Take back only what this revision changed.")
     ] = False,
@@ -140,6 +155,8 @@ def rollback(
     if not yes and not dry_run and not can_ask:
         raise usage_error("a rollback asks before it changes anything, and there is no terminal to ask on: add --yes")
     request = RollbackRequest(include_secrets=include_secrets, author=author or default_author(), message=message)
+    if undo and not revision:
+        raise usage_error("there is nothing to undo before revision 1")
     if undo:
         request.undo_revision = revision
     else:

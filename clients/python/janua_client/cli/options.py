@@ -10,6 +10,9 @@ from janua_client.cli.output import OutputFormat
 
 DEFAULT_SERVER = "127.0.0.1:18000"
 
+LAST_REVISION = 2**63 - 1
+"""No higher number can be asked for."""
+
 
 def host_and_port(text: str) -> str:
     """Checks `HOST:PORT`; gRPC would take another port without a word if it were missing."""

@@ -10,10 +10,11 @@ from janua.config.v1.resource_pb2 import Kind, StoredResource
 from janua_resources import documents
 from janua_resources.kinds import KINDS, KindInfo, kind_by_word, kind_of, unwrap
 from janua_resources.nearest import did_you_mean
+from janua_resources.unknown_fields import has_unknown_fields
 
 from janua_client.cli.ages import ago
 from janua_client.cli.failures import CommandError, usage_error
-from janua_client.cli.options import DEFAULT_SERVER, Author, Message, Output, Server
+from janua_client.cli.options import DEFAULT_SERVER, LAST_REVISION, Author, Message, Output, Server
 from janua_client.cli.output import OutputFormat, print_data, print_table, stdout
 from janua_client.cli.push import author as default_author
 from janua_client.cli.server import connect
@@ -31,7 +32,10 @@ def get(
         str | None, typer.Argument(metavar="[NAME]", help="One resource; without it all of the kind.")
     ] = None,
     revision: Annotated[
-        int, typer.Option("--revision", min=0, envvar="JANUA_REVISION", help="As they were then. Default: now.")
+        int,
+        typer.Option(
+            "--revision", min=0, max=LAST_REVISION, envvar="JANUA_REVISION", help="As they were then. Default: now."
+        ),
     ] = 0,
     server: Server = DEFAULT_SERVER,
     output: Output = OutputFormat.TABLE,
@@ -76,7 +80,10 @@ async def _get(kind: KindInfo | None, name: str | None, revision: int, server: s
 
 
 def _print_document(stored: Sequence[StoredResource], output: OutputFormat) -> None:
-    """Prints what `apply` takes back."""
+    """Prints what `apply` takes back. Raises CommandError if that would not be all."""
+    if unknown := [each for each in stored if has_unknown_fields(each.resource)]:
+        text = "these have a kind or fields that this version does not know, and that a file would lose"
+        raise CommandError(f"{text}: use the version of the config server", details=map(_name, unknown))
     form: Literal["json", "yaml"] = "json" if output is OutputFormat.JSON else "yaml"
     print(documents.dump([unwrap(each.resource) for each in stored], form), end="")
 
@@ -87,18 +94,29 @@ def _missing(kind: KindInfo, name: str) -> CommandError:
 
 def _print_resources(stored: Sequence[StoredResource], *, with_kind: bool) -> None:
     now = datetime.now(UTC)
-    messages = [unwrap(each.resource) for each in stored]
     rows = [
         (
-            f"{kind_of(message).field}/{message.name}" if with_kind else message.name,
-            summarize(message),
+            _name(each) if with_kind else unwrap(each.resource).name,
+            summarize(unwrap(each.resource)) if _has_known_kind(each) else "-",
             str(each.revision),
             ago(each.update_time, now),
             each.set or "-",
         )
-        for message, each in zip(messages, stored, strict=True)
+        for each in stored
     ]
     print_table(("NAME", "WHAT", "REVISION", "CHANGED", "SET"), rows, empty="nothing there")
+
+
+def _name(stored: StoredResource) -> str:
+    """`route/chat`; of a kind that is newer than this program not even the name is known."""
+    if not _has_known_kind(stored):
+        return "(of a newer kind)"
+    message = unwrap(stored.resource)
+    return f"{kind_of(message).field}/{message.name}"
+
+
+def _has_known_kind(stored: StoredResource) -> bool:
+    return stored.resource.WhichOneof("kind") is not None
 
 
 def delete(

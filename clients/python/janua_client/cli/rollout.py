@@ -13,7 +13,7 @@ from rich.text import Text
 
 from janua_client.cli.ages import ago
 from janua_client.cli.live import Outage, Watch, check_watch, show_live
-from janua_client.cli.options import DEFAULT_SERVER, Output, Server
+from janua_client.cli.options import DEFAULT_SERVER, LAST_REVISION, Output, Server
 from janua_client.cli.output import Cell, Json, OutputFormat, make_table, print_data, print_table, stdout, warn, warning
 from janua_client.cli.rollout_report import node_data, rejection_line, state_words
 from janua_client.cli.server import connect
@@ -35,7 +35,13 @@ def rollout() -> None:
 
 def status(
     revision: Annotated[
-        int, typer.Argument(min=0, metavar="[REVISION]", help="The revision. Without it the newest, also with --watch.")
+        int,
+        typer.Argument(
+            min=0,
+            max=LAST_REVISION,
+            metavar="[REVISION]",
+            help="The revision. Without it the newest, also with --watch.",
+        ),
     ] = 0,
     watch: Watch = False,
     server: Server = DEFAULT_SERVER,

@@ -26,6 +26,7 @@ from gateway.context import RequestContext
 from gateway.errors import RateLimitedError
 from gateway.filters.limits.amounts import ASSUMED_OUTPUT_TOKENS
 from gateway.filters.limits.limiter import Limits
+from gateway.filters.limits.period import period_at
 from gateway.filters.limits.rule import rule_of_budget, rules_of_limits
 from gateway.filters.limits.state import LimitState
 from gateway.filters.phases import Filters
@@ -246,6 +247,45 @@ async def test_a_budget_begins_again_with_its_period_and_is_kept_on_the_disk(tmp
     assert 0 < refused.value.retry_after_s <= 86_400
     again.wall += refused.value.retry_after_s
     await again.budget(config).reserve(context(), Asking(1, 1))
+
+
+@pytest.mark.parametrize("by", [-3600.0, 3600.0])
+async def test_a_clock_that_is_set_is_no_matter_of_windows_and_places(by: float) -> None:
+    rig = Rig()
+    asked, running = rig.limit(LimitUnit.REQUESTS, 1), rig.limit(LimitUnit.CONCURRENCY, 1)
+    request = context()
+    await asked.reserve(request, Asking())
+    await running.reserve(request, Asking())
+    rig.wall += by
+    for limits in (asked, running):
+        with pytest.raises(RateLimitedError):
+            await limits.reserve(context(), Asking())
+    settle(request)
+    await running.reserve(context(), Asking())
+    rig.now += 61
+    await asked.reserve(context(), Asking())
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_a_clock_that_is_put_back_over_midnight_fills_no_budget_up(tmp_path: Path, restarts: bool) -> None:
+    config = BudgetConfig(unit=LimitUnit.TOTAL_TOKENS, amount=100, period=BudgetPeriod.DAY, key=EVERYONE)
+    midnight, hour = period_at(BudgetPeriod.DAY, NOON).end, 3600
+    rig = Rig(wall=midnight + hour / 2, state_dir=tmp_path)
+    budget = rig.budget(config)
+    request = context()
+    await budget.reserve(request, Asking(10, 10))
+    settle(request, usage=Usage(input_tokens=100))
+    await rig.state.flush(1)
+    for wall in (midnight - hour / 2, midnight + hour, midnight + 24 * hour - 1):
+        if restarts:
+            rig = Rig(state_dir=tmp_path)
+            budget = rig.budget(config)
+        rig.wall = wall
+        with pytest.raises(RateLimitedError):
+            await budget.reserve(context(), Asking(1, 1))
+        await rig.state.flush(1)
+    rig.wall = midnight + 24 * hour
+    await budget.reserve(context(), Asking(1, 1))
 
 
 async def test_what_was_spent_is_kept_also_of_keys_that_nobody_has_asked_for_since(tmp_path: Path) -> None:

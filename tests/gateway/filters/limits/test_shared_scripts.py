@@ -45,6 +45,11 @@ class Scripted:
     leases: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     async def set_time(self, now_us: int) -> None:
+        """As if no time had been before."""
+        await self.set_clock(now_us)
+        await self.store.delete(b"janua:limit:clock")
+
+    async def set_clock(self, now_us: int) -> None:
         text = "return redis.call('HSET', 'clock', 's', ARGV[1], 'us', ARGV[2])"
         await self.store.run(Script.of(text), [b"clock"], [now_us // 10**6, now_us % 10**6])
 
@@ -187,6 +192,21 @@ async def test_a_purse_spends_what_was_used_and_holds_the_rest_only_while_it_run
     taken, verdict = await purse.reserve(50, b"f", enforced=False)
     assert taken
     assert verdict.wait_s > 0
+
+
+@pytest.mark.parametrize("kind", [SharedKind.WINDOW, SharedKind.BUCKET])
+async def test_a_clock_that_is_put_back_keeps_nobody_waiting(store: SharedStore, kind: SharedKind) -> None:
+    scripted = Scripted(store, kind, limit=10)
+    await scripted.set_time(BEGIN_US)
+    assert (await scripted.reserve(10))[0]
+    back = BEGIN_US - 3600 * 10**6
+    await scripted.set_clock(back)
+    taken, verdict = await scripted.reserve(1)
+    assert not taken, "nor does it give anything back"
+    assert 0 < verdict.wait_s <= WINDOW_S * 1.01
+    for passed_s, is_free in ((WINDOW_S / 2, False), (WINDOW_S + 1, True)):
+        await scripted.set_clock(back + int(passed_s * 10**6))
+        assert (await scripted.reserve(10))[0] == is_free
 
 
 async def test_keys_are_forgotten(store: SharedStore, redis_server: RedisServer) -> None:

@@ -178,7 +178,8 @@ class ConfigServiceServicer(object):
     def WatchResources(self, request, context):
         """Follows the configuration. From nothing: first all resources as ADDED, then a BOOKMARK, then changes as they
         are made. From a revision: the changes after it. Every change comes once, in order, and the changes of one Apply
-        come in one response. OUT_OF_RANGE: the revision is not one this server can resume from.
+        come in one response, which may be larger than the 4 MiB that clients of gRPC take by default. OUT_OF_RANGE: the
+        revision is not one this server can resume from.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -200,7 +201,8 @@ class ConfigServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListNodes(self, request, context):
-        """Lists the gateway nodes that are connected or were seen before.
+        """Lists the gateway nodes that are connected or were seen before. Of a large fleet that may be more than the 4 MiB that
+        clients of gRPC take by default.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -54,7 +54,8 @@ class ConfigServiceStub:
     WatchResources: _grpc.UnaryStreamMultiCallable[_config_service_pb2.WatchResourcesRequest, _config_service_pb2.WatchResourcesResponse]
     """Follows the configuration. From nothing: first all resources as ADDED, then a BOOKMARK, then changes as they
     are made. From a revision: the changes after it. Every change comes once, in order, and the changes of one Apply
-    come in one response. OUT_OF_RANGE: the revision is not one this server can resume from.
+    come in one response, which may be larger than the 4 MiB that clients of gRPC take by default. OUT_OF_RANGE: the
+    revision is not one this server can resume from.
     """
     GetRollout: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.GetRolloutRequest, _config_service_pb2.GetRolloutResponse]
     """Tells how far a revision has come: one line per node. NOT_FOUND for a revision that was never made."""
@@ -63,7 +64,9 @@ class ConfigServiceStub:
     itself. Errors as of `GetRollout`.
     """
     ListNodes: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.ListNodesRequest, _config_service_pb2.ListNodesResponse]
-    """Lists the gateway nodes that are connected or were seen before."""
+    """Lists the gateway nodes that are connected or were seen before. Of a large fleet that may be more than the 4 MiB that
+    clients of gRPC take by default.
+    """
     WatchNodes: _grpc.UnaryStreamMultiCallable[_config_service_pb2.WatchNodesRequest, _config_service_pb2.WatchNodesResponse]
     """Follows the nodes: first all of them, then those that have changed. Does not end by itself."""
     ListRevisions: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.ListRevisionsRequest, _config_service_pb2.ListRevisionsResponse]
@@ -126,7 +129,8 @@ class ConfigServiceAsyncStub(ConfigServiceStub):
     WatchResources: _aio.UnaryStreamMultiCallable[_config_service_pb2.WatchResourcesRequest, _config_service_pb2.WatchResourcesResponse]  # type: ignore[assignment]
     """Follows the configuration. From nothing: first all resources as ADDED, then a BOOKMARK, then changes as they
     are made. From a revision: the changes after it. Every change comes once, in order, and the changes of one Apply
-    come in one response. OUT_OF_RANGE: the revision is not one this server can resume from.
+    come in one response, which may be larger than the 4 MiB that clients of gRPC take by default. OUT_OF_RANGE: the
+    revision is not one this server can resume from.
     """
     GetRollout: _aio.UnaryUnaryMultiCallable[_config_service_pb2.GetRolloutRequest, _config_service_pb2.GetRolloutResponse]  # type: ignore[assignment]
     """Tells how far a revision has come: one line per node. NOT_FOUND for a revision that was never made."""
@@ -135,7 +139,9 @@ class ConfigServiceAsyncStub(ConfigServiceStub):
     itself. Errors as of `GetRollout`.
     """
     ListNodes: _aio.UnaryUnaryMultiCallable[_config_service_pb2.ListNodesRequest, _config_service_pb2.ListNodesResponse]  # type: ignore[assignment]
-    """Lists the gateway nodes that are connected or were seen before."""
+    """Lists the gateway nodes that are connected or were seen before. Of a large fleet that may be more than the 4 MiB that
+    clients of gRPC take by default.
+    """
     WatchNodes: _aio.UnaryStreamMultiCallable[_config_service_pb2.WatchNodesRequest, _config_service_pb2.WatchNodesResponse]  # type: ignore[assignment]
     """Follows the nodes: first all of them, then those that have changed. Does not end by itself."""
     ListRevisions: _aio.UnaryUnaryMultiCallable[_config_service_pb2.ListRevisionsRequest, _config_service_pb2.ListRevisionsResponse]  # type: ignore[assignment]
@@ -225,7 +231,8 @@ class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_config_service_pb2.WatchResourcesResponse], _abc.AsyncIterator[_config_service_pb2.WatchResourcesResponse]]:
         """Follows the configuration. From nothing: first all resources as ADDED, then a BOOKMARK, then changes as they
         are made. From a revision: the changes after it. Every change comes once, in order, and the changes of one Apply
-        come in one response. OUT_OF_RANGE: the revision is not one this server can resume from.
+        come in one response, which may be larger than the 4 MiB that clients of gRPC take by default. OUT_OF_RANGE: the
+        revision is not one this server can resume from.
         """
 
     @_abc_1.abstractmethod
@@ -252,7 +259,9 @@ class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _config_service_pb2.ListNodesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_config_service_pb2.ListNodesResponse, _abc.Awaitable[_config_service_pb2.ListNodesResponse]]:
-        """Lists the gateway nodes that are connected or were seen before."""
+        """Lists the gateway nodes that are connected or were seen before. Of a large fleet that may be more than the 4 MiB that
+        clients of gRPC take by default.
+        """
 
     @_abc_1.abstractmethod
     def WatchNodes(
