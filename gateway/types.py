@@ -22,6 +22,7 @@ class Operation(Enum):
     IMAGES = auto()
     AUDIO = auto()
     MODERATIONS = auto()
+    INVOCATION = auto()
     OPEN_INFERENCE = auto()
     FILES = auto()
     BATCHES = auto()

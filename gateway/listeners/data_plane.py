@@ -20,6 +20,7 @@ from gateway.listeners.errors import internal_error
 from gateway.listeners.http_exchange import ErrorFormat, HttpExchange
 from gateway.listeners.http_proxy import HttpProxyListener
 from gateway.listeners.inbound import host_name, join_headers, request_id
+from gateway.listeners.invocation import InvocationListener, find_invocation
 from gateway.listeners.model_list import is_model_path
 from gateway.listeners.model_relay import ModelRelayListener
 from gateway.listeners.open_inference_rest import OpenInferenceRestListener
@@ -100,8 +101,9 @@ class DataPlane:
             await self._serve(exchange, relay.handle(exchange))
         elif (taken := self._take(scope)) is not None:
             context, pipeline, plan = taken
-            exchange = self._exchange(context, receive, send, HttpProxyListener.errors)
-            await self._serve(exchange, HttpProxyListener(self._service, pipeline, plan, scope).handle(exchange))
+            passing = self._passing(context, pipeline, plan, scope)
+            exchange = self._exchange(context, receive, send, passing.errors)
+            await self._serve(exchange, passing.handle(exchange))
         else:
             await self._app(scope, receive, send)
 
@@ -154,6 +156,12 @@ class DataPlane:
         context = make_context(scope, Operation.PROXY)
         plan = pipeline.find_route(context)
         return None if plan is None else (context, pipeline, plan)
+
+    def _passing(self, context: RequestContext, pipeline: Pipeline, plan: RoutePlan, scope: Scope) -> HttpProxyListener:
+        """Who passes a request through."""
+        if (asked := find_invocation(context, plan)) is None:
+            return HttpProxyListener(self._service, pipeline, plan, scope)
+        return InvocationListener(self._service, pipeline, plan, scope, asked, max_body_bytes=self._max_body_bytes)
 
     def _exchange(self, context: RequestContext, receive: Receive, send: Send, errors: ErrorFormat) -> HttpExchange:
         return HttpExchange(context, receive, send, errors, max_body_bytes=self._max_body_bytes)

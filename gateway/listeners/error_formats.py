@@ -1,8 +1,11 @@
 """How errors look in each dialect: as a whole answer, and as the last event of a stream."""
 
+from dataclasses import replace
+
 import msgspec
 
 from gateway.errors import GatewayError, UpstreamRejectedError
+from gateway.framing.aws_event_stream import encode_frame
 from gateway.framing.sse import encode_event
 from gateway.listeners.errors import (
     GRPC_STATUS,
@@ -14,6 +17,7 @@ from gateway.listeners.errors import (
 )
 from gateway.listeners.http_exchange import ErrorFormat
 from gateway.schemas.anthropic import errors as anthropic_errors
+from gateway.schemas.bedrock import errors as bedrock_errors
 
 _JSON = b"application/json"
 
@@ -60,7 +64,7 @@ class CohereErrors:
 
     def answer(self, error: GatewayError) -> ErrorAnswer:
         """`{"message": "…"}`."""
-        return _as_refused(error, "cohere") or _json(error, msgspec.json.encode({"message": error.message}))
+        return _as_refused(error, "cohere") or _json(error, _message(error))
 
     def event(self, error: GatewayError) -> bytes:
         """The end of the message, with the error as the reason for it."""
@@ -78,6 +82,41 @@ class OllamaErrors:
     def event(self, error: GatewayError) -> bytes:
         """The same as a line of the stream."""
         return msgspec.json.encode({"error": error.message}) + b"\n"
+
+
+class BedrockErrors:
+    """Errors as Bedrock writes them, with their kind in a header, or in that of a frame."""
+
+    def answer(self, error: GatewayError) -> ErrorAnswer:
+        """`{"message": "…"}`."""
+        answer = _as_refused(error, "bedrock") or _json(error, _message(error))
+        kind = bedrock_errors.error_kind(error.code, answer.status).encode()
+        return replace(answer, headers=(*answer.headers, (b"x-amzn-errortype", kind)))
+
+    def event(self, error: GatewayError) -> bytes:
+        """The same as the last frame of a stream."""
+        return encode_frame(_message(error), bedrock_errors.event_kind(error.code))
+
+
+class EventErrors:
+    """Errors of a dialect for what may be no stream of events. In others, sound above all, none has a place once they
+    have begun: the body is cut short."""
+
+    def __init__(self, errors: ErrorFormat) -> None:
+        self._errors = errors
+        self.is_event_stream = False
+
+    def answer(self, error: GatewayError) -> ErrorAnswer:
+        """The error as a whole answer."""
+        return self._errors.answer(error)
+
+    def event(self, error: GatewayError) -> bytes | None:
+        """The error as the last event of a stream of events."""
+        return self._errors.event(error) if self.is_event_stream else None
+
+
+def _message(error: GatewayError) -> bytes:
+    return msgspec.json.encode({"message": error.message})
 
 
 def _as_refused(error: GatewayError, family: str) -> ErrorAnswer | None:
@@ -108,3 +147,4 @@ ANTHROPIC_ERRORS: ErrorFormat = AnthropicErrors()
 GEMINI_ERRORS: ErrorFormat = GeminiErrors()
 COHERE_ERRORS: ErrorFormat = CohereErrors()
 OLLAMA_ERRORS: ErrorFormat = OllamaErrors()
+BEDROCK_ERRORS: ErrorFormat = BedrockErrors()

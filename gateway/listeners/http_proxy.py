@@ -9,7 +9,7 @@ from gateway.listeners.cached import CachedCall
 from gateway.listeners.cached_proxy import answer_proxied
 from gateway.listeners.disconnect import CancelOnDisconnect, Scope
 from gateway.listeners.errors import ErrorAnswer, problem
-from gateway.listeners.http_exchange import AnswerSink, HttpExchange
+from gateway.listeners.http_exchange import AnswerSink, ErrorFormat, HttpExchange
 from gateway.listeners.request_body import RequestBody
 from gateway.listeners.service import GatewayService
 from gateway.operations.http_proxy import HttpProxyInbound, ProxyAnswer, UpstreamAnswerError
@@ -45,7 +45,7 @@ class ProxyErrors:
 class HttpProxyListener:
     """Handles one request, for the route that takes it."""
 
-    errors = ProxyErrors()
+    errors: ErrorFormat = ProxyErrors()
 
     def __init__(self, service: GatewayService, pipeline: Pipeline, plan: RoutePlan, scope: Scope) -> None:
         self._service = service
@@ -68,13 +68,13 @@ class HttpProxyListener:
             inbound = await self._inbound(context, path, body)
             async with CancelOnDisconnect(exchange.receive, after=body.ended):
                 if (cache := self._plan.cache) is not None and is_keepable(context.method, context.headers):
-                    await answer_proxied(exchange, self._cached(context, inbound), cache.config, _relay)
+                    await answer_proxied(exchange, self._cached(context, inbound), cache.config, self._relay)
                     await exchange.send_part(b"", is_last=True)
                     return
                 answer = await self._pipeline.call(context, self._plan, inbound)
                 context.first_content_at = time.perf_counter()
                 try:
-                    await _relay(exchange, answer)
+                    await self._relay(exchange, answer)
                 finally:
                     answer.rest.close()
         finally:
@@ -97,16 +97,15 @@ class HttpProxyListener:
             body=parts,
         )
 
-
-async def _relay(exchange: AnswerSink, answer: ProxyAnswer) -> None:
-    """Sends each read as one write, all but the end."""
-    await exchange.start_stream(answer.status, passed_through_headers(answer.headers))
-    if not answer.first:
-        await exchange.send_part(b"")  # the head must not wait for the body
-    data = answer.first or await answer.rest.read()
-    while data:
-        await exchange.send_part(data)
-        data = await answer.rest.read()
+    async def _relay(self, exchange: AnswerSink, answer: ProxyAnswer) -> None:
+        """Sends each read as one write, all but the end."""
+        await exchange.start_stream(answer.status, passed_through_headers(answer.headers))
+        if not answer.first:
+            await exchange.send_part(b"")  # the head must not wait for the body
+        data = answer.first or await answer.rest.read()
+        while data:
+            await exchange.send_part(data)
+            data = await answer.rest.read()
 
 
 def checked_target(context: RequestContext) -> str:

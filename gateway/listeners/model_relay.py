@@ -3,10 +3,9 @@ batches. Of the request only `model` is read, where it has one, and of the answe
 
 import time
 
-from gateway.errors import GatewayError, InvalidRequestError, MethodNotAllowedError, NotFoundError, PayloadTooLargeError
+from gateway.errors import InvalidRequestError, MethodNotAllowedError, NotFoundError, PayloadTooLargeError
 from gateway.listeners.disconnect import CancelOnDisconnect, Scope
-from gateway.listeners.error_formats import OPENAI_ERRORS
-from gateway.listeners.errors import ErrorAnswer
+from gateway.listeners.error_formats import OPENAI_ERRORS, EventErrors
 from gateway.listeners.http_exchange import HttpExchange, check_not_compressed, relayed_headers
 from gateway.listeners.http_proxy import checked_target, client_side
 from gateway.listeners.request_body import RequestBody
@@ -26,26 +25,11 @@ _EVENTS = "text/event-stream"
 _FORM = "multipart/form-data"
 
 
-class RelayErrors:
-    """OpenAI's errors. In what is no stream of events, sound above all, none has a place: the body is cut short."""
-
-    def __init__(self) -> None:
-        self.is_event_stream = False
-
-    def answer(self, error: GatewayError) -> ErrorAnswer:
-        """The error as a whole answer."""
-        return OPENAI_ERRORS.answer(error)
-
-    def event(self, error: GatewayError) -> bytes | None:
-        """The error as the last event of a stream of events."""
-        return OPENAI_ERRORS.event(error) if self.is_event_stream else None
-
-
 class ModelRelayListener:
     """Handles one request."""
 
     def __init__(self, service: GatewayService, surface: RelayedSurface, scope: Scope, *, max_body_bytes: int) -> None:
-        self.errors = RelayErrors()
+        self.errors = EventErrors(OPENAI_ERRORS)
         self._service = service
         self._surface = surface
         self._scope = scope

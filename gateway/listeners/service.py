@@ -21,6 +21,7 @@ _OPERATIONS = {
     Operation.IMAGES: "images",
     Operation.AUDIO: "audio",
     Operation.MODERATIONS: "moderations",
+    Operation.INVOCATION: "generate_content",
 }
 
 # Most requests end so: nothing about them needs a second look.

@@ -96,6 +96,8 @@ class HttpProxyInbound(UnreadRequest):
         *,
         headers: Sequence[tuple[bytes, bytes]],
         body: OutgoingBody | None,
+        path: str | None = None,
+        headers_timeout_s: float | None = None,
         is_safe_to_repeat: bool = False,
         hold: Callable[[HttpResponse, Lease], Awaitable[bytes]] | None = None,
     ) -> "HttpProxyRequest":
@@ -108,7 +110,7 @@ class HttpProxyInbound(UnreadRequest):
         return HttpProxyRequest(
             self,
             method=context.method,
-            target=proxied_target(context, backend, self._route, self._path),
+            target=proxied_target(context, backend, rewritten_path(self._route, self._path) if path is None else path),
             headers=pass_through_headers(
                 edited_pairs(context.header_edits, headers),
                 self._client,
@@ -119,7 +121,7 @@ class HttpProxyInbound(UnreadRequest):
             ),
             body=body,
             connect_timeout_s=backend.connect_timeout_s or cluster.config.connect_timeout_s,
-            headers_timeout_s=backend.retry.per_try_timeout_s,
+            headers_timeout_s=headers_timeout_s or backend.retry.per_try_timeout_s,
             idle_timeout_s=backend.stream_idle_timeout_s,
             deadline=deadline,
             is_safe_to_repeat=is_safe_to_repeat or context.method in _IDEMPOTENT or backend.is_retry_configured,
@@ -148,13 +150,24 @@ class HttpProxyInbound(UnreadRequest):
             answer.rest.close()
 
 
-def proxied_target(context: RequestContext, backend: BackendPlan, route: RouteConfig, path: str) -> str:
-    """Path and query as the backend is to see them: without the key of the caller, where it may stand there."""
-    target = backend.path_prefix + backend_path(path, route.match.path, route.rewrite)
+def rewritten_path(route: RouteConfig, path: str) -> str:
+    """The path that the route makes of one that it takes."""
+    return backend_path(path, route.match.path, route.rewrite)
+
+
+def proxied_target(context: RequestContext, backend: BackendPlan, path: str) -> str:
+    """A rewritten path and the query as the backend is to see them: without the key of the caller, where it may stand
+    there."""
+    target = backend.path_prefix + path
     query = context.query_string.decode("latin-1")
     if context.takes_key_in_query:
         query = "&".join(part for part in query.split("&") if unquote_plus(part.partition("=")[0]) != "key")
     return f"{target}?{query}" if query else target
+
+
+def uncompressed(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """A request's headers such that the answer can be read."""
+    return [*(header for header in headers if header[0] != b"accept-encoding"), (b"accept-encoding", b"identity")]
 
 
 class HttpProxyRequest:

@@ -7,6 +7,7 @@ from typing import ClassVar, Generic, Self, TypeVar
 
 from gateway.context import RequestContext
 from gateway.edits import JsonEdit, edited_mapping
+from gateway.errors import InvalidRequestError
 from gateway.operations.features import check_operation, to_leave_out
 from gateway.plan import BackendPlan
 from gateway.response_cache.question import Question, question_of
@@ -21,7 +22,7 @@ from gateway.schemas.openai.fields import prompt_of
 from gateway.schemas.prompt_size import estimated_tokens
 from gateway.schemas.signatures import MARK, unsealed, with_conversation
 from gateway.schemas.table import OPENAI_CHAT, OPENAI_EMBEDDINGS, SCHEMAS, Family
-from gateway.schemas.unsupported import UnsupportedByBackendError
+from gateway.schemas.unsupported import UnsupportedByBackendError, name_as_asked
 from gateway.schemas.whole_dialect import (
     A,
     CountTokensTarget,
@@ -81,21 +82,26 @@ class ChatBody:
         dialects = backend.family.chat
         own = self.dialect
         target = own if own in dialects else _first(dialects, context, backend)
+        # Some backends have their own way to write the dialect of the caller.
+        writer = dialects[0] if dialects and dialects[0].name == target.name else target
         lacks = backend.lacks(self.model)
         reduced = self._reduced(context, backend, lacks) if lacks else None
         if target is not own or reduced is not None or self.is_read:
-            body = target.encode_request(
-                unsealed(reduced or self.canonical(), target.name),
-                model,
-                stream=context.is_streaming,
-                drop_unsupported=backend.service.drops_unsupported,
-            )
+            said = unsealed(reduced or self.canonical(), target.name)
+            try:
+                body = writer.encode_request(
+                    said, model, stream=context.is_streaming, drop_unsupported=backend.service.drops_unsupported
+                )
+            except InvalidRequestError as error:
+                name_as_asked(error, own.name)
+                raise
         else:
             body = self._without_signatures_of_others() if MARK in self.body else self.body
-            body = own.with_request_model(body, self.model, model)
+            body = writer.with_request_model(body, self.model, model)
         hides_usage = False
         is_asked = backend.needs_usage or context.needs_usage or reduced is not None or self.is_read
-        if is_asked and context.is_streaming and target is own and isinstance(own, UsageOnDemand):
+        is_asked = is_asked and context.is_streaming and not backend.family.tells_usage
+        if is_asked and target is own and isinstance(own, UsageOnDemand):
             asked = self.body if self.asked is None else self.asked
             hides_usage = own.with_usage_asked(asked) is not asked
             body = own.with_usage_asked(body)

@@ -10,7 +10,7 @@ import msgspec
 from gateway.config.snapshot import RouteConfig
 from gateway.context import RequestContext
 from gateway.errors import InvalidRequestError
-from gateway.operations.http_proxy import HttpProxyInbound, HttpProxyRequest, read_held
+from gateway.operations.http_proxy import HttpProxyInbound, HttpProxyRequest, read_held, uncompressed
 from gateway.operations.inference import unsupported_by_service
 from gateway.operations.replay import OutgoingBody, ReplayableParts, SplicedParts, WholeBody
 from gateway.plan import BackendPlan
@@ -137,12 +137,11 @@ class ModelRelayInbound(HttpProxyInbound):
 
 
 def _headers(inbound: Sequence[tuple[bytes, bytes]], growth: int) -> list[tuple[bytes, bytes]]:
-    headers = [(name, value) for name, value in inbound if name != b"accept-encoding"]
     if growth:
-        headers = [
-            (name, b"%d" % (int(value) + growth) if name == b"content-length" else value) for name, value in headers
+        inbound = [
+            (name, b"%d" % (int(value) + growth) if name == b"content-length" else value) for name, value in inbound
         ]
-    return [*headers, (b"accept-encoding", b"identity")]
+    return uncompressed(inbound)
 
 
 async def _hold(response: HttpResponse, _: Lease) -> bytes:

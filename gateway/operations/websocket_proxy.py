@@ -7,7 +7,13 @@ from dataclasses import dataclass, field
 from gateway.config.snapshot import RouteConfig
 from gateway.context import RequestContext
 from gateway.edits import edited_pairs
-from gateway.operations.http_proxy import UpstreamAnswerError, answer_failures, attempt_failures, proxied_target
+from gateway.operations.http_proxy import (
+    UpstreamAnswerError,
+    answer_failures,
+    attempt_failures,
+    proxied_target,
+    rewritten_path,
+)
 from gateway.operations.unread import UnreadRequest
 from gateway.plan import BackendPlan
 from gateway.providers.pass_through import ClientSide, pass_through_headers, with_host
@@ -55,7 +61,7 @@ class WebSocketInbound(UnreadRequest):
         """The handshake with the path and the headers that the backend is to see."""
         rewrite = self.route.rewrite
         return WebSocketRequest(
-            target=proxied_target(context, backend, self.route, self.path),
+            target=proxied_target(context, backend, rewritten_path(self.route, self.path)),
             headers=pass_through_headers(
                 edited_pairs(context.header_edits, self.headers),
                 self.client,

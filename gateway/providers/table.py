@@ -12,7 +12,17 @@ from gateway.config.credential import HeaderAuth, Key
 from gateway.config.snapshot import ProviderTarget
 from gateway.providers.accounts import read_aws_account, read_entra_app, read_google_account
 from gateway.providers.paths import azure_path, path_without_version, vertex_path
-from gateway.schemas.table import GEMINI, OPENAI_ITSELF, VERTEX_COUNT_TOKENS, VERTEX_EMBEDDINGS, Family
+from gateway.schemas.table import (
+    GEMINI,
+    GROQ,
+    MISTRAL,
+    OPENAI_EMBEDDINGS,
+    OPENAI_ITSELF,
+    OPENAI_RESPONSES,
+    VERTEX_COUNT_TOKENS,
+    VERTEX_EMBEDDINGS,
+    Family,
+)
 from gateway.types import Feature, Schema
 
 AccountReader: TypeAlias = Callable[[str, ProviderTarget], Key]
@@ -51,7 +61,14 @@ _ROWS: Mapping[str, Mapping[str, Any]] = {
         "make_path": azure_path,
         "own_family": OPENAI_ITSELF,
     },
-    "perplexity": {"make_path": path_without_version},
+    # Its chat completions ended in September 2026; responses took their place. Vectors are none that others can read,
+    # but pass (docs.perplexity.ai/docs/agent-api/openai-compatibility, …/api-reference/embeddings-post).
+    "perplexity": {"own_family": Family(chat=(OPENAI_RESPONSES,), embeddings=(OPENAI_EMBEDDINGS,))},
+    "mistral": {"own_family": MISTRAL},
+    # docs.x.ai/developers/model-capabilities/text/comparison
+    "xai": {"own_family": OPENAI_ITSELF},
+    # api-docs.deepseek.com
+    "deepseek": {"make_path": path_without_version},
     "anthropic": {
         "schema": Schema.ANTHROPIC,
         "auth": HeaderAuth(name="x-api-key", scheme=""),
@@ -75,7 +92,8 @@ _ROWS: Mapping[str, Mapping[str, Any]] = {
         "strip_headers": _NOTHING,
     },
     "cohere": {"schema": Schema.COHERE, "strip_headers": _NOTHING},
-    "groq": {"lacks": frozenset({Feature.LOGPROBS, Feature.MULTIPLE_CHOICES})},
+    # console.groq.com/docs/openai: with these, 400
+    "groq": {"own_family": GROQ, "lacks": frozenset({Feature.LOGPROBS, Feature.MULTIPLE_CHOICES})},
     "ollama": {"schema": Schema.OLLAMA, "strip_headers": _NOTHING},
     "triton": {"schema": Schema.OPEN_INFERENCE, "strip_headers": _NOTHING},
     "mlserver": {"schema": Schema.OPEN_INFERENCE, "strip_headers": _NOTHING},

@@ -15,10 +15,14 @@ class _Fields(msgspec.Struct):
     max_tokens: Any = None
     max_completion_tokens: Any = None
     max_output_tokens: Any = None
+    max_tokens_to_sample: Any = None
+    max_gen_len: Any = None
     n: Any = None
     options: Any = None
     generation_config: Any = None
     generation_config_in_camel_case: Any = msgspec.field(default=None, name="generationConfig")
+    inference_config: Any = msgspec.field(default=None, name="inferenceConfig")
+    text_generation_config: Any = msgspec.field(default=None, name="textGenerationConfig")
 
 
 _decoder = msgspec.json.Decoder(_Fields)
@@ -50,6 +54,19 @@ def _in_gemini(fields: _Fields) -> tuple[int | None, int | None]:
     return _largest(*bounds), _largest(*(_of(config, "candidateCount", "candidate_count") for config in configs))
 
 
+def _in_invocation(fields: _Fields) -> tuple[int | None, int | None]:
+    """Each maker's models on Bedrock have their own name for it."""
+    bound = _largest(
+        fields.max_tokens,
+        fields.max_completion_tokens,
+        fields.max_tokens_to_sample,
+        fields.max_gen_len,
+        _of(fields.inference_config, "maxTokens", "max_new_tokens"),
+        _of(fields.text_generation_config, "maxTokenCount"),
+    )
+    return bound, None
+
+
 # By the dialects' names: the bound of one answer, and the number of answers.
 _BOUNDS: Mapping[str, Callable[[_Fields], tuple[int | None, int | None]]] = MappingProxyType(
     {
@@ -59,6 +76,7 @@ _BOUNDS: Mapping[str, Callable[[_Fields], tuple[int | None, int | None]]] = Mapp
         "anthropic_messages": lambda each: (_largest(each.max_tokens), None),
         "gemini_generate_content": _in_gemini,
         "cohere_chat": lambda each: (_largest(each.max_tokens), None),
+        "bedrock_invocation": _in_invocation,
         "ollama_chat": lambda each: (_of(each.options, "num_predict"), None),
     }
 )

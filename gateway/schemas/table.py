@@ -24,6 +24,7 @@ from gateway.schemas.openai.completions import OpenAICompletions
 from gateway.schemas.openai.embeddings import OpenAIEmbeddings
 from gateway.schemas.openai.rerank import OpenAIRerank
 from gateway.schemas.openai.responses import OpenAIResponses
+from gateway.schemas.openai.strict import GroqChat, MistralChat
 from gateway.schemas.whole_dialect import CountTokensTarget, EmbeddingsTarget, RerankDialect
 from gateway.types import Schema
 
@@ -32,7 +33,8 @@ from gateway.types import Schema
 class Family:
     """A family of wire formats: its dialects for each operation, first the one that others are translated to.
 
-    `is_openai`: it may have OpenAI's other operations too, which are passed through as they are.
+    `is_openai`: it may have OpenAI's other operations too, which are passed through as they are. `tells_usage`: its
+    streams tell their usage unasked, and it refuses to be asked.
     """
 
     chat: tuple[ChatDialect, ...] = ()
@@ -40,6 +42,7 @@ class Family:
     rerank: tuple[RerankDialect, ...] = ()
     count_tokens: tuple[CountTokensTarget, ...] = ()
     is_openai: bool = False
+    tells_usage: bool = False
 
 
 OPENAI_CHAT = OpenAIChat()
@@ -76,7 +79,13 @@ _OPENAI = Family(
 OPENAI_ITSELF = Family(
     chat=(OPENAI_CHAT, OPENAI_RESPONSES, OPENAI_COMPLETIONS), embeddings=(OPENAI_EMBEDDINGS,), is_openai=True
 )
-"""What OpenAI and Azure speak; others who speak OpenAI's chat seldom have its responses."""
+"""What OpenAI, Azure and few others speak; most who speak OpenAI's chat have no responses, or only a part of them."""
+
+MISTRAL = Family(chat=(MistralChat(), OPENAI_CHAT), embeddings=(OPENAI_EMBEDDINGS,), is_openai=True, tells_usage=True)
+"""What Mistral speaks: OpenAI's chat completions, with fewer fields."""
+
+GROQ = Family(chat=(GroqChat(), OPENAI_CHAT), embeddings=(OPENAI_EMBEDDINGS,), is_openai=True)
+"""What Groq speaks: the same, with other fields."""
 
 _EVERYTHING = Family(
     chat=(OPENAI_CHAT, OPENAI_RESPONSES, OPENAI_COMPLETIONS, ANTHROPIC_MESSAGES, GEMINI, COHERE_CHAT, OLLAMA_CHAT),

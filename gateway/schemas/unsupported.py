@@ -5,7 +5,7 @@ from types import MappingProxyType
 from typing import Any
 
 from gateway.errors import InvalidRequestError
-from gateway.types import FilePart, Message, Role
+from gateway.types import FilePart, Message, OpaquePart, Role
 
 # What a file has beside its `url` in other words, of which that has all the content.
 _SAME_CONTENT = frozenset({"block", "bedrock_block", "source", "document_url", "file_data"})
@@ -26,10 +26,22 @@ _DEFAULTS: Mapping[str, tuple[Any, ...]] = MappingProxyType(
 _NOTES = frozenset({"annotations", "provider_specific_fields"})
 
 
+# What the dialects of clients call the conversation, where not `messages` as encoders do.
+_CONVERSATIONS: Mapping[str, str] = MappingProxyType(
+    {"openai_responses": "input", "openai_completions": "prompt", "gemini_generate_content": "contents"}
+)
+
+
 class UnsupportedByBackendError(InvalidRequestError):
     """The request can never succeed at this backend, without it having been asked; at another one it may."""
 
     default_reason = "UNSUPPORTED_FIELD"
+
+
+def name_as_asked(error: InvalidRequestError, dialect: str) -> None:
+    """Has an encoder's error name the conversation as the dialect of the caller does."""
+    if error.param == "messages":
+        error.param = _CONVERSATIONS.get(dialect, error.param)
 
 
 def nothing_said() -> InvalidRequestError:
@@ -57,6 +69,12 @@ class Unsupported:
         """A field that only the caller's dialect has. Raises as `field` does, but for a value that asks for nothing."""
         if value not in _DEFAULTS.get(name, ()):
             self.field(name)
+
+    def content(self, part: OpaquePart) -> None:
+        """What only the caller's dialect has. Raises as `field` does, and tells what it calls it."""
+        kind = part.value.get("type")
+        name = kind if isinstance(kind, str) else next(iter(part.value), "")
+        self.field("messages", f"'{name}' in a message")
 
     def message_details(self, message: Message) -> None:
         """What is said of a message beside its parts: who speaks, and what only its dialect knows. Raises as `field`

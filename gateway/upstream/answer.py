@@ -59,11 +59,12 @@ class AnswerStream(AnswerBody):
             size = self._tail_bytes
             self._tail = data[-size:] if len(data) >= size else (self._tail + data)[-size:]
         elif not self._dialect.is_complete(self._tail):
-            raise self._cut("no end mark")
+            raise self.cut("no end mark")
         return data
 
-    def _cut(self, reason: str) -> BadGatewayError:
-        cut = super()._cut(reason)
+    def cut(self, reason: str) -> BadGatewayError:
+        """The same, or what the backend says of it."""
+        cut = super().cut(reason)
         text = self._last_error()
         return cut if text is None else UpstreamStreamError(f"the upstream's stream ended with an error: {text}")
 

@@ -33,7 +33,7 @@ class AnswerBody:
         try:
             return await self._response.read()
         except ConnectionBrokenError as error:
-            raise self._cut(str(error)) from error
+            raise self.cut(str(error)) from error
         finally:
             self._waiting_since = None
 
@@ -45,7 +45,8 @@ class AnswerBody:
             self._timer.cancel()
             self._response.close()
 
-    def _cut(self, reason: str) -> BadGatewayError:
+    def cut(self, reason: str) -> BadGatewayError:
+        """The error for an answer that is not whole, noted against the endpoint."""
         if self._lease is not None:
             self._lease.broke()
         return BadGatewayError(f"the upstream's answer was cut off: {reason}", reason="UPSTREAM_CUT")

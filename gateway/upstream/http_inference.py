@@ -10,6 +10,7 @@ import msgspec
 from gateway.coarse_timers import TimeLimit
 from gateway.config.snapshot import Failure
 from gateway.errors import TimeoutExceededError
+from gateway.framing.aws_event_stream import BadFrameError
 from gateway.framing.framing import EventParser
 from gateway.framing.sse import EventTooLargeError
 from gateway.schemas.dialect import Dialect, EventKind
@@ -91,7 +92,7 @@ class HttpInference(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
                 raise reset("the upstream compressed its answer although it was asked not to")
             content_type = (response.header("content-type") or "").lower()
             if self.is_streaming and content_type.startswith(self.dialect.framing.content_type):
-                first = await _read_first_content(response, self.dialect)
+                first = await read_first_content(response, self.dialect)
                 is_kept = True
                 return self._stream(response, lease, first)
             body = await response.read_all(_MAX_ANSWER_BYTES)
@@ -117,7 +118,7 @@ class HttpInference(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
         return StreamAnswer(headers=response.headers, first=first, rest=rest)
 
 
-async def _read_first_content(response: HttpResponse, dialect: Dialect) -> bytes:
+async def read_first_content(response: HttpResponse, dialect: Dialect) -> bytes:
     """The stream's bytes up to the read that brought the first content. What comes before it is held, so that an
     error there can still be retried unseen."""
     parser = dialect.framing.parser()
@@ -138,7 +139,7 @@ def _has_content(parser: EventParser, data: bytes, dialect: Dialect) -> bool:
                     return True
                 case EventKind.ERROR:
                     raise event_error(event.data, dialect)
-    except EventTooLargeError as fault:
+    except (EventTooLargeError, BadFrameError) as fault:
         raise reset(str(fault)) from None
     except ValueError as fault:
         raise reset(f"the upstream's stream cannot be understood: {fault}") from None

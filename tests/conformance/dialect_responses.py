@@ -314,6 +314,15 @@ class ResponsesBackend(OpenAIBackend):
         )
 
 
+class ResponsesAloneBackend(ResponsesBackend):
+    """A provider that has no chat completions beside them."""
+
+    name = "responses-alone"
+
+    def service(self, address: str) -> Mapping[str, Any]:
+        return provider_service("perplexity", address)
+
+
 def _begun(item: Json) -> Json:
     """An item of which nothing has been told yet."""
     empty: Json = {"summary": [], "content": [], "arguments": ""}

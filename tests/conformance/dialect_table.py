@@ -12,7 +12,7 @@ from tests.conformance.dialect_gemini import GeminiBackend, GeminiClient
 from tests.conformance.dialect_grpc import GrpcClient
 from tests.conformance.dialect_ollama import OllamaBackend, OllamaClient
 from tests.conformance.dialect_openai import OpenAIBackend, OpenAIClient
-from tests.conformance.dialect_responses import ResponsesBackend, ResponsesClient
+from tests.conformance.dialect_responses import ResponsesAloneBackend, ResponsesBackend, ResponsesClient
 from tests.conformance.dialects import Client, HttpClient
 
 HTTP_CLIENTS: Final[Sequence[HttpClient]] = (
@@ -31,6 +31,9 @@ BACKENDS: Final[Sequence[Backend]] = (
     CohereBackend(),
     OllamaBackend(),
 )
+
+RESPONSES_ALONE: Final[Backend] = ResponsesAloneBackend()
+"""One more, which every client is translated to."""
 
 # OpenAI's other APIs, which most of its backends lack, are for the tests of translation alone.
 PAIRS: Final[Sequence[tuple[Client, Backend]]] = (

@@ -7,11 +7,23 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from pydantic import BaseModel
+
 from tests.support.http_wire import chunked_response, json_response, sse
 from tests.support.scripts import Exchange
 
 WEATHER = {"city": "Oslo"}
 REPORT = {"city": "Oslo", "degrees": 12}
+
+
+class Report(BaseModel):
+    """The same form, for clients that read it."""
+
+    city: str
+    degrees: int
+
+
+FILLED_IN = Report.model_validate(REPORT)
 VECTOR = (0.5, -1.0)
 TOKENS = (11, 7)
 """Read and written."""

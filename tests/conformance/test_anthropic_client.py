@@ -9,6 +9,7 @@ import pytest
 
 from tests.conformance.configuration import api_key, one_pool, with_keys
 from tests.conformance.gateway import Gateway
+from tests.conformance.obliging_model import FILLED_IN, Report, oblige
 from tests.conformance.upstream_scripts import ERROR, FIRST_EVENTS, HELLO, MODEL, ROLE, open_stream, stream_of
 from tests.support.faulty_upstream import FaultyUpstream
 from tests.support.http_wire import json_response, sse
@@ -125,6 +126,45 @@ async def test_result_of_a_tool_goes_back_to_its_call(
     (call,) = called["tool_calls"]
     assert (call["id"], call["function"]["name"]) == ("call-1", "weather")
     assert told == {"role": "tool", "tool_call_id": "call-1", "content": "12 °C"}
+
+
+async def test_structured_output_parsed_by_the_client(
+    client: anthropic.AsyncAnthropic, upstream: FaultyUpstream
+) -> None:
+    upstream.script = oblige
+    message = await client.messages.parse(model="m", max_tokens=100, messages=MESSAGES, output_format=Report)
+    assert message.parsed_output == FILLED_IN
+    wanted = upstream.requests[0].json()["response_format"]
+    assert (wanted["type"], wanted["json_schema"]["schema"]["required"]) == ("json_schema", ["city", "degrees"])
+
+
+async def test_thoughts(client: anthropic.AsyncAnthropic, upstream: FaultyUpstream) -> None:
+    """Of a backend that writes them beside its answer and does not sign them, whole and streamed."""
+
+    def event(finish: str | None = None, **delta: str) -> dict[str, Any]:
+        return {**ROLE, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
+
+    choice = {
+        "index": 0,
+        "message": {"role": "assistant", "reasoning_content": "They greet me.", "content": "hello there"},
+        "finish_reason": "stop",
+    }
+    envelope = {"id": "c", "object": "chat.completion", "created": 1, "model": MODEL}
+    usage = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
+    thinking: Any = {"type": "enabled", "budget_tokens": 1024}
+    upstream.script = answer(json_response(200, {**envelope, "choices": [choice], "usage": usage}))
+    whole = await client.messages.create(model="m", max_tokens=2048, messages=MESSAGES, thinking=thinking)
+    events = [event(reasoning_content="They "), event(reasoning_content="greet me."), event(content="hello there")]
+    upstream.script = stream_of(sse(ROLE, *events, event("stop")))
+    async with client.messages.stream(model="m", max_tokens=2048, messages=MESSAGES, thinking=thinking) as stream:
+        thoughts = [event.thinking async for event in stream if event.type == "thinking"]
+        streamed = await stream.get_final_message()
+    assert "".join(thoughts) == "They greet me."
+    for message in (whole, streamed):
+        thought, text = message.content
+        assert (thought.type, getattr(thought, "thinking", None)) == ("thinking", "They greet me.")
+        assert (text.type, getattr(text, "text", None)) == ("text", "hello there")
+    assert [request.json()["reasoning_effort"] for request in upstream.requests] == ["low", "low"]
 
 
 async def test_cached_tokens_are_told_apart(client: anthropic.AsyncAnthropic, upstream: FaultyUpstream) -> None:

@@ -1,15 +1,18 @@
 """Conversations that must be translated and cannot be: 400 in the dialect of the client, and where the fault is.
+What is no conversation at all, or too large a one, is refused in that dialect too.
 
 No backend is asked.
 """
 
 import json
 from collections.abc import Mapping
+from io import BytesIO
 from typing import Any
 
 import aiohttp
 import pytest
 
+from tests.conformance.conftest import MAX_BODY_BYTES
 from tests.conformance.dialect_backends import upstream_service
 from tests.conformance.gateway import Gateway
 from tests.support.faulty_upstream import FaultyUpstream
@@ -53,6 +56,14 @@ RESPONSES: Mapping[str, tuple[dict[str, Any], str]] = {
     "no input": ({}, "input"),
     "a wrong role": ({"input": [{"role": "robot", "content": "a"}]}, "input[0].role"),
     "an unknown part": ({"input": [{"role": "user", "content": [{"type": "smell"}]}]}, "input[0].content[0].type"),
+    "an item that is none": ({"input": ["hello"]}, "input[0]"),
+    "an unknown item": ({"input": [{"type": "smell"}]}, "input"),
+    "a call without a name": (
+        {"input": [{"type": "function_call", "call_id": "c", "arguments": "{}"}]},
+        "input[0].name",
+    ),
+    "a choice that is none": ({"input": "a", "tool_choice": "perhaps"}, "tool_choice"),
+    "a temperature that is none": ({"input": "a", "temperature": "warm"}, "temperature"),
     "a picture that is no base64": (
         {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": NOT_BASE64}]}]},
         "input[0].content[0].image_url",
@@ -78,6 +89,10 @@ ANTHROPIC: Mapping[str, tuple[dict[str, Any], str]] = {
     "no messages": ({"max_tokens": 5}, "messages"),
     "a wrong role": (anthropic(messages=[{"role": "robot", "content": "a"}]), "messages[0].role"),
     "a block without a type": (anthropic(**messages({"text": "a"})), "messages[0].content[0].type"),
+    "an unknown block": (anthropic(**messages({"type": "smell"})), "'smell' in a message"),
+    "a function whose schema is none": (anthropic(tools=[{"name": "f", "input_schema": []}]), "tools[0].input_schema"),
+    "a function without a name": (anthropic(tools=[{"input_schema": {}}]), "tools[0].name"),
+    "a temperature that is none": (anthropic(temperature="warm"), "temperature"),
     "a text that is none": (anthropic(**messages({"type": "text", "text": 5})), "messages[0].content[0].text"),
     "a picture without data": (anthropic_image(), "messages[0].content[0].source.data"),
     "a picture that is no base64": (anthropic_image(data="@@@"), "messages[0].content[0].source.data"),
@@ -102,6 +117,12 @@ GEMINI: Mapping[str, tuple[dict[str, Any], str]] = {
         gemini({"inlineData": {"mimeType": "image/png", "data": "@@@"}}),
         "contents[0].parts[0].inlineData.data",
     ),
+    "a content that is none": ({"contents": [5]}, "contents[0]"),
+    "an unknown part": (gemini({"smell": "of roses"}), "'smell' in a message"),
+    "a function without a name": (
+        gemini(tools=[{"functionDeclarations": [{}]}]),
+        "tools[0].functionDeclarations[0].name",
+    ),
     "a call without a name": (gemini({"functionCall": {}}), "contents[0].parts[0].functionCall.name"),
     "a function whose schema is none": (
         gemini(tools=[{"functionDeclarations": [{"name": "f", "parameters": "none"}]}]),
@@ -116,13 +137,27 @@ COHERE: Mapping[str, tuple[dict[str, Any], str]] = {
         messages({"type": "image_url", "image_url": {"url": NOT_BASE64}}),
         "messages[0].content[0].image_url.url",
     ),
+    "a message that is none": ({"messages": ["hello"]}, "messages[0]"),
+    "no role": ({"messages": [{"content": "a"}]}, "messages[0].role"),
+    "an unknown part": (messages({"type": "smell"}), "'smell' in a message"),
     "a function without a name": (openai_tool(), "tools[0].function.name"),
+    "a function whose schema is none": (openai_tool(name="f", parameters="none"), "tools[0].function.parameters"),
+    "a choice that is none": ({"messages": [USER], "tool_choice": "PERHAPS"}, "tool_choice"),
+    "a temperature that is none": ({"messages": [USER], "temperature": "warm"}, "temperature"),
 }
 OLLAMA: Mapping[str, tuple[dict[str, Any], str]] = {
     "no messages": ({}, "messages"),
     "a wrong role": ({"messages": [{"role": "robot", "content": "a"}]}, "messages[0].role"),
     "a picture that is no base64": ({"messages": [{**USER, "images": ["AAAA", "@"]}]}, "messages[0].images[1]"),
     "a function without a name": (openai_tool(), "tools[0].function.name"),
+    "a message that is none": ({"messages": ["hello"]}, "messages[0]"),
+    "no role": ({"messages": [{"content": "a"}]}, "messages[0].role"),
+    "a text that is none": ({"messages": [{"role": "user", "content": 5}]}, "messages[0].content"),
+    "a function whose schema is none": (openai_tool(name="f", parameters="none"), "tools[0].function.parameters"),
+    "a call without a name": (
+        {"messages": [{"role": "assistant", "content": "", "tool_calls": [{"function": {}}]}]},
+        "messages[0].tool_calls[0].function.name",
+    ),
     "options that are none": ({"messages": [USER], "options": {"top_k": "many"}}, "options.top_k"),
 }
 
@@ -183,4 +218,61 @@ async def test_what_is_wrong_is_named_and_no_backend_is_asked(
     text, param = text_and_place(path, answer)
     assert (param or place) == place
     assert param is not None or place in text
+    assert upstream.requests == []
+
+
+KINDS: Mapping[str, tuple[str, str]] = {
+    "/v1/chat/completions": ("invalid_request_error", "invalid_request_error"),
+    "/v1/responses": ("invalid_request_error", "invalid_request_error"),
+    "/v1/messages": ("invalid_request_error", "request_too_large"),
+    "/v1beta/models/m:generateContent": ("INVALID_ARGUMENT", "RESOURCE_EXHAUSTED"),
+}
+"""The classes of a bad request and of one that is too large; Cohere and Ollama tell none."""
+
+
+def told(path: str, answer: Any) -> tuple[str, str]:
+    """The class and the text of an error in the dialect of the path, which has nothing else in it."""
+    match path:
+        case "/v2/chat":
+            assert answer.keys() == {"message"}
+            return "", answer["message"]
+        case "/api/chat":
+            assert answer.keys() == {"error"}
+            return "", answer["error"]
+        case "/v1beta/models/m:generateContent":
+            assert answer["error"].keys() == {"code", "message", "status", "details"}
+            return answer["error"]["status"], answer["error"]["message"]
+        case "/v1/messages":
+            assert (answer["type"], answer.keys()) == ("error", {"type", "error", "request_id"})
+    return answer["error"]["type"], answer["error"]["message"]
+
+
+PICTURE = b'{"model": "m", "picture": "' + b"A" * MAX_BODY_BYTES + b'"}'
+NO_CONVERSATIONS: Mapping[str, tuple[bytes, int]] = {
+    "nothing": (b"", 400),
+    "no JSON": (b'{"model": "m", ', 400),
+    "no object": (b"[1]", 400),
+    "no text": (b'{"model": "m\xff"}', 400),
+    "nested": (b'{"model": "m", "messages": ' + b"[" * 100_000, 400),
+    "a picture that is too large": (PICTURE, 413),
+}
+
+
+@pytest.mark.parametrize("path", SURFACES)
+async def test_what_is_no_conversation_is_refused_in_the_dialect_of_the_client(
+    gateway: Gateway, upstream: FaultyUpstream, session: aiohttp.ClientSession, path: str
+) -> None:
+    await gateway.apply(
+        {
+            "upstreams": [{"name": "pool", "endpoints": [{"address": upstream.address}]}],
+            "services": [{"name": "llm", **upstream_service(SURFACES[path][0])}],
+            "routes": [{"name": "chat", "match": {"models": ["*"]}, "backends": [{"service": "llm"}]}],
+        }
+    )
+    for name, (body, status) in NO_CONVERSATIONS.items():
+        async with session.post(f"http://{gateway.addresses.http}{path}", data=BytesIO(body)) as response:
+            kind, text = told(path, await response.json())
+        assert response.status == status, name
+        assert kind == KINDS.get(path, ("", ""))[status == 413], name
+        assert text, name
     assert upstream.requests == []

@@ -233,6 +233,6 @@ async def test_body_that_streams_by_cannot_be_signed(client: ProxyClient, upstre
         yield b"{}"
 
     for data in (pieces(), b"x" * (64 * 1024 + 1)):
-        answered = await client.send("/model/m/invoke", "POST", data=data)
+        answered = await client.send("/guardrail/g/apply", "POST", data=data)
         assert answered.problem() == (400, "BODY_NOT_SIGNABLE")
     assert upstream.requests == []

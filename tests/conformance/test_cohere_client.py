@@ -96,6 +96,23 @@ async def test_stream(client: cohere.AsyncClientV2, upstream: FaultyUpstream, ba
     assert (end.delta.usage.tokens.input_tokens, end.delta.usage.tokens.output_tokens) == (9, 4)
 
 
+async def test_schema_of_the_answer(client: cohere.AsyncClientV2, upstream: FaultyUpstream, backend: Backend) -> None:
+    upstream.script = answering(backend, Told(text='{"city": "Oslo"}'))
+    wanted: Any = {"type": "json_object", "json_schema": TOOL_PARAMETERS}
+    got = await client.chat(model=MODEL, messages=MESSAGES, response_format=wanted)
+    assert [block.text for block in got.message.content or () if block.type == "text"] == ['{"city": "Oslo"}']
+    assert backend.read(upstream.requests[0]).schema == TOOL_PARAMETERS
+
+
+async def test_thoughts(client: cohere.AsyncClientV2, upstream: FaultyUpstream, backend: Backend) -> None:
+    upstream.script = answering(backend, Told(thinking="They greet me.", text="hello there"))
+    got = await client.chat(model=MODEL, messages=MESSAGES, thinking=cohere.Thinking(type="enabled", token_budget=100))
+    assert [block.model_dump(exclude_none=True) for block in got.message.content or ()] == [
+        {"type": "thinking", "thinking": "They greet me."},
+        {"type": "text", "text": "hello there"},
+    ]
+
+
 async def test_calls_and_their_results(
     client: cohere.AsyncClientV2, upstream: FaultyUpstream, backend: Backend
 ) -> None:

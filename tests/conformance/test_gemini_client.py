@@ -10,7 +10,16 @@ from google.genai import errors, types
 
 from tests.conformance.configuration import api_key, one_pool, with_keys
 from tests.conformance.gateway import Gateway
-from tests.conformance.upstream_scripts import ERROR, FIRST_EVENTS, HELLO, MODEL, ROLE, open_stream, stream_of
+from tests.conformance.upstream_scripts import (
+    ERROR,
+    FIRST_EVENTS,
+    HELLO,
+    MODEL,
+    ROLE,
+    embeddings,
+    open_stream,
+    stream_of,
+)
 from tests.support.faulty_upstream import FaultyUpstream
 from tests.support.http_wire import json_response, sse
 from tests.support.scripts import answer, cut, fail
@@ -177,6 +186,14 @@ async def test_schema_of_the_answer(client: genai.client.AsyncClient, upstream: 
     wanted = upstream.requests[0].json()["response_format"]
     assert wanted["type"] == "json_schema"
     assert wanted["json_schema"]["schema"]["properties"] == {"city": {"type": "string"}}
+
+
+async def test_embeddings(client: genai.client.AsyncClient, upstream: FaultyUpstream) -> None:
+    upstream.script = embeddings([[0.5, -1.0], [1.0, 2.0]])
+    got = await client.models.embed_content(model="m", contents=["one", "two"])
+    assert [each.values for each in got.embeddings or ()] == [[0.5, -1.0], [1.0, 2.0]]
+    (request,) = upstream.requests
+    assert (request.target, request.json()["input"]) == ("/v1/embeddings", ["one", "two"])
 
 
 async def test_cached_and_thinking_tokens(client: genai.client.AsyncClient, upstream: FaultyUpstream) -> None:

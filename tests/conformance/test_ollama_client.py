@@ -67,6 +67,22 @@ async def test_stream(client: ollama.AsyncClient) -> None:
     assert (lines[-1].prompt_eval_count, lines[-1].eval_count) == (1, 2)
 
 
+async def test_thoughts_and_pictures(client: ollama.AsyncClient, upstream: FaultyUpstream) -> None:
+    def event(**delta: str) -> dict[str, Any]:
+        return {**ROLE, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
+
+    end = {**ROLE, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+    events = [event(reasoning_content="They "), event(reasoning_content="greet me."), event(content="hello there"), end]
+    upstream.script = stream_of(sse(ROLE, *events))
+    picture = {"role": "user", "content": "hello", "images": [b"\x89PNG\r\n\x1a\n"]}
+    lines = [line async for line in await client.chat("m", [picture], think="low", stream=True)]
+    assert "".join(line.message.thinking or "" for line in lines) == "They greet me."
+    assert "".join(line.message.content or "" for line in lines) == "hello there"
+    sent = upstream.requests[0].json()
+    assert sent["reasoning_effort"] == "low"
+    assert sent["messages"][0]["content"][1]["image_url"]["url"] == "data:image/png;base64,iVBORw0KGgo="
+
+
 async def test_tool_call_over_a_stream(client: ollama.AsyncClient, upstream: FaultyUpstream) -> None:
     def weather(city: str) -> str:
         """Tells the weather.

@@ -12,6 +12,7 @@ import pytest
 from tests.conformance.configuration import api_key, one_pool, with_keys
 from tests.conformance.conftest import MAX_BODY_BYTES
 from tests.conformance.gateway import Gateway
+from tests.conformance.obliging_model import FILLED_IN, Report, oblige
 from tests.conformance.upstream_scripts import (
     ERROR,
     FIRST_EVENTS,
@@ -90,6 +91,32 @@ async def test_tools_over_a_stream(client: openai.AsyncOpenAI, upstream: FaultyU
     assert completion.choices[0].message.tool_calls is not None
     (call,) = completion.choices[0].message.tool_calls
     assert (call.function.name, call.function.arguments) == ("weather", '{"city": 1}')
+
+
+async def test_structured_output_parsed_by_the_client(client: openai.AsyncOpenAI, upstream: FaultyUpstream) -> None:
+    upstream.script = oblige
+    parsed = await client.chat.completions.parse(model="m", messages=MESSAGES, response_format=Report)
+    assert parsed.choices[0].message.parsed == FILLED_IN
+    async with client.chat.completions.stream(model="m", messages=MESSAGES, response_format=Report) as stream:
+        streamed = await stream.get_final_completion()
+    assert streamed.choices[0].message.parsed == FILLED_IN
+    for request in upstream.requests:
+        assert request.json()["response_format"]["json_schema"]["schema"]["required"] == ["city", "degrees"]
+
+
+async def test_tools_parsed_by_the_client(client: openai.AsyncOpenAI, upstream: FaultyUpstream) -> None:
+    upstream.script = oblige
+    tools = [openai.pydantic_function_tool(Report)]
+    parsed = await client.chat.completions.parse(model="m", messages=MESSAGES, tools=tools)
+    called = parsed.choices[0].message
+    assert parsed.choices[0].finish_reason == "tool_calls"
+    assert called.tool_calls is not None
+    (call,) = called.tool_calls
+    assert (call.id, call.function.parsed_arguments) == ("call-1", FILLED_IN)
+    result: Any = {"role": "tool", "tool_call_id": call.id, "content": "12"}
+    turns: Any = [*MESSAGES, called.model_dump(exclude_none=True), result]
+    last = await client.chat.completions.create(model="m", messages=turns, tools=tools)
+    assert last.choices[0].message.content == "hello there"
 
 
 async def test_embeddings_as_numbers(client: openai.AsyncOpenAI, upstream: FaultyUpstream) -> None:
@@ -234,3 +261,59 @@ async def test_many_at_once(client: openai.AsyncOpenAI, upstream: FaultyUpstream
         *(client.chat.completions.create(model="m", messages=question) for question in questions)
     )
     assert [got.choices[0].message.content for got in answers] == [question[0]["content"] for question in questions]
+
+
+# Mistral refuses every field that it does not know.
+
+
+async def configure_mistral(gateway: Gateway, upstream: FaultyUpstream, **service: Any) -> None:
+    price = {"input": 1.0, "output": 1.0}
+    models = [{"name": "m", "upstream_name": MODEL, "price": price}]
+    proxy = {"provider": "mistral", "base_url": upstream.url}
+    services = [{"name": "llm", "proxy_service": proxy, "models": models, **service}]
+    await gateway.apply(with_keys({**one_pool(upstream.address), "services": services}, api_key(KEY)))
+
+
+async def test_stream_of_mistrals_is_not_asked_for_the_usage_that_it_tells(
+    client: openai.AsyncOpenAI, gateway: Gateway, upstream: FaultyUpstream
+) -> None:
+    await configure_mistral(gateway, upstream)
+    usage = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}
+    last = {**ROLE, "choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": "stop"}], "usage": usage}
+    upstream.script = stream_of(sse(ROLE, HELLO, last))
+    options: Any
+    for options in ({}, {"stream_options": {"include_usage": True}, "seed": 7}):
+        stream = await client.chat.completions.create(
+            model="m", messages=MESSAGES, stream=True, extra_body={"safe_prompt": True}, **options
+        )
+        assert [chunk.usage.prompt_tokens async for chunk in stream if chunk.usage] == [9]
+        entry = await gateway.access_log_entry(stream.response.headers["x-request-id"])
+        assert entry["cost_usd"] == pytest.approx(13e-6)
+    asked = {"model": MODEL, "messages": MESSAGES, "stream": True, "safe_prompt": True}
+    assert [request.json() for request in upstream.requests] == [asked, {**asked, "random_seed": 7}]
+
+
+async def test_what_is_written_for_mistral_is_what_it_knows(
+    client: openai.AsyncOpenAI, gateway: Gateway, upstream: FaultyUpstream
+) -> None:
+    """Here because the service lacks what was asked for, elsewhere because the client speaks another dialect."""
+    await configure_mistral(gateway, upstream, unsupported_features=["LOGPROBS"], unsupported_fields="DROP")
+    upstream.script = chat()
+    thought: Any = {"role": "assistant", "content": "hi", "reasoning_content": "They greet me."}
+    turns: Any = [{**MESSAGES[0], "name": "alice"}, thought, *MESSAGES]
+    stream = await client.chat.completions.create(
+        model="m", messages=turns, stream=True, seed=7, user="alice", logprobs=True, max_tokens=9
+    )
+    assert "".join([chunk.choices[0].delta.content or "" async for chunk in stream if chunk.choices]) == "hello there"
+    thinking = {"type": "thinking", "thinking": [{"type": "text", "text": "They greet me."}]}
+    assert upstream.requests[0].json() == {
+        "model": MODEL,
+        "messages": [
+            MESSAGES[0],
+            {"role": "assistant", "content": [thinking, {"type": "text", "text": "hi"}]},
+            MESSAGES[0],
+        ],
+        "random_seed": 7,
+        "max_tokens": 9,
+        "stream": True,
+    }

@@ -1,6 +1,6 @@
 """The official OpenAI client's other APIs, responses and completions, where the backend has neither."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,11 @@ from tests.conformance.dialect_anthropic import AnthropicBackend
 from tests.conformance.dialect_backends import answering, configuration
 from tests.conformance.dialects import Told
 from tests.conformance.gateway import Gateway
+from tests.conformance.obliging_model import FILLED_IN, Report, oblige
 from tests.conformance.upstream_scripts import ERROR, FIRST_EVENTS, HELLO, MODEL, ROLE, open_stream, stream_of
 from tests.support.faulty_upstream import FaultyUpstream
-from tests.support.http_wire import sse
-from tests.support.scripts import cut, fail
+from tests.support.http_wire import json_response, sse
+from tests.support.scripts import answer, cut, fail
 
 KEY = "sk-alice"
 TOOLS: Any = [{"type": "function", "name": "weather", "parameters": {"type": "object"}, "strict": None}]
@@ -64,6 +65,16 @@ async def test_tool_call_over_a_stream(client: openai.AsyncOpenAI, upstream: Fau
     assert (call.call_id, call.name, call.arguments) == ("call-1", "weather", '{"city": 1}')
 
 
+async def test_structured_output_parsed_by_the_client(client: openai.AsyncOpenAI, upstream: FaultyUpstream) -> None:
+    upstream.script = oblige
+    parsed = await client.responses.parse(model="m", input="hello", text_format=Report)
+    assert parsed.output_parsed == FILLED_IN
+    async with client.responses.stream(model="m", input="hello", text_format=Report) as stream:
+        assert (await stream.get_final_response()).output_parsed == FILLED_IN
+    for request in upstream.requests:
+        assert request.json()["response_format"]["json_schema"]["schema"]["required"] == ["city", "degrees"]
+
+
 async def test_result_of_a_tool_goes_back_to_its_call(client: openai.AsyncOpenAI, upstream: FaultyUpstream) -> None:
     items: Any = [
         {"role": "user", "content": "hello"},
@@ -74,6 +85,59 @@ async def test_result_of_a_tool_goes_back_to_its_call(client: openai.AsyncOpenAI
     _, called, told = upstream.requests[0].json()["messages"]
     assert called["tool_calls"][0]["id"] == told["tool_call_id"] == "call-1"
     assert told["content"] == "12 °C"
+
+
+RESPONSE: Mapping[str, Any] = {
+    "id": "resp_1",
+    "object": "response",
+    "created_at": 1,
+    "status": "completed",
+    "model": MODEL,
+    "output": [
+        {
+            "type": "message",
+            "id": "msg_1",
+            "role": "assistant",
+            "status": "completed",
+            "content": [{"type": "output_text", "text": "hello there", "annotations": []}],
+        }
+    ],
+    "parallel_tool_calls": True,
+    "tool_choice": "auto",
+    "tools": [],
+    "usage": {"input_tokens": 1, "output_tokens": 2, "total_tokens": 3},
+}
+
+
+@pytest.mark.parametrize("provider", ["perplexity", "xai"])
+async def test_provider_that_has_responses_gets_them_as_they_are(
+    client: openai.AsyncOpenAI, gateway: Gateway, upstream: FaultyUpstream, provider: str
+) -> None:
+    """What only a provider of responses can do, such as going on from an earlier one, is not lost on the way."""
+    proxy = {"provider": provider, "base_url": upstream.url}
+    service = {"name": "llm", "proxy_service": proxy, "models": [{"name": "m", "upstream_name": MODEL}]}
+    await gateway.apply(with_keys({**one_pool(upstream.address), "services": [service]}, api_key(KEY)))
+    upstream.script = answer(json_response(200, RESPONSE))
+    got = await client.responses.create(model="m", input="hello", previous_response_id="resp_0")
+    assert (got.model, got.output_text) == ("m", "hello there")
+    (request,) = upstream.requests
+    assert request.target == "/v1/responses"
+    assert request.json() == {"model": MODEL, "input": "hello", "previous_response_id": "resp_0"}
+
+
+async def test_chat_before_a_provider_that_has_responses_alone(
+    client: openai.AsyncOpenAI, gateway: Gateway, upstream: FaultyUpstream
+) -> None:
+    service = {"name": "llm", "proxy_service": {"provider": "perplexity", "base_url": upstream.url}}
+    await gateway.apply(with_keys({**one_pool(upstream.address), "services": [service]}, api_key(KEY)))
+    upstream.script = answer(json_response(200, RESPONSE))
+    messages: Any = [{"role": "system", "content": "Be short."}, {"role": "user", "content": "hello"}]
+    got = await client.chat.completions.create(model="m", messages=messages)
+    assert got.choices[0].message.content == "hello there"
+    assert got.usage is not None
+    assert (got.usage.prompt_tokens, got.usage.completion_tokens) == (1, 2)
+    (request,) = upstream.requests
+    assert (request.target, request.json()["instructions"]) == ("/v1/responses", "Be short.")
 
 
 async def test_completions_of_old(

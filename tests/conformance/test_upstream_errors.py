@@ -13,6 +13,20 @@ from tests.support.faulty_upstream import FaultyUpstream
 from tests.support.http_wire import json_response, response, sse
 from tests.support.scripts import answer, fail
 
+WHOLE_ANSWERS = (
+    "/v1/embeddings",
+    "/v1/rerank",
+    "/v1/messages/count_tokens",
+    "/v1beta/models/m:countTokens",
+    "/v1beta/models/m:embedContent",
+    "/v1beta/models/m:batchEmbedContents",
+    "/v2/embed",
+    "/v2/rerank",
+    "/api/embed",
+    "/v1/moderations",
+    "/v1/images/generations",
+)
+
 
 def without_retries(upstream: FaultyUpstream) -> Configuration:
     return one_pool(upstream.address, service={"retry_policy": {"num_retries": 0}})
@@ -64,6 +78,19 @@ async def test_refused_credential_of_the_gateway_is_not_the_callers_fault(
 
     assert "sk-gate" not in failure.message
     assert len(upstream.requests) == 1
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_refused_credential_is_not_the_callers_fault_whatever_is_asked_for(
+    gateway: Gateway, upstream: FaultyUpstream, session: aiohttp.ClientSession, status: int
+) -> None:
+    target = {"upstream": "pool", "schema": "PASSTHROUGH"}
+    await gateway.apply(one_pool(upstream.address, service={"upstream_service": target}))
+    upstream.script = fail(status, "Incorrect API key provided: sk-gate***way")
+    for path in WHOLE_ANSWERS:
+        async with session.post(f"http://{gateway.addresses.http}{path}", json={"model": "m"}) as got:
+            assert (got.status, "sk-gate" in await got.text()) == (502, False), path
+    assert len(upstream.requests) == len(WHOLE_ANSWERS)
 
 
 @pytest.mark.parametrize(("headers", "seconds"), [([("retry-after", "7")], 7.0), ([], None)], ids=["told", "not told"])

@@ -55,6 +55,11 @@ async def test_clouds_are_called_with_accounts_and_keys_stand_in_for_each_other(
     assert await ask(gateway, "nova") == 200
     assert faulty_upstream.requests[0].target == "/model/eu.amazon.nova-lite-v1%3A0/converse"
 
+    url = f"http://{gateway.http}/aws/model/nova/invoke"
+    async with aiohttp.ClientSession() as session, session.post(url, json={}, headers=KEY) as reply:
+        assert (reply.status, await reply.json()) == (200, CONVERSE)
+    assert faulty_upstream.requests[1].target == "/model/eu.amazon.nova-lite-v1%3A0/invoke"
+
     faulty_upstream.requests.clear()
     faulty_upstream.script = chat("hello")
     for _ in range(40):

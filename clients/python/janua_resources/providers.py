@@ -18,7 +18,7 @@ PROVIDER_BASE_URLS: Final[Mapping[str, str | None]] = MappingProxyType(
         "cohere": "https://api.cohere.com",
         "mistral": "https://api.mistral.ai",
         "groq": "https://api.groq.com/openai",
-        "together": "https://api.together.xyz",
+        "together": "https://api.together.ai",
         "fireworks": "https://api.fireworks.ai/inference",
         "openrouter": "https://openrouter.ai/api",
         "deepseek": "https://api.deepseek.com",

@@ -60,10 +60,10 @@ class BlockWriter:
                 return _thought(part)
             case RefusalPart(text=text):
                 return {"type": "text", "text": text} if text.strip() else None
-            case OpaquePart(dialect=dialect, value=value) if dialect == NAME:
-                return dict(value)
-            case OpaquePart(dialect=dialect):
-                self._unsupported.field("messages", f"content of {dialect}")
+            case OpaquePart() if part.dialect == NAME:
+                return dict(part.value)
+            case OpaquePart():
+                self._unsupported.content(part)
             case AudioPart():
                 self._unsupported.field("messages", "sound")
             case _:

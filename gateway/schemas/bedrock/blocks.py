@@ -76,10 +76,10 @@ class BlockWriter:
                 # Of others' thoughts the backend takes back only what it can tell to be its own.
                 is_taken = self._is_own or part.signature is not None or part.redacted is not None
                 return encode_reasoning(part) if is_taken else None
-            case OpaquePart(dialect=dialect, value=value):
-                if dialect == NAME:
-                    return dict(value)
-                self._unsupported.field("messages", f"content of {dialect}")
+            case OpaquePart():
+                if part.dialect == NAME:
+                    return dict(part.value)
+                self._unsupported.content(part)
                 return None
             case _:
                 assert_never(part)

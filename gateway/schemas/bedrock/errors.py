@@ -7,7 +7,30 @@ from typing import Any
 import msgspec
 
 from gateway.config.snapshot import Failure
+from gateway.errors import ErrorCode
 from gateway.schemas.openai.fields import UNREADABLE
+
+_KINDS: Mapping[ErrorCode, str] = MappingProxyType(
+    {
+        ErrorCode.INVALID_REQUEST: "ValidationException",
+        ErrorCode.PAYLOAD_TOO_LARGE: "ValidationException",
+        ErrorCode.HEADERS_TOO_LARGE: "ValidationException",
+        ErrorCode.UNSUPPORTED_MEDIA_TYPE: "ValidationException",
+        ErrorCode.UNAUTHENTICATED: "AccessDeniedException",
+        ErrorCode.PERMISSION_DENIED: "AccessDeniedException",
+        ErrorCode.NOT_FOUND: "ResourceNotFoundException",
+        ErrorCode.METHOD_NOT_ALLOWED: "ValidationException",
+        ErrorCode.RATE_LIMITED: "ThrottlingException",
+        ErrorCode.UNAVAILABLE: "ServiceUnavailableException",
+        ErrorCode.BAD_GATEWAY: "InternalServerException",
+        ErrorCode.TIMEOUT: "ModelTimeoutException",
+        ErrorCode.INTERNAL: "InternalServerException",
+    }
+)
+_MODEL_FAILED = 424
+_WITHIN_STREAMS = frozenset(
+    {"InternalServerException", "ThrottlingException", "ModelTimeoutException", "ServiceUnavailableException"}
+)
 
 _TYPES: Mapping[str, Failure] = MappingProxyType(
     {
@@ -56,6 +79,17 @@ class _Error(msgspec.Struct):
 
 
 _decoder = msgspec.json.Decoder(_Error)
+
+
+def error_kind(code: ErrorCode, status: int) -> str:
+    """What Bedrock calls such an error, which has that HTTP status."""
+    return "ModelErrorException" if status == _MODEL_FAILED else _KINDS[code]
+
+
+def event_kind(code: ErrorCode) -> str:
+    """The same as the type of an event: some kinds occur in streams, the rest is told as the nearest of them."""
+    kind = _KINDS[code] if _KINDS[code] in _WITHIN_STREAMS else "ValidationException"
+    return kind[0].lower() + kind[1:]
 
 
 def read_error(body: bytes) -> str | None:

@@ -207,10 +207,10 @@ class _Writer:
                 self._unsupported.field("messages", "a thought that only another backend can read")
             case AudioPart():
                 self._unsupported.field("messages", "sound")
-            case OpaquePart(dialect=dialect, value=value):
-                if dialect == NAME:
-                    return dict(value)
-                self._unsupported.field("messages", f"content of {dialect}")
+            case OpaquePart():
+                if part.dialect == NAME:
+                    return dict(part.value)
+                self._unsupported.content(part)
             case ToolCall() | ToolResult():
                 raise AssertionError("these have fields and messages of their own")
             case _:

@@ -183,7 +183,7 @@ def _parts(content: Iterable[ContentPart], unsupported: Unsupported, *, is_own: 
                 if part.dialect == NAME:
                     yield dict(part.value)
                 else:
-                    unsupported.field("messages", f"content of {part.dialect}")
+                    unsupported.content(part)
             case _:
                 assert_never(part)
 

@@ -254,7 +254,7 @@ def _messages(messages: Sequence[Message], unsupported: Unsupported) -> Iterator
                 case ToolResult():
                     yield _result(part, names, unsupported)
                 case OpaquePart():
-                    unsupported.field("messages", f"content of {part.dialect}")
+                    unsupported.content(part)
                 case _:
                     rest.append(part)
                     if isinstance(part, ToolCall):

@@ -192,7 +192,7 @@ def _message(
                 if part.dialect == NAME:
                     calls.append(dict(part.value))
                 else:
-                    unsupported.field("messages", f"content of {part.dialect}")
+                    unsupported.content(part)
             case _:
                 content.append(part)
     fields["content"] = _content(content, unsupported, mark=mark)

@@ -184,7 +184,7 @@ def _item(
         case OpaquePart() if part.dialect == NAME:
             yield dict(part.value)
         case OpaquePart():
-            unsupported.field("messages", f"content of {part.dialect}")
+            unsupported.content(part)
 
 
 def _thought(part: ReasoningPart, unsupported: Unsupported) -> Iterator[dict[str, Any]]:

@@ -134,18 +134,13 @@ class OpenAIResponsesDialect(OpenAIDialect):
         return EventKind.CONTENT if _has_content(kind, found) else EventKind.PREAMBLE
 
     def is_complete(self, tail: bytes) -> bool:
-        """The last event has the whole answer, which ended in one way or another."""
-        data, is_cut = _last_data(tail)
-        if is_cut:
-            return _USAGE.search(data) is not None
-        try:
-            return _type_decoder.decode(data).type in TERMINAL
-        except UNREADABLE:
-            return False
+        """The event at the end has the whole answer, which ended in one way or another."""
+        data, is_cut = _end_of(tail)
+        return _USAGE.search(data) is not None if is_cut else bool(data)
 
     def read_stream_usage(self, ends: bytes) -> Usage | None:
-        """The usage of the last event."""
-        data, is_cut = _last_data(ends)
+        """The usage of the event at the end."""
+        data, is_cut = _end_of(ends)
         return _cut_usage(data) if is_cut else self.read_usage(data)
 
     def read_usage(self, body: bytes) -> Usage | None:
@@ -191,16 +186,24 @@ def _has_content(kind: str, event: _Event) -> bool:
     return kind in TERMINAL or kind.endswith((".done", ".annotation.added"))
 
 
-def _last_data(tail: bytes) -> tuple[bytes, bool]:
-    """The data of the last event, and whether its start is farther away than these bytes."""
+def _end_of(tail: bytes) -> tuple[bytes, bool]:
+    """The data of the event that ends the answer, whatever a server sends after it, and whether its start is farther
+    away than these bytes. Empty if it is not there."""
     for line in reversed(_LINE_END.split(tail)):
         if line.startswith(b"data:"):
             data = line[len(b"data:") :].strip()
-            if data != _DONE:
+            if data != _DONE and _is_terminal(data):
                 return data, False
         elif line.endswith(b"}") and tail.endswith((b"\n", b"\r")):
             return line, True
     return b"", False
+
+
+def _is_terminal(data: bytes) -> bool:
+    try:
+        return _type_decoder.decode(data).type in TERMINAL
+    except UNREADABLE:
+        return False
 
 
 def _cut_usage(data: bytes) -> Usage | None:

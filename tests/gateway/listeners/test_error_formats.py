@@ -7,6 +7,7 @@ import pytest
 from gateway.errors import ErrorCode, GatewayError, MethodNotAllowedError, RateLimitedError, UpstreamRejectedError
 from gateway.listeners.error_formats import (
     ANTHROPIC_ERRORS,
+    BEDROCK_ERRORS,
     COHERE_ERRORS,
     GEMINI_ERRORS,
     OLLAMA_ERRORS,
@@ -15,6 +16,7 @@ from gateway.listeners.error_formats import (
 from gateway.listeners.errors import HTTP_STATUS
 from gateway.listeners.http_exchange import ErrorFormat
 from gateway.listeners.surfaces import GEMINI_SURFACES, SURFACES, ChatSurface
+from gateway.schemas.bedrock.invocation import BEDROCK_INVOCATION
 from gateway.schemas.dialect import Dialect, EventKind
 
 SURFACES_BY_FAMILY = {
@@ -22,13 +24,14 @@ SURFACES_BY_FAMILY = {
     for surface in (*SURFACES.values(), *GEMINI_SURFACES.values())
     if isinstance(surface, ChatSurface)
 }
-FORMATS: dict[str, ErrorFormat] = {
+OF_SURFACES: dict[str, ErrorFormat] = {
     "openai": OPENAI_ERRORS,
     "anthropic": ANTHROPIC_ERRORS,
     "gemini": GEMINI_ERRORS,
     "cohere": COHERE_ERRORS,
     "ollama": OLLAMA_ERRORS,
 }
+FORMATS = {**OF_SURFACES, "bedrock": BEDROCK_ERRORS}
 
 families = pytest.mark.parametrize("family", FORMATS)
 
@@ -40,11 +43,11 @@ def with_code(code: ErrorCode) -> GatewayError:
 
 
 def dialect_of(family: str) -> Dialect:
-    return SURFACES_BY_FAMILY[family].dialect
+    return BEDROCK_INVOCATION if family == "bedrock" else SURFACES_BY_FAMILY[family].dialect
 
 
 def test_every_surface_has_the_errors_of_its_dialect() -> None:
-    assert SURFACES_BY_FAMILY.keys() == FORMATS.keys()
+    assert SURFACES_BY_FAMILY.keys() == OF_SURFACES.keys()
     for surface in (*SURFACES.values(), *GEMINI_SURFACES.values()):
         assert surface.errors is FORMATS[surface.dialect.error_family]
 
@@ -104,3 +107,21 @@ def test_errors_of_google_name_their_reason() -> None:
     error = json.loads(GEMINI_ERRORS.answer(with_code(ErrorCode.RATE_LIMITED)).body)["error"]
     assert (error["code"], error["status"]) == (429, "RESOURCE_EXHAUSTED")
     assert error["details"][0]["reason"] == "BROKEN"
+
+
+@pytest.mark.parametrize("code", ErrorCode)
+def test_errors_of_bedrock_are_of_a_kind_that_its_clients_know(code: ErrorCode) -> None:
+    headers = dict(BEDROCK_ERRORS.answer(with_code(code)).headers)
+    assert headers[b"x-amzn-errortype"].decode() in {*KINDS, "AccessDeniedException", "ResourceNotFoundException"}
+    (event,) = BEDROCK_INVOCATION.framing.parser().feed(BEDROCK_ERRORS.event(with_code(code)) or b"")
+    assert event.event[0].upper() + event.event[1:] in KINDS
+
+
+KINDS = {
+    "InternalServerException",
+    "ModelTimeoutException",
+    "ServiceUnavailableException",
+    "ThrottlingException",
+    "ValidationException",
+}
+"""Those that both answers and streams can have, by the description of the API."""

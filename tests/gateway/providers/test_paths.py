@@ -49,6 +49,6 @@ def test_vertex(model: str, stream: bool, operation: str) -> None:
     assert path(target, GEMINI.path(model, stream=stream), model) == expected
 
 
-def test_perplexity_has_no_version_in_its_paths() -> None:
-    target = ProviderTarget(provider="perplexity", base_url="https://api.perplexity.ai:443")
-    assert path(target, OPENAI_CHAT.path("sonar", stream=False)) == "/chat/completions"
+def test_deepseek_has_no_version_in_its_paths() -> None:
+    target = ProviderTarget(provider="deepseek", base_url="https://api.deepseek.com:443")
+    assert path(target, OPENAI_CHAT.path("deepseek-chat", stream=False)) == "/chat/completions"

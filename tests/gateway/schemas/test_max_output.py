@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from gateway.schemas.bedrock.invocation import BEDROCK_INVOCATION
 from gateway.schemas.features.table import _PLACES
 from gateway.schemas.max_output import _BOUNDS, max_output_tokens
 from gateway.schemas.prompt_size import estimated_tokens
@@ -34,7 +35,7 @@ def test_bound(dialect: str, body: dict[str, Any], bound: int | None) -> None:
 
 
 def test_every_dialect_of_clients_has_a_bound_and_what_is_no_json_has_none() -> None:
-    assert _BOUNDS.keys() == _PLACES.keys()
+    assert _BOUNDS.keys() == {*_PLACES, BEDROCK_INVOCATION.name}
     assert max_output_tokens("openai_chat", b"{") is None
 
 

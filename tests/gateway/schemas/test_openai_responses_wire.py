@@ -119,6 +119,7 @@ def test_stream_is_complete_with_the_whole_answer(kind: str, is_named: bool) -> 
     data = event(kind, response={"usage": None})
     assert DIALECT.is_complete(encode_event(b"{}") + encode_event(data, kind if is_named else ""))
     assert DIALECT.is_complete(encode_event(data) + b"data: [DONE]\n\n")
+    assert DIALECT.is_complete(encode_event(data) + encode_event(event("keepalive")) + b": bye\n\n")
     assert DIALECT.is_complete(encode_event(data).replace(b"\n", b"\r\n"))
 
 
@@ -166,7 +167,7 @@ def test_other_event_that_is_larger_than_the_tail_is_no_end() -> None:
         (last_event(), None),
         (last_event(input_tokens=5), Usage(input_tokens=5)),
         (last_event(input_tokens=5) + b"data: [DONE]\n\n", Usage(input_tokens=5)),
-        (last_event(input_tokens=5) + encode_event(event("other")), None),
+        (last_event(input_tokens=5) + encode_event(event("other")), Usage(input_tokens=5)),
         (b'"usage":{"input_tokens":5,"output_tokens":{}}}\n\n', None),
         (b'"usage":{"input_tokens":5}}}\n\n', Usage(input_tokens=5)),
     ],
