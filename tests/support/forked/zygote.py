@@ -55,6 +55,7 @@ def main() -> None:
         request = Request(**json.loads(data))
         pid = _fork()
         if pid == 0:
+            requests.close()  # not only its number, which something else will have when this object goes
             _become(request, streams)
             runpy.run_module(request.module, run_name="__main__", alter_sys=True)
             return
