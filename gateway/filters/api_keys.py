@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import msgspec
+
 from gateway.config.snapshot import ConsumerConfig
 
 
-@dataclass(frozen=True, slots=True)
-class KeyOwner:
-    """Whose key it is, and until when."""
+class KeyOwner(msgspec.Struct, frozen=True):
+    """Whose key it is, and until when. A struct, because thousands are made in one turn when a consumer changes."""
 
     consumer: ConsumerConfig
     expires: datetime | None
