@@ -236,7 +236,8 @@ def encode_request(request: ChatRequest, model: str, *, stream: bool, drop_unsup
         raise InvalidRequestError(
             f"'{known[0]}' has a field of its own and cannot be in 'extra'", param=f"extra.{known[0]}"
         )
-    refuse_other_spellings(own, fields)
+    if own:
+        refuse_other_spellings(own, fields)
     given = {name: value for name, value in fields.items() if value is not None}
     return msgspec.json.encode({**given, **own})
 
@@ -273,7 +274,8 @@ def _own(request: ChatRequest, unsupported: Unsupported) -> dict[str, Any]:
 
 def _messages(request: ChatRequest, unsupported: Unsupported) -> Sequence[Message]:
     """What is said, without sound, which OpenAI's responses do not take; what their own clients sent is theirs."""
-    if request.dialect == NAME or not any(map(_has_sound, request.messages)):
+    parts = (part for message in request.messages for part in message.content)
+    if request.dialect == NAME or not any(isinstance(part, AudioPart) for part in parts):
         return request.messages
     unsupported.field("messages", "sound")
     silent = (
@@ -281,10 +283,6 @@ def _messages(request: ChatRequest, unsupported: Unsupported) -> Sequence[Messag
         for message in request.messages
     )
     return [message for message in silent if message.content]
-
-
-def _has_sound(message: Message) -> bool:
-    return any(isinstance(part, AudioPart) for part in message.content)
 
 
 def _instructions(messages: Sequence[Message]) -> tuple[str | None, Sequence[Message]]:
