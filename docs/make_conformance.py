@@ -28,8 +28,8 @@ names survives the way to the backend and back in whole answers (`unary`), in st
 - `-`: the backend's dialect does not tell it, or refuses what it is part of.
 
 Rows of what the caller's dialect has nothing like are not shown, and no cell says more than a test shows.
-[translation.md](translation.md) has the rules. Where both dialects are the same, bytes pass through; in OpenAI's
-responses and completions backends are asked by clients of these alone.
+[translation.md](translation.md) has the rules. Where both dialects are the same, bytes pass through; backends are
+asked in OpenAI's completions by clients of these alone.
 """
 
 _WAYS = ((False, "unary"), (True, "stream"))

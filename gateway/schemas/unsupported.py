@@ -22,6 +22,9 @@ _DEFAULTS: Mapping[str, tuple[Any, ...]] = MappingProxyType(
     }
 )
 
+# What OpenAI's clients say of the cache of prompts: how it is to be kept, nothing of the answer.
+_OF_CACHES = frozenset({"prompt_cache_key", "prompt_cache_options", "prompt_cache_retention"})
+
 # What servers put beside an answer and clients send back with it; nothing is meant by it.
 _NOTES = frozenset({"annotations", "provider_specific_fields"})
 
@@ -66,8 +69,8 @@ class Unsupported:
             )
 
     def own_field(self, name: str, value: object) -> None:
-        """A field that only the caller's dialect has. Raises as `field` does, but for a value that asks for nothing."""
-        if value not in _DEFAULTS.get(name, ()):
+        """A field that only the caller's dialect has. Raises as `field` does, but for what asks for nothing else."""
+        if name not in _OF_CACHES and value not in _DEFAULTS.get(name, ()):
             self.field(name)
 
     def content(self, part: OpaquePart) -> None:

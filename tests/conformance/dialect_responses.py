@@ -1,7 +1,4 @@
-"""OpenAI's responses at both ends of a node: items instead of messages, and streams of typed events.
-
-Backends of this dialect are relayed to; nothing is translated to it.
-"""
+"""OpenAI's responses at both ends of a node: items instead of messages, and streams of typed events."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -49,7 +46,6 @@ HAS = (
         "PDF by address",
         "document of text",
         "name of a document",
-        "marks to cache",
         "JSON schema",
         "JSON without a schema",
         "one call at a time",
@@ -73,7 +69,7 @@ class ResponsesClient(HttpClient):
 
     name = "responses"
     kinds = OpenAIClient.kinds
-    has = HAS
+    has = HAS | {"marks to cache"}
     settings = SETTINGS
     own_field = ("max_tool_calls", 3)
 
@@ -203,18 +199,18 @@ def _deltas(events: Sequence[Any], kind: str) -> str:
 
 
 class ResponsesBackend(OpenAIBackend):
-    """OpenAI as a provider of its responses."""
+    """A provider of responses that has no chat completions beside them, so that all clients are translated to them."""
 
     name = "responses"
     credential = ("authorization", f"Bearer {SECRET}")
     has = HAS
-    own: frozenset[str] = frozenset()
+    own = frozenset({"marks to cache"})
 
     def path(self, *, streamed: bool) -> str:
         return "/v1/responses"
 
     def service(self, address: str) -> Mapping[str, Any]:
-        return provider_service("openai", address)
+        return provider_service("perplexity", address)
 
     def whole(self, told: Told) -> Json:
         reasons = {"length": "max_output_tokens", "content_filter": "content_filter"}
@@ -290,11 +286,13 @@ class ResponsesBackend(OpenAIBackend):
             system=body.get("instructions", ""),
             texts=tuple(part["text"] for part in asked if part["type"] in ("text", "input_text")),
             images=pictures_of(part["image_url"] for part in asked if part["type"] == "input_image"),
-            files=tuple((file["filename"], *read_data_url(file["file_data"])) for file in files if "file_data" in file),
+            files=tuple(
+                (file.get("filename", ""), *read_data_url(file["file_data"])) for file in files if "file_data" in file
+            ),
             file_urls=tuple(file["file_url"] for file in files if "file_url" in file),
             caches=any("prompt_cache_breakpoint" in part for part in asked),
             tools={tool["name"]: tool["parameters"] for tool in body.get("tools", ())},
-            choice=choice["name"] if isinstance(choice, dict) else choice,
+            choice=choice["name"] if isinstance(choice, dict) else choice.replace("auto", ""),
             one_call=body.get("parallel_tool_calls") is False,
             thinks="reasoning" in body,
             schema=wanted.get("schema"),
@@ -303,7 +301,7 @@ class ResponsesBackend(OpenAIBackend):
             said=Told(
                 thinking="".join(part["text"] for item in thoughts for part in item["summary"]),
                 signature="".join(item.get("encrypted_content", "") for item in thoughts),
-                text="".join(part["text"] for item in by_role["assistant"] for part in item["content"]),
+                text="".join(part["text"] for item in by_role["assistant"] for part in parts_of(item["content"])),
                 calls=tuple(
                     Call(id=item["call_id"], name=item["name"], arguments=json.loads(item["arguments"]))
                     for item in of.get("function_call", ())
@@ -312,15 +310,6 @@ class ResponsesBackend(OpenAIBackend):
             results=tuple((item["call_id"], item["output"]) for item in of.get("function_call_output", ())),
             settings=settings_in(body, SETTINGS),
         )
-
-
-class ResponsesAloneBackend(ResponsesBackend):
-    """A provider that has no chat completions beside them."""
-
-    name = "responses-alone"
-
-    def service(self, address: str) -> Mapping[str, Any]:
-        return provider_service("perplexity", address)
 
 
 def _begun(item: Json) -> Json:

@@ -12,7 +12,7 @@ from tests.conformance.dialect_gemini import GeminiBackend, GeminiClient
 from tests.conformance.dialect_grpc import GrpcClient
 from tests.conformance.dialect_ollama import OllamaBackend, OllamaClient
 from tests.conformance.dialect_openai import OpenAIBackend, OpenAIClient
-from tests.conformance.dialect_responses import ResponsesAloneBackend, ResponsesBackend, ResponsesClient
+from tests.conformance.dialect_responses import ResponsesBackend, ResponsesClient
 from tests.conformance.dialects import Client, HttpClient
 
 HTTP_CLIENTS: Final[Sequence[HttpClient]] = (
@@ -32,13 +32,15 @@ BACKENDS: Final[Sequence[Backend]] = (
     OllamaBackend(),
 )
 
-RESPONSES_ALONE: Final[Backend] = ResponsesAloneBackend()
+RESPONSES: Final[Backend] = ResponsesBackend()
 """One more, which every client is translated to."""
+
+_TRANSLATED: Final = (BACKENDS[0], RESPONSES, *BACKENDS[1:])
 
 # OpenAI's other APIs, which most of its backends lack, are for the tests of translation alone.
 PAIRS: Final[Sequence[tuple[Client, Backend]]] = (
-    *((CLIENTS[0], backend) for backend in BACKENDS),
-    *((ResponsesClient(), backend) for backend in (ResponsesBackend(), *BACKENDS)),
-    *((CompletionsClient(), backend) for backend in (CompletionsBackend(), *BACKENDS[1:])),
-    *((client, backend) for client in CLIENTS[1:] for backend in BACKENDS),
+    *((CLIENTS[0], backend) for backend in _TRANSLATED),
+    *((ResponsesClient(), backend) for backend in (RESPONSES, *BACKENDS)),
+    *((CompletionsClient(), backend) for backend in (CompletionsBackend(), *_TRANSLATED[1:])),
+    *((client, backend) for client in CLIENTS[1:] for backend in _TRANSLATED),
 )

@@ -12,7 +12,7 @@ import pytest
 from gateway.framing.aws_event_stream import encode_frame
 from gateway.framing.sse import MAX_EVENT_BYTES
 from tests.conformance.dialect_backends import Backend
-from tests.conformance.dialect_table import BACKENDS, CLIENTS, RESPONSES_ALONE
+from tests.conformance.dialect_table import BACKENDS, CLIENTS, RESPONSES
 from tests.conformance.dialects import Ask, Call, Client, Reply, Told
 from tests.conformance.translation_world import World
 from tests.support.http_wire import LAST_CHUNK, chunk, chunked_response, json_response, response, sse
@@ -34,7 +34,7 @@ def client(request: pytest.FixtureRequest) -> Client:
     return found
 
 
-@pytest.fixture(params=[*BACKENDS, RESPONSES_ALONE], ids=lambda backend: f"to-{backend.name}")
+@pytest.fixture(params=[*BACKENDS, RESPONSES], ids=lambda backend: f"to-{backend.name}")
 def backend(request: pytest.FixtureRequest) -> Backend:
     """A backend of each dialect."""
     found: Backend = request.param
@@ -210,7 +210,7 @@ LARGE = Told(calls=(Call(arguments={"text": "x" * (10 * MIB)}),), finish="tool_c
 
 async def test_arguments_of_ten_megabytes(client: Client, backend: Backend, world: World) -> None:
     """In as few events as the backend writes them in."""
-    if backend is RESPONSES_ALONE and client is not CLIENTS[0]:
+    if backend is RESPONSES and client is not CLIENTS[0]:
         pytest.skip("it writes them several times, and once is enough to see them read")
     reply = await world.ask(client, backend, Ask(tools=("weather",)), streamed=True, told=LARGE)
     assert (reply.error, reply.is_ended) == (None, True)

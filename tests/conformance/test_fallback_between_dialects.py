@@ -6,14 +6,14 @@ import pytest
 
 from tests.conformance.conftest import Upstreams
 from tests.conformance.dialect_backends import SECRET, Backend, configuration
-from tests.conformance.dialect_table import BACKENDS, CLIENTS, RESPONSES_ALONE
+from tests.conformance.dialect_table import BACKENDS, CLIENTS, RESPONSES
 from tests.conformance.dialects import Ask, Node
 from tests.conformance.gateway import Gateway
 from tests.conformance.test_adversarial_backends import HELLO, bad_beginnings, damaged, open_stream, stream_of
 from tests.support.scripts import answer, chat, stall
 
 
-@pytest.mark.parametrize("backend", [*BACKENDS, RESPONSES_ALONE], ids=lambda backend: f"from-{backend.name}")
+@pytest.mark.parametrize("backend", [*BACKENDS, RESPONSES], ids=lambda backend: f"from-{backend.name}")
 async def test_another_service_answers_instead_of_one_that_fails_before_its_content(
     gateway: Gateway, upstreams: Upstreams, backend: Backend, inference_node: Node, tmp_path: Path
 ) -> None:

@@ -132,12 +132,14 @@ async def test_chat_before_a_provider_that_has_responses_alone(
     await gateway.apply(with_keys({**one_pool(upstream.address), "services": [service]}, api_key(KEY)))
     upstream.script = answer(json_response(200, RESPONSE))
     messages: Any = [{"role": "system", "content": "Be short."}, {"role": "user", "content": "hello"}]
-    got = await client.chat.completions.create(model="m", messages=messages)
+    got = await client.chat.completions.create(model="m", messages=messages, prompt_cache_key="k", verbosity="low")
     assert got.choices[0].message.content == "hello there"
     assert got.usage is not None
     assert (got.usage.prompt_tokens, got.usage.completion_tokens) == (1, 2)
     (request,) = upstream.requests
-    assert (request.target, request.json()["instructions"]) == ("/v1/responses", "Be short.")
+    body = request.json()
+    assert (request.target, body["instructions"]) == ("/v1/responses", "Be short.")
+    assert (body["prompt_cache_key"], body["text"]) == ("k", {"verbosity": "low"})
 
 
 async def test_completions_of_old(

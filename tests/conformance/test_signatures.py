@@ -1,12 +1,13 @@
 """Signatures of thoughts go back to backends of the dialect that made them, and to no others."""
 
 import json
+from itertools import permutations
 from pathlib import Path
 
 import pytest
 
 from tests.conformance.dialect_backends import SECRET, Backend, answering, configuration
-from tests.conformance.dialect_table import BACKENDS, CLIENTS
+from tests.conformance.dialect_table import BACKENDS, CLIENTS, RESPONSES
 from tests.conformance.dialects import UPSTREAM_MODEL, Ask, Client, Json, Node, Told
 from tests.conformance.gateway import Gateway
 from tests.conformance.translation_world import World
@@ -22,9 +23,8 @@ THOUGHT = Told(thinking="They greet me.", signature=SIGNATURE, text="hello there
 PAIRS = [
     pytest.param(client, first, second, id=f"{client.name}-{first.name}-{second.name}")
     for client in CLIENTS
-    for first in BACKENDS
-    for second in BACKENDS
-    if "thinking replayed" in client.has & first.has and first is not second
+    for first, second in (*permutations(BACKENDS, 2), (RESPONSES, BACKENDS[0]), (BACKENDS[0], RESPONSES))
+    if "thinking replayed" in client.has & first.has
 ]
 
 

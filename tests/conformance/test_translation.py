@@ -354,7 +354,8 @@ async def test_what_a_backend_learns_of_the_caller(
     assert request.header("anthropic-beta") == ("some-beta" if is_same and client.name == "anthropic" else None)
 
 
-OF_ONE_FAMILY = {"responses": "openai"}
+OF_OPENAI = {"openai", "responses", "completions"}
+"""Whose errors have one form."""
 
 
 @on_every_pair("errors by class")
@@ -363,7 +364,7 @@ async def test_error_before_content(client: Client, backend: Backend, world: Wor
     for status, shown in statuses.items():
         world.upstream.script = failing(backend, status, "the model says no", headers=[("retry-after", "3")])
         reply = await world.ask(client, backend, streamed=streamed)
-        is_same = backend.name in (client.name, OF_ONE_FAMILY.get(client.name))
+        is_same = client.name == backend.name or {client.name, backend.name} <= OF_OPENAI
         if is_same and status in (400, 404, 413):  # as the backend wrote it
             assert reply.status == str(status)
         else:
@@ -419,6 +420,8 @@ REFUSED: Mapping[str, tuple[Mapping[str, Any], str]] = {
     "logprobs": ({"logprobs": 0}, "probabilities of tokens"),
     "logprobs of other tokens": ({"logprobs": 2}, "probabilities of"),
     "several choices": ({"settings": {"several choices": 2}}, "n cannot"),
+    "top_k": ({"settings": {"top_k": 5}}, "top_k cannot"),
+    "stop sequences": ({"settings": {"stop sequences": ["END"]}}, "stop cannot"),
     "seed": ({"settings": {"seed": 7}}, "seed cannot"),
     "presence penalty": ({"settings": {"presence penalty": 0.5}}, "presence_penalty cannot"),
     "frequency penalty": ({"settings": {"frequency penalty": 0.5}}, "frequency_penalty cannot"),

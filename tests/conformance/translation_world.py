@@ -12,7 +12,7 @@ import grpc
 
 from tests.conformance.configuration import Configuration
 from tests.conformance.dialect_backends import SECRET, Backend, Seen, answering
-from tests.conformance.dialect_table import PAIRS, RESPONSES_ALONE
+from tests.conformance.dialect_table import PAIRS
 from tests.conformance.dialects import UPSTREAM_MODEL, Ask, Client, Node, Reply, Told
 from tests.conformance.gateway import Gateway
 from tests.conformance.gateway_process import GatewayProcess
@@ -98,7 +98,7 @@ async def before_all_dialects(process: GatewayProcess, directory: Path) -> Async
 
 def _configuration(address: str, key: Path) -> Configuration:
     key.write_text(SECRET, "utf-8")
-    backends = [*{backend.name: backend for _, backend in PAIRS}.values(), RESPONSES_ALONE]
+    backends = {backend.name: backend for _, backend in PAIRS}.values()
     models = {
         model_of(backend, service): (backend, fields) for backend in backends for service, fields in _SERVICES.items()
     }

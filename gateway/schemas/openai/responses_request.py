@@ -5,15 +5,18 @@ from types import MappingProxyType
 from typing import Any, assert_never
 
 import msgspec
+from msgspec.structs import replace
 
 from gateway.errors import InvalidRequestError
 from gateway.schemas.field_names import refuse_other_spellings
 from gateway.schemas.json_fields import FieldError, Fields
+from gateway.schemas.openai.chat_request import NAME as CHAT
 from gateway.schemas.openai.responses_items import decode_items, encode_items
 from gateway.schemas.openai.responses_reasoning import own_fields
 from gateway.schemas.openai.responses_wire import NAME
 from gateway.schemas.unsupported import Unsupported, nothing_said
 from gateway.types import (
+    AudioPart,
     ChatRequest,
     JsonSchemaFormat,
     Message,
@@ -46,6 +49,9 @@ _WITHOUT_EFFECT: Mapping[str, Sequence[object] | None] = MappingProxyType(
         "prompt_cache_options": None,
     }
 )
+
+# What chat completions have under the same name.
+_OF_CHAT = frozenset({"prompt_cache_key", "prompt_cache_retention", "safety_identifier", "service_tier"})
 
 _ENCRYPTED = "reasoning.encrypted_content"
 _LOGPROBS = "message.output_text.logprobs"
@@ -202,11 +208,8 @@ def encode_request(request: ChatRequest, model: str, *, stream: bool, drop_unsup
     """
     unsupported = Unsupported("OpenAI's responses", drop=drop_unsupported)
     _refuse_fields(request, unsupported)
-    own = dict(request.extra or {}) if request.dialect == NAME else {}
-    if request.dialect != NAME:
-        for name, value in (request.extra or {}).items():
-            unsupported.own_field(name, value)
-    instructions, messages = _instructions(request.messages)
+    own = _own(request, unsupported)
+    instructions, messages = _instructions(_messages(request, unsupported))
     items = encode_items(messages, unsupported)
     if not items:
         raise nothing_said()
@@ -229,7 +232,12 @@ def encode_request(request: ChatRequest, model: str, *, stream: bool, drop_unsup
         "store": False,
         "stream": stream or None,
     }
-    refuse_other_spellings(own, fields)
+    if not request.dialect and (known := [name for name in request.extra or () if name in fields]):
+        raise InvalidRequestError(
+            f"'{known[0]}' has a field of its own and cannot be in 'extra'", param=f"extra.{known[0]}"
+        )
+    if own:
+        refuse_other_spellings(own, fields)
     given = {name: value for name, value in fields.items() if value is not None}
     return msgspec.json.encode({**given, **own})
 
@@ -246,6 +254,35 @@ def _refuse_fields(request: ChatRequest, unsupported: Unsupported) -> None:
     for name, value in given.items():
         if value is not None:
             unsupported.field(name)
+
+
+def _own(request: ChatRequest, unsupported: Unsupported) -> dict[str, Any]:
+    """The fields beside the canonical ones: those of this dialect, which the typed API may name, and those of chat
+    completions that are here too."""
+    if request.dialect in ("", NAME):
+        return dict(request.extra or {})
+    own: dict[str, Any] = {}
+    for name, value in (request.extra or {}).items():
+        if request.dialect == CHAT and name in _OF_CHAT:
+            own[name] = value
+        elif request.dialect == CHAT and name == "verbosity":
+            own["text"] = {name: value}
+        else:
+            unsupported.own_field(name, value)
+    return own
+
+
+def _messages(request: ChatRequest, unsupported: Unsupported) -> Sequence[Message]:
+    """What is said, without sound, which OpenAI's responses do not take; what their own clients sent is theirs."""
+    parts = (part for message in request.messages for part in message.content)
+    if request.dialect == NAME or not any(isinstance(part, AudioPart) for part in parts):
+        return request.messages
+    unsupported.field("messages", "sound")
+    silent = (
+        replace(message, content=tuple(part for part in message.content if not isinstance(part, AudioPart)))
+        for message in request.messages
+    )
+    return [message for message in silent if message.content]
 
 
 def _instructions(messages: Sequence[Message]) -> tuple[str | None, Sequence[Message]]:

@@ -391,6 +391,38 @@ def test_content_that_has_no_place_is_refused_or_dropped(message: Message) -> No
     assert item["role"] == message.role
 
 
+def test_sound_of_clients_of_other_dialects_is_refused_or_dropped() -> None:
+    said = Message(role=Role.USER, content=(TextPart(text="hi"), AudioPart(data="YQ==", format="wav")))
+    with pytest.raises(InvalidRequestError, match="sound"):
+        encoded(asked(said, dialect="other"))
+    assert encoded(asked(said, dialect="other"), drop=True) == encoded(asked(dialect="other"))
+    alone = replace(said, content=said.content[1:])
+    with pytest.raises(InvalidRequestError, match="at least one message"):
+        encoded(asked(alone, dialect="other"), drop=True)
+
+
+def test_fields_that_chat_completions_have_too_are_carried() -> None:
+    shared = {
+        "prompt_cache_key": "k",
+        "prompt_cache_retention": "24h",
+        "safety_identifier": "s",
+        "service_tier": "flex",
+    }
+    chat: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}], **shared, "verbosity": "low"}
+    chat["response_format"] = {"type": "json_object"}
+    body = encoded(OPENAI_CHAT.decode_request(json.dumps(chat).encode(), "m"))
+    assert shared.items() <= body.items()
+    assert body["text"] == {"verbosity": "low", "format": {"type": "json_object"}}
+
+
+def test_fields_of_its_own_from_the_typed_api() -> None:
+    assert encoded(asked(dialect="", extra={"max_tool_calls": 3}))["max_tool_calls"] == 3
+    for name in ("text", "input", "max_output_tokens"):
+        with pytest.raises(InvalidRequestError) as caught:
+            encoded(asked(dialect="", extra={name: {}}), drop=True)
+        assert caught.value.param == f"extra.{name}"
+
+
 def test_n_of_one_is_nothing_special() -> None:
     assert encoded(asked(n=1)) == encoded(asked())
 

@@ -1,5 +1,7 @@
 """What a dialect has no place for: an error with its name, or nothing at all."""
 
+import json
+
 import pytest
 
 from gateway.errors import InvalidRequestError
@@ -23,6 +25,13 @@ def test_what_it_is_may_be_told_in_words() -> None:
 
 def test_nothing_happens_where_fields_are_dropped() -> None:
     Unsupported("Klingon", drop=True).field("seed")
+
+
+def test_fields_about_the_cache_of_prompts_are_no_reason_to_refuse() -> None:
+    fields = {"prompt_cache_key": "k", "prompt_cache_retention": "24h", "prompt_cache_options": {"mode": "explicit"}}
+    body = {"model": "m", "messages": [{"role": "user", "content": "hi"}], **fields}
+    request = OPENAI_CHAT.decode_request(json.dumps(body).encode(), "m")
+    assert b"cache" not in GEMINI.encode_request(request, "m", stream=False, drop_unsupported=False)
 
 
 FILES = pytest.mark.parametrize(
