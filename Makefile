@@ -98,7 +98,7 @@ bench-cache: $(VENV)/.dev ## Measure what a cache costs and saves
 bench-translation: $(VENV)/.dev ## Measure what it costs to translate between dialects
 	$(bin)/python -m tests.benchmarks.bench_translation $(ARGS)
 
-bench-policies: $(VENV)/.dev ## Measure what limits cost a request
+bench-policies: $(VENV)/.dev ## Measure what keys and limits cost a request
 	$(bin)/python -m tests.benchmarks.bench_policies $(ARGS)
 
 bench-upstreams: $(VENV)/.components ## Measure pools with failing endpoints beside a real Envoy (ARGS=--short)

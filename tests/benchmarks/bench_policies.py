@@ -1,4 +1,5 @@
-"""What limits cost a request: CPU of this process for taking, telling and settling on one node, without I/O.
+"""What keys and limits cost a request: CPU of this process, for limits on one node for taking, telling and settling,
+without I/O.
 
 `python -m tests.benchmarks.bench_policies` prints microseconds a request, of several runs the best: others use the
 machine too.
@@ -8,6 +9,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Callable, Mapping
+from hashlib import sha256
 
 from gateway.config.limits import (
     BudgetConfig,
@@ -18,9 +20,11 @@ from gateway.config.limits import (
     LimitUnit,
     RateLimitConfig,
 )
-from gateway.config.snapshot import ConsumerConfig
+from gateway.config.snapshot import ApiKeyAuthConfig, ApiKeyConfig, ConsumerConfig
 from gateway.context import RequestContext
 from gateway.errors import RateLimitedError
+from gateway.filters.api_key_auth import ApiKeyAuth
+from gateway.filters.api_keys import KeyIndex
 from gateway.filters.limits.limiter import Limits
 from gateway.filters.limits.rule import rule_of_budget, rules_of_limits
 from gateway.filters.limits.state import LimitState
@@ -33,6 +37,9 @@ REQUESTS = 20_000
 RUNS = 5
 MOST_US = 15.0
 """What one limit of a node may cost."""
+
+MOST_OF_A_KEY_US = 10.0
+"""What knowing a caller by a key may cost."""
 
 _MANY = 10**12
 _BODY = b'{"model":"m","max_tokens":100,"messages":[{"role":"user","content":"' + b"word " * 200 + b'"}]}'
@@ -103,14 +110,36 @@ async def measure(limiter: Limits, clock: Callable[[], float] = time.process_tim
     return best / REQUESTS * 1e6
 
 
+async def measure_keys(clock: Callable[[], float] = time.process_time) -> float:
+    """Microseconds to know a caller by one of a thousand keys, best of the runs."""
+    keys = [f"key-{number}".encode() for number in range(1000)]
+    consumers = [ConsumerConfig(name=f"c{at}", api_keys=(_key(key),)) for at, key in enumerate(keys)]
+    policy, best = ApiKeyAuth(ApiKeyAuthConfig(optional=False), KeyIndex.of(consumers)), float("inf")
+    for _ in range(RUNS):
+        made = [request(consumers[0]) for _ in range(REQUESTS)]
+        for at, context in enumerate(made):
+            context.headers = {b"authorization": b"Bearer " + keys[at % len(keys)]}
+        begin = clock()
+        for context in made:
+            await policy.authenticate(context)
+        best = min(best, clock() - begin)
+    return best / REQUESTS * 1e6
+
+
+def _key(key: bytes) -> ApiKeyConfig:
+    return ApiKeyConfig(sha256=sha256(key).hexdigest(), expires=None)
+
+
 async def main() -> int:
-    """Prints the table. 1 if a single limit costs too much."""
+    """Prints the table. 1 if a key or a single limit costs too much."""
     measured = {name: await measure(limiter) for name, limiter in cases(LimitState(metrics=Metrics())).items()}
     for name, microseconds in measured.items():
         sys.stdout.write(f"{name:<28} {microseconds:6.1f} us a request\n")
     single = measured["requests, sliding window"]
     sys.stdout.write(f"one limit of a node: {single:.1f} us, at most {MOST_US:g}\n")
-    return int(single > MOST_US)
+    key = await measure_keys()
+    sys.stdout.write(f"a key: {key:.1f} us, at most {MOST_OF_A_KEY_US:g}\n")
+    return int(single > MOST_US or key > MOST_OF_A_KEY_US)
 
 
 if __name__ == "__main__":
