@@ -71,7 +71,7 @@ class Updates:
         removals = [name for name in response.removals if stream.asks_for(type_url, name)]
         if not (upserts or removals):
             return ()
-        await asyncio.sleep(0)  # to look through a large response was a turn
+        await asyncio.sleep(0)  # to look through a large response takes a turn, too
         rejections = await self._sink.update(type_url, response.revision, upserts, removals)
         if type_url == SERVICE:
             self._on_services()

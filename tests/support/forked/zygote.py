@@ -4,26 +4,24 @@ Usage: `python -m tests.support.forked.zygote FD`. A request and its three stand
 the process id of the program goes back.
 """
 
-import ctypes
 import gc
 import importlib
 import json
 import os
 import random
 import runpy
-import signal
 import socket
 import sys
 import time
 from dataclasses import dataclass
+
+from janua_client.tied_exec import tie_to_parent
 
 PROGRAMS = {"gateway": ("gateway.node",), "config_server": (), "janua_client.demo.echo_server": ()}
 """What is run as `python -m`, and what it imports only when it runs."""
 
 MOST_BYTES = 128 * 1024
 """Of a request, most of which is an environment."""
-
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +104,7 @@ def _become(request: Request, streams: list[int]) -> None:
     if request.is_tied:
         while os.getppid() != request.parent:
             time.sleep(0.0005)
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        tie_to_parent(request.parent)
 
 
 if __name__ == "__main__":
